@@ -1,0 +1,1 @@
+"""`perstack.toml` and the environment, read into domain models."""

@@ -1,0 +1,1 @@
+"""Frozen models, ids, events and pure rules. Never: I/O, clock, asyncio."""

@@ -1,0 +1,84 @@
+"""Jobs, runs and their statuses."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from perstack.domain.base import Model
+from perstack.domain.expert import Expert
+from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId, ToolCallId
+from perstack.domain.settings import Settings
+from perstack.domain.usage import NO_USAGE, Usage
+
+SCHEMA_VERSION: Final = 1
+
+JobStatus = Literal[
+    "running", "completed", "stoppedByMaxSteps", "stoppedByInteractiveTool", "stoppedByError"
+]
+RunStatus = Literal[
+    "init",
+    "proceeding",
+    "completed",
+    "stoppedByInteractiveTool",
+    "stoppedByDelegate",
+    "stoppedByExceededMaxSteps",
+    "stoppedByError",
+]
+
+
+class Job(Model):
+    """One request by a user. Times are Unix milliseconds.
+
+    `coordinator_run_id` is the run that the job would go on with.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    id: JobId
+    status: JobStatus
+    coordinator_expert_key: ExpertKey
+    coordinator_run_id: RunId
+    total_steps: int = 0
+    max_steps: int
+    usage: Usage = NO_USAGE
+    started_at: int
+    finished_at: int | None = None
+
+
+class DelegatedBy(Model):
+    """Which call of which run started a delegated run."""
+
+    run_id: RunId
+    expert_key: ExpertKey
+    tool_call_id: ToolCallId
+    tool_name: str
+    checkpoint_id: CheckpointId
+
+
+class ForkPoint(Model):
+    """The checkpoint whose messages a run begins with."""
+
+    run_id: RunId
+    checkpoint_id: CheckpointId
+
+
+class InteractiveAnswer(Model):
+    """The user's answer to an interactive tool call."""
+
+    tool_call_id: ToolCallId
+    tool_name: str
+    skill_name: str
+    text: str
+
+
+class RunSetting(Model):
+    """What a run was started with; no key is ever in it. Only a coordinator's holds `experts`."""
+
+    schema_version: int = SCHEMA_VERSION
+    job_id: JobId
+    run_id: RunId
+    expert_key: ExpertKey
+    settings: Settings
+    query: str | None = None
+    experts: dict[ExpertKey, Expert] | None = None
+    config_path: str | None = None
+    started_at: int

@@ -1,0 +1,1 @@
+"""What a run does next, and doing it: steps, delegation, gates, retries."""

@@ -1,0 +1,125 @@
+"""The error tree: everything this program raises on purpose.
+
+PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the program ends with
+├─ UsageError                       1   what was asked cannot be done as asked
+│  └─ ConfigError                       perstack.toml or the environment is wrong
+│     └─ UnknownExpertError
+├─ NotFoundError                    4   no such job, run, checkpoint or consensus checkpoint
+├─ ConflictError                    4   somebody was first, or holds the lock
+├─ DeniedError                      4   not allowed
+├─ LimitError                       6   steps, tokens, time
+├─ ProviderError                    1   the model vendor failed; `retryable`, `retry_after_s`
+├─ SkillError                       1   a tool server failed to start, crashed or timed out
+└─ StorageError                     5   corrupt record, schema too new, disk full
+
+Stopped, waiting, a failed tool and a failed delegate are outcomes (events), not errors.
+"""
+
+from __future__ import annotations
+
+
+class PerstackError(Exception):
+    """An error with one sentence for the user and, where there is one, the next thing to type."""
+
+    code = "perstack"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PerstackError):
+    """What was asked cannot be done as asked."""
+
+    code = "usage"
+
+
+class ConfigError(UsageError):
+    """`perstack.toml` or the environment holds something that cannot be used."""
+
+    code = "config"
+
+
+class UnknownExpertError(ConfigError):
+    """No Expert has that name."""
+
+    code = "config.unknown_expert"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(
+            f"Expert {name!r} not found",
+            hint=f"perstack.toml defines: {', '.join(sorted(known)) or 'none'}",
+        )
+
+
+class NotFoundError(PerstackError):
+    """No job, run, checkpoint or consensus checkpoint has that id."""
+
+    code = "not_found"
+    exit_code = 4
+
+
+class ConflictError(PerstackError):
+    """Somebody else was first, or holds what was asked for."""
+
+    code = "conflict"
+    exit_code = 4
+
+
+class DeniedError(PerstackError):
+    """The caller may not do this."""
+
+    code = "denied"
+    exit_code = 4
+
+
+class LimitError(PerstackError):
+    """A limit the user set was reached."""
+
+    code = "limit"
+    exit_code = 6
+
+
+class ProviderError(PerstackError):
+    """The model vendor refused, failed or answered with something unusable.
+
+    `status` is the HTTP status where there was one. `retry_after_s` is the wait in seconds that
+    the vendor asked for.
+    """
+
+    code = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+
+class SkillError(PerstackError):
+    """A tool server failed to start, crashed, timed out or broke the protocol."""
+
+    code = "skill"
+
+
+class StorageError(PerstackError):
+    """The history or the database cannot be read or written."""
+
+    code = "storage"
+    exit_code = 5
+
+
+class CorruptRecordError(StorageError):
+    """A stored record does not hold what was written."""
+
+    code = "storage.corrupt"

@@ -1,0 +1,1 @@
+"""Protocols that the engine and services are written against."""

@@ -1,0 +1,42 @@
+"""Time and identity from outside, so that tests can supply both."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Final, Protocol
+
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_ALPHABET: Final = _LETTERS + "0123456789"
+
+
+class Clock(Protocol):
+    """Wall-clock time."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        ...
+
+
+class Ids(Protocol):
+    """A source of fresh ids."""
+
+    def new(self) -> str:
+        """Return 24 lower-case letters and digits, the first a letter (cuid2's shape)."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+
+class RandomIds:
+    """Ids nobody can guess."""
+
+    def new(self) -> str:
+        """Return 24 lower-case letters and digits, the first a letter."""
+        return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(23))

@@ -1,0 +1,1 @@
+"""Pure folds from events and rows to what front ends show. Never: I/O."""

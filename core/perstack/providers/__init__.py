@@ -1,0 +1,1 @@
+"""One model vendor a file, and the scripted one. Never: retry policy."""

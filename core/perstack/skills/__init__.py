@@ -1,0 +1,1 @@
+"""The base tools and MCP servers. Never: approval decisions."""

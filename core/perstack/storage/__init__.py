@@ -1,0 +1,1 @@
+"""The history (append-only files) and the database (tables). Never: business rules."""
