@@ -1,0 +1,126 @@
+"""The runtime as the cockpit sees it. `perstack_tui.local_gateway` is the one that really runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from perstack.domain.consensus import ConsensusCheckpoint, Decision
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId
+from perstack.ports.history import FeedBatch
+from perstack.projection.views import QuestionView
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSummary:
+    """An Expert as the screen lists it."""
+
+    key: ExpertKey
+    version: str
+    description: str
+    delegates: tuple[ExpertKey, ...]
+    skills: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionsUpdate:
+    """What `perstack.toml` holds now.
+
+    `changes` says in short phrases what the last save changed ("writer changed", "reviewer new");
+    `error` is set while the file does not parse and `experts` are the last good ones;
+    `loaded_at` is Unix ms, None before the first good reading.
+    """
+
+    path: Path | None
+    experts: tuple[ExpertSummary, ...] = ()
+    model: str = ""
+    provider_name: str = ""
+    changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    error_hint: str | None = None
+    loaded_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxUpdate:
+    """All pending consensus checkpoints and the latest decided ones, newest first."""
+
+    checkpoints: tuple[ConsensusCheckpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJobsUpdate:
+    """The jobs that this process runs now."""
+
+    job_ids: frozenset[JobId]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong outside any run (the database is locked, the disk is full)."""
+
+    message: str
+    hint: str | None = None
+
+
+Update = FeedBatch | DefinitionsUpdate | InboxUpdate | LocalJobsUpdate | Trouble
+
+
+class Gateway(Protocol):
+    """Commands into the runtime and updates out of it. All raise `PerstackError` and no other."""
+
+    @property
+    def workspace(self) -> Path:
+        """The folder whose `perstack/` is watched."""
+        ...
+
+    def updates(self) -> AsyncGenerator[Update, None]:
+        """Yield what happens, this process's and every other's, until closed. Call once."""
+        ...
+
+    async def start(self, expert_key: ExpertKey, query: str) -> JobId:
+        """Start a job in this process and return at once."""
+        ...
+
+    async def follow_up(self, job_id: JobId, text: str) -> None:
+        """Go on with a job that has ended or that no process drives.
+
+        Raises:
+            ConflictError: a process drives it.
+        """
+        ...
+
+    async def answer(self, question: QuestionView, text: str) -> None:
+        """Answer an interactive call; the job goes on in this process.
+
+        Raises:
+            ConflictError: a process drives it, or somebody answered first.
+        """
+        ...
+
+    async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+        """Decide a consensus checkpoint.
+
+        Raises:
+            ConflictError: somebody was first, or it expired.
+        """
+        ...
+
+    async def stop(self, job_id: JobId, *, now: bool = False) -> None:
+        """Stop a job of this process at its next step boundary, or `now`.
+
+        Raises:
+            ConflictError: this process does not run it.
+        """
+        ...
+
+    async def detach(self, job_ids: Sequence[JobId]) -> None:
+        """Hand running jobs of this process to a headless one, which goes on with them."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop what still runs at a step boundary (bounded in time) and close everything."""
+        ...
