@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,11 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def own_environment(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+) -> Path:
     """Give the test an empty home and none of the developer's variables."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith("PYTEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
-    yield home
+    return home
