@@ -123,3 +123,9 @@ class CorruptRecordError(StorageError):
     """A stored record does not hold what was written."""
 
     code = "storage.corrupt"
+
+
+class LockedError(StorageError):
+    """Another process holds the database; asking again may help."""
+
+    code = "storage.locked"

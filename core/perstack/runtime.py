@@ -1,1 +1,176 @@
-"""The composition root: the only place that knows which adapter fills which port."""
+"""The composition root: the only place that knows which adapter fills which port.
+
+Everything heavy (vendor SDKs, the database library) is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from perstack import __version__
+from perstack.config.env import read_environment
+from perstack.config.load import LoadedConfig, find_config, load_config, locate_config
+from perstack.config.overrides import Overrides, apply_overrides
+from perstack.config.secrets import redact, secret_values
+from perstack.domain.settings import ProviderSettings
+from perstack.engine.plan import Deps, Plan
+from perstack.ports.history import History
+from perstack.ports.system import RandomIds, SystemClock
+from perstack.services.runs import Continuation, Runs
+
+if TYPE_CHECKING:
+    from perstack.ports.model import ChatModel
+    from perstack.services.consensus import ConsensusService
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A configuration as it applies to one workspace."""
+
+    workspace: Path
+    config: LoadedConfig
+    env: Mapping[str, str] = field(repr=False)
+
+    def plan(self, *, wait_at_gates: bool = True) -> Plan:
+        """Return what a job of this project runs with."""
+        return Plan(
+            settings=self.config.settings,
+            experts=self.config.experts,
+            workspace=self.workspace,
+            env=self.env,
+            config_path=self.config.path,
+            wait_at_gates=wait_at_gates,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a front end opens its runtime with: where the configuration is, and what was typed."""
+
+    config_path: Path | None
+    overrides: Overrides
+    continuation: Continuation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One project, ready to run jobs."""
+
+    project: Project
+    history: History
+    consensus: ConsensusService
+    runs: Runs
+
+
+def open_project(
+    workspace: Path, config_path: Path | None, overrides: Overrides | None = None
+) -> Project:
+    """Find and read the configuration and the environment. Blocks on the disk.
+
+    Raises:
+        ConfigError: the file or an env file cannot be used.
+        UsageError: an override cannot.
+    """
+    workspace = workspace.absolute()
+    path = locate_config(config_path, start=workspace)
+    config = apply_overrides(load_config(path), overrides or Overrides())
+    env = read_environment(workspace, config.env_paths, os.environ)
+    return Project(workspace, config, env)
+
+
+def locate(workspace: Path, config_path: Path | None) -> Path:
+    """Return the configuration file that is meant.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return locate_config(config_path, start=workspace.absolute())
+
+
+def find(workspace: Path, config_path: Path | None) -> Path | None:
+    """Return the configuration file that is meant, None when there is none to be found."""
+    if config_path is not None:
+        return locate(workspace, config_path)
+    return find_config(workspace.absolute())
+
+
+def open_history(workspace: Path) -> History:
+    """Return the workspace's history."""
+    from perstack.storage.history import FileHistory
+
+    return FileHistory(workspace, clock=SystemClock(), ids=RandomIds())
+
+
+def open_consensus(workspace: Path, *, auto_reject: bool = False) -> ConsensusService:
+    """Return the workspace's consensus service; its database is opened when first used.
+
+    `auto_reject` is the project's setting for what becomes of overdue checkpoints.
+    """
+    from perstack.services.consensus import ConsensusService
+    from perstack.storage.database.opener import database_path, open_consensus_store
+
+    clock = SystemClock()
+    open_store = partial(open_consensus_store, database_path(workspace), clock=clock)
+    return ConsensusService(open_store, clock=clock, workspace=workspace, auto_reject=auto_reject)
+
+
+@asynccontextmanager
+async def open_runtime(project: Project) -> AsyncGenerator[Runtime]:
+    """Open everything that jobs need, and close it in bounded time.
+
+    Raises:
+        ConfigError: the provider's key is not set, or its settings cannot be used.
+    """
+    model = await open_model(project)
+    rules = project.config.settings.consensus
+    consensus = open_consensus(project.workspace, auto_reject=rules.auto_reject)
+    history = open_history(project.workspace)
+    try:
+        deps = _deps(project, model, consensus)
+        yield Runtime(project, history, consensus, Runs(history, deps))
+    finally:
+        with anyio.move_on_after(3, shield=True):
+            await model.aclose()
+            await consensus.aclose()
+
+
+async def open_model(project: Project) -> ChatModel:
+    """Open the configured model; the vendor's library is imported in a thread."""
+    from perstack.providers.factory import open_model as open_
+
+    make = partial(
+        open_, project.config.settings, env=project.env, base_dir=project.config.path.parent
+    )
+    return await anyio.to_thread.run_sync(make)
+
+
+def warm_up(provider: ProviderSettings) -> None:
+    """Import the vendor's library; meant for a thread, while other things start."""
+    from perstack.providers.factory import warm_up as warm
+
+    warm(provider.name)
+
+
+def _deps(project: Project, model: ChatModel, consensus: ConsensusService) -> Deps:
+    from perstack.services.notify import ConfiguredNotifier
+    from perstack.skills.opener import Skills
+
+    return Deps(
+        model=model,
+        skills=Skills(),
+        gate=consensus,
+        notifier=ConfiguredNotifier(project.config.settings.notify, env=project.env),
+        clock=SystemClock(),
+        ids=RandomIds(),
+        redact=partial(redact, secrets=secret_values(project.env)),
+        version=__version__,
+    )

@@ -69,7 +69,7 @@ class RunError(Model):
 
 
 class InitializeRuntime(Model):
-    """The runtime took up a run."""
+    """The runtime took up a run. `timeout` in milliseconds, `context_window` in tokens."""
 
     type: Literal["initializeRuntime"] = "initializeRuntime"
     runtime_version: str
@@ -83,6 +83,7 @@ class InitializeRuntime(Model):
     timeout: int
     query: str | None = None
     interactive_tool_call: InteractiveAnswer | None = None
+    context_window: int | None = None
 
 
 class SkillStarting(Model):

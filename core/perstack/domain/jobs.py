@@ -71,7 +71,11 @@ class InteractiveAnswer(Model):
 
 
 class RunSetting(Model):
-    """What a run was started with; no key is ever in it. Only a coordinator's holds `experts`."""
+    """What a run was started with; no key is ever in it.
+
+    `experts` is kept by a job's first run alone. `parent` is the checkpoint that a fork began
+    from, `delegated_by` the call that a delegated run answers.
+    """
 
     schema_version: int = SCHEMA_VERSION
     job_id: JobId
@@ -79,6 +83,8 @@ class RunSetting(Model):
     expert_key: ExpertKey
     settings: Settings
     query: str | None = None
+    parent: ForkPoint | None = None
+    delegated_by: DelegatedBy | None = None
     experts: dict[ExpertKey, Expert] | None = None
     config_path: str | None = None
     started_at: int

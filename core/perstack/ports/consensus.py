@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision
 from perstack.domain.ids import ConsensusId, RunId
+
+AuditEvent = Literal["created", "approved", "rejected", "expired", "subtask_rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What happened to a checkpoint, by whom. `at` in Unix milliseconds."""
+
+    event: AuditEvent
+    actor: str
+    actor_type: Literal["agent", "human", "system"]
+    at: int
+    details: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
 
 class ConsensusStore(Protocol):
     """Consensus checkpoints and their audit log, shared by all processes of a workspace."""
 
     async def create(self, checkpoint: ConsensusCheckpoint) -> None:
-        """Write a pending checkpoint and its audit entry."""
+        """Write a pending checkpoint and its audit entry; again with the same content: nothing.
+
+        Raises:
+            ConflictError: one with that id but another run or other subtasks exists.
+        """
         ...
 
     async def get(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
@@ -41,6 +61,7 @@ class ConsensusStore(Protocol):
 
         Raises:
             NotFoundError: no such checkpoint.
+            UsageError: a subtask to reject is unknown, or an approval would keep none.
             ConflictError: it was decided or has expired; the message says by whom and when.
         """
         ...
@@ -49,6 +70,42 @@ class ConsensusStore(Protocol):
         """Expire (or, with `auto_reject`, reject) what is pending and overdue; return those."""
         ...
 
+    async def find_ids(self, prefix: str) -> Sequence[ConsensusId]:
+        """Return at most two ids that begin with `prefix`: enough to tell one from several."""
+        ...
+
+    async def audit(self, consensus_id: ConsensusId) -> Sequence[AuditEntry]:
+        """Return what happened to a checkpoint, in order; empty when there is no such one."""
+        ...
+
+    async def version(self) -> str:
+        """Return a value that is another one whenever anything changed. Cheap: made for polling."""
+        ...
+
     async def aclose(self) -> None:
         """Close the connection."""
+        ...
+
+
+class Gate(Protocol):
+    """Where the engine leaves risky work and waits."""
+
+    async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
+        """Write the checkpoint for reviewers to see; again with the same id does nothing."""
+        ...
+
+    async def wait(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
+        """Return the checkpoint once it was decided or has expired.
+
+        Raises:
+            NotFoundError: it was never proposed.
+        """
+        ...
+
+    async def show(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
+        """Return the checkpoint as it stands.
+
+        Raises:
+            NotFoundError: it was never proposed.
+        """
         ...

@@ -1,0 +1,109 @@
+"""`perstack demo`: the example team, played by the scripted model in a workspace of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from perstack.runtime import Project, Runtime
+
+EXPERT: Final = "release-captain"
+QUERY: Final = "Take the next release from commits to production."
+REVIEWER: Final = "scripted-reviewer"
+
+
+def demo(
+    pace: Annotated[
+        float, typer.Option("--pace", metavar="X", help="1 as written, 0 flat out.")
+    ] = 1.0,
+    plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Play in this empty folder and keep it."),
+    ] = None,
+    theme: Annotated[
+        str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
+    ] = None,
+) -> None:
+    """Watch the example team at work: no key, no network, the words are scripted."""
+    if keep is not None:
+        raise typer.Exit(_play(_furnished(keep), pace, plain=plain, theme=theme))
+    with tempfile.TemporaryDirectory(prefix="perstack-demo-") as folder:
+        workspace = _furnished(Path(folder) / "workspace")
+        raise typer.Exit(_play(workspace, pace, plain=plain, theme=theme))
+
+
+def _furnished(workspace: Path) -> Path:
+    """Fill a folder with the example team and the files it works on."""
+    from perstack.errors import UsageError
+
+    if workspace.exists() and any(workspace.iterdir()):
+        raise UsageError(f"{workspace} is not empty", hint="name a new folder")
+    here = Path(__file__).parent.parent / "demo"
+    shutil.copytree(here / "workspace", workspace, dirs_exist_ok=True)
+    shutil.copy(here / "demo.scenario.toml", workspace)
+    packaged = here / "perstack.toml"
+    # In a checkout the team's definition is the one at its top.
+    shutil.copy(packaged if packaged.exists() else here.parents[2] / "perstack.toml", workspace)
+    return workspace
+
+
+def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> int:
+    from perstack.cli.options import Asked
+    from perstack.cli.start import has_screen, session
+    from perstack.config.overrides import Overrides
+
+    over = Overrides(provider="scripted", scenario="demo.scenario.toml", pace=pace)
+    asked = Asked(workspace=workspace, config=None, expert=EXPERT, query=QUERY)
+    if not plain and has_screen():
+        return session(asked, over, plain=False, theme=theme)
+    return _play_through(asked.workspace, over)
+
+
+def _play_through(workspace: Path, over: object) -> int:
+    """Play to the end without a person: the scenario answers and decides, and says that it does."""
+    import anyio
+
+    from perstack.cli.driving import say
+    from perstack.config.overrides import Overrides
+    from perstack.runtime import open_project
+
+    if not isinstance(over, Overrides):
+        raise TypeError(over)
+    say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
+    return anyio.run(_perform, open_project(workspace, None, over))
+
+
+async def _perform(project: Project) -> int:
+    import anyio
+
+    from perstack.cli.driving import StoppedBy, exit_code, start_or_go_on, watch_signals
+    from perstack.cli.listeners import Plain
+    from perstack.cli.options import Asked
+    from perstack.engine.control import StopControl
+    from perstack.runtime import open_runtime
+
+    control, stopped_by, listener = StopControl(), StoppedBy(), Plain()
+    async with open_runtime(project) as runtime, anyio.create_task_group() as group:
+        group.start_soon(watch_signals, control, stopped_by)
+        group.start_soon(_review, runtime)
+        asked = Asked(project.workspace, None, EXPERT, QUERY)
+        ended = await start_or_go_on(asked, runtime, listener, control, wait=True)
+        while ended.outcome.ending == "asked":
+            answer = await _answer(runtime, ended.job_id)
+            asked = Asked(
+                project.workspace,
+                None,
+                EXPERT,
+                answer,
+                continue_job=ended.job_id,
+                is_answer=True,
+            )
+            ended = await start_or_go_on(asked, runtime, listener, control, wait=True)
+        group.cancel_scope.cancel()
+    return exit_code(ended, stopped_by, listener.output)

@@ -1,0 +1,144 @@
+"""Drives a job from the command line: signals stop it, its outcome becomes the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+
+from perstack.cli.options import Asked
+from perstack.domain.ids import ExpertKey, JobId
+from perstack.engine.control import StopControl
+from perstack.engine.plan import JobOutcome, Listener
+from perstack.errors import UsageError
+from perstack.runtime import Project, Runtime, open_project, open_runtime, warm_up
+
+if TYPE_CHECKING:
+    from perstack.cli.listeners import Output
+    from perstack.config.overrides import Overrides
+
+_EXIT: Final = {"completed": 0, "asked": 0, "awaiting": 3, "limit": 6, "failed": 1}
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Printing(Listener, Protocol):
+    """A listener that prints."""
+
+    @property
+    def output(self) -> Output:
+        """Where to."""
+        ...
+
+
+def drive_to_end(
+    asked: Asked, over: Overrides, listener: Printing, *, wait_at_gates: bool = True
+) -> int:
+    """Start or go on with a job; return the exit code.
+
+    Raises:
+        PerstackError: it could not be started, or the history could not be written.
+    """
+    asked.check()
+    project = open_project(asked.workspace, asked.config, over)
+    # Importing the vendor's library takes longest, so it begins before anything else is opened.
+    threading.Thread(target=warm_up, args=(project.config.settings.provider,), daemon=True).start()
+    warn(project)
+    return anyio.run(_drive, asked, project, listener, wait_at_gates)
+
+
+def warn(project: Project) -> None:
+    """Print the configuration's warnings on stderr."""
+    for warning in project.config.warnings:
+        say(f"Warning: {warning}")
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, which may be closed."""
+    try:
+        sys.stderr.write(text + "\n")
+    except (OSError, ValueError):
+        return
+
+
+async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool) -> int:
+    control = StopControl()
+    listener.output.on_broken = lambda: control.stop("user")
+    async with open_runtime(project) as runtime, anyio.create_task_group() as group:
+        stopped_by = StoppedBy()
+        group.start_soon(watch_signals, control, stopped_by)
+        ended = await start_or_go_on(asked, runtime, listener, control, wait=wait)
+        group.cancel_scope.cancel()
+        return exit_code(ended, stopped_by, listener.output)
+    raise AssertionError("unreachable: the block above returns or raises")
+
+
+class StoppedBy:
+    """Which signal stopped the job, if any."""
+
+    number: int | None = None
+
+
+async def watch_signals(control: StopControl, stopped_by: StoppedBy) -> None:
+    """Stop at a boundary at the first signal, at once at the second."""
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async for number in signals:
+            again = stopped_by.number is not None
+            stopped_by.number = stopped_by.number or number
+            control.stop("signal", now=again)
+            if not again:
+                say("Stopping at a checkpoint; once more to stop now.")
+
+
+async def start_or_go_on(
+    asked: Asked, runtime: Runtime, listener: Listener, control: StopControl, *, wait: bool
+) -> JobOutcome:
+    """Do what was asked on an open runtime."""
+    plan = runtime.project.plan(wait_at_gates=wait)
+    if asked.goes_on:
+        return await runtime.runs.go_on(
+            plan, asked.continuation(), listener=listener, control=control
+        )
+    if asked.expert is None or not asked.query:
+        raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
+    return await runtime.runs.start(
+        plan,
+        ExpertKey(asked.expert),
+        asked.query,
+        listener=listener,
+        control=control,
+        job_id=JobId(asked.job_id) if asked.job_id else None,
+    )
+
+
+def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
+    """Return the exit code of an outcome, and say on stderr what is not on stdout."""
+    outcome = ended.outcome
+    again = f"perstack run <expert> --continue-job {ended.job_id}"
+    if outcome.error is not None:
+        say(f"Error: {outcome.error.message}")
+    if outcome.hint:
+        say(f"Hint: {outcome.hint}")
+    if outcome.ending == "awaiting":
+        say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
+    if outcome.ending == "limit":
+        say(f"The step limit was reached. Go on with: {again} --max-steps <more>")
+    if outcome.ending == "stopped":
+        if stopped_by.number is not None:
+            say(f"Stopped. Go on with: {again}")
+            return 128 + stopped_by.number
+        return 1
+    if output.broken is not None:
+        _silence_stdout()
+        return 1
+    return _EXIT[outcome.ending]
+
+
+def _silence_stdout() -> None:
+    # What is still buffered would be written, and fail again, when the interpreter ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+

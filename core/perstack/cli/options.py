@@ -1,0 +1,155 @@
+"""The options that `run`, `start` and `demo` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from perstack.config.overrides import Overrides
+    from perstack.services.runs import Continuation
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="PATH", help="The perstack.toml to use.")
+]
+Workspace = Annotated[
+    Path, typer.Option("--workspace", metavar="DIR", help="The folder that Experts work in.")
+]
+Provider = Annotated[
+    str | None, typer.Option("--provider", metavar="NAME", help="anthropic, openai or scripted.")
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The vendor's model.")]
+Reasoning = Annotated[
+    str | None,
+    typer.Option("--reasoning-budget", metavar="B", help="none, minimal, low, medium, high, or N."),
+]
+MaxSteps = Annotated[
+    int | None, typer.Option("--max-steps", metavar="N", help="Steps a job may take (100).")
+]
+MaxRetries = Annotated[
+    int | None, typer.Option("--max-retries", metavar="N", help="Retries of a generation (5).")
+]
+Timeout = Annotated[
+    int | None, typer.Option("--timeout", metavar="MS", help="Limit of one generation (300000).")
+]
+JobIdOption = Annotated[
+    str | None, typer.Option("--job-id", metavar="ID", help="The id of a new job.")
+]
+EnvPath = Annotated[
+    list[str] | None,
+    typer.Option("--env-path", metavar="PATH", help="An env file, instead of the config's."),
+]
+RuntimeName = Annotated[
+    str | None, typer.Option("--runtime", metavar="NAME", help="perstack (the built-in one).")
+]
+Continue = Annotated[bool, typer.Option("--continue", help="Go on with the latest job.")]
+ContinueJob = Annotated[
+    str | None, typer.Option("--continue-job", metavar="ID", help="Go on with that job.")
+]
+ResumeFrom = Annotated[
+    str | None,
+    typer.Option("--resume-from", metavar="ID", help="From that checkpoint of --continue-job."),
+]
+Answer = Annotated[
+    bool,
+    typer.Option(
+        "-i", "--interactive-tool-call-result", help="The query answers the Expert's question."
+    ),
+]
+Scenario = Annotated[
+    str | None, typer.Option("--scenario", metavar="PATH", help="What the scripted model says.")
+]
+Pace = Annotated[
+    float | None,
+    typer.Option("--pace", metavar="X", help="The scripted model's waits: 1 as written, 0 none."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log more to the log file.")]
+
+HERE = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was typed, beside the overrides."""
+
+    workspace: Path
+    config: Path | None
+    expert: str | None
+    query: str | None
+    job_id: str | None = None
+    continue_: bool = False
+    continue_job: str | None = None
+    resume_from: str | None = None
+    is_answer: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an existing job is meant."""
+        return self.continue_ or self.continue_job is not None
+
+    def check(self) -> None:
+        """Refuse what does not fit together.
+
+        Raises:
+            UsageError: `--resume-from` without a job, or no query for a new job.
+        """
+        from perstack.errors import UsageError
+
+        if self.resume_from is not None and self.continue_job is None:
+            raise UsageError("--resume-from requires --continue-job")
+        if not self.workspace.is_dir():
+            raise UsageError(f"{self.workspace} is not a folder")
+
+    def continuation(self) -> Continuation:
+        """Return what to go on with.
+
+        Raises:
+            UsageError: an id cannot be one.
+        """
+        from perstack.domain.ids import CheckpointId, ExpertKey, JobId, check_path_id
+        from perstack.services.runs import Continuation
+
+        job = JobId(check_path_id("job id", self.continue_job)) if self.continue_job else None
+        point = CheckpointId(self.resume_from) if self.resume_from else None
+        if point is not None:
+            check_path_id("checkpoint id", point)
+        return Continuation(
+            job_id=job,
+            checkpoint_id=point,
+            expert_key=ExpertKey(self.expert) if self.expert else None,
+            text=self.query,
+            is_answer=self.is_answer,
+        )
+
+
+def overrides(
+    *,
+    provider: str | None,
+    model: str | None,
+    reasoning_budget: str | None,
+    max_steps: int | None,
+    max_retries: int | None,
+    timeout: int | None,
+    env_path: list[str] | None,
+    runtime: str | None,
+    scenario: str | None,
+    pace: float | None,
+) -> Overrides:
+    """Return the options that stand above the configuration file."""
+    from perstack.config.overrides import Overrides
+
+    return Overrides(
+        provider=provider,
+        model=model,
+        reasoning_budget=reasoning_budget,
+        max_steps=max_steps,
+        max_retries=max_retries,
+        timeout_ms=timeout,
+        env_paths=tuple(env_path or ()),
+        runtime=runtime,
+        scenario=scenario,
+        pace=pace,
+    )

@@ -1,0 +1,139 @@
+"""`perstack start`: a session on the screen, or plain progress lines without a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from perstack.cli import options as o
+
+if TYPE_CHECKING:
+    from perstack.config.overrides import Overrides
+    from perstack.ports.frontend import CockpitRequest
+
+
+def start(
+    expert: Annotated[
+        str | None, typer.Argument(metavar="[EXPERT]", help="The Expert to talk to.")
+    ] = None,
+    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to do.")] = None,
+    config: o.Config = None,
+    workspace: o.Workspace = o.HERE,
+    provider: o.Provider = None,
+    model: o.Model = None,
+    reasoning_budget: o.Reasoning = None,
+    max_steps: o.MaxSteps = None,
+    max_retries: o.MaxRetries = None,
+    timeout: o.Timeout = None,
+    job_id: o.JobIdOption = None,
+    env_path: o.EnvPath = None,
+    runtime: o.RuntimeName = None,
+    continue_: o.Continue = False,
+    continue_job: o.ContinueJob = None,
+    resume_from: o.ResumeFrom = None,
+    interactive_tool_call_result: o.Answer = False,
+    scenario: o.Scenario = None,
+    pace: o.Pace = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
+    theme: Annotated[
+        str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
+    ] = None,
+) -> None:
+    """Start an interactive session with an Expert."""
+    asked = o.Asked(
+        workspace=workspace,
+        config=config,
+        expert=expert,
+        query=query,
+        job_id=job_id,
+        continue_=continue_,
+        continue_job=continue_job,
+        resume_from=resume_from,
+        is_answer=interactive_tool_call_result,
+    )
+    over = o.overrides(
+        provider=provider,
+        model=model,
+        reasoning_budget=reasoning_budget,
+        max_steps=max_steps,
+        max_retries=max_retries,
+        timeout=timeout,
+        env_path=env_path,
+        runtime=runtime,
+        scenario=scenario,
+        pace=pace,
+    )
+    raise typer.Exit(session(asked, over, plain=plain, theme=theme))
+
+
+def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) -> int:
+    """Open the cockpit, or without a terminal print plain lines; return the exit code."""
+    if plain or not has_screen():
+        from perstack.cli.driving import drive_to_end
+        from perstack.cli.listeners import Plain
+
+        return drive_to_end(asked, over, Plain())
+    from perstack.domain.ids import ExpertKey
+    from perstack.ports.frontend import CockpitRequest
+    from perstack.runtime import Setup, locate
+
+    asked.check()
+    path = locate(asked.workspace, asked.config)
+    continuation = asked.continuation() if asked.goes_on else None
+    return open_frontend(
+        CockpitRequest(
+            workspace=asked.workspace.absolute(),
+            expert_key=ExpertKey(asked.expert) if asked.expert else None,
+            query=asked.query,
+            job_id=continuation.job_id if continuation else None,
+            theme=theme,
+            runtime=Setup(path, over, continuation),
+        )
+    )
+
+
+def observe(workspace: Path, config: Path | None) -> int:
+    """Open the cockpit as an observer of the workspace; return the exit code."""
+    from perstack.config.overrides import Overrides
+    from perstack.errors import UsageError
+    from perstack.ports.frontend import CockpitRequest
+    from perstack.runtime import Setup, find
+
+    if not workspace.is_dir():
+        raise UsageError(f"{workspace} is not a folder")
+    if not has_screen():
+        raise UsageError(
+            "the cockpit needs a terminal",
+            hint="perstack log shows what happened; perstack --help lists the commands",
+        )
+    setup = Setup(find(workspace, config), Overrides(), None)
+    return open_frontend(
+        CockpitRequest(workspace=workspace.absolute(), observe=True, runtime=setup)
+    )
+
+
+def has_screen() -> bool:
+    """Tell whether there is a terminal that a full screen can be drawn on."""
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def open_frontend(request: CockpitRequest) -> int:
+    """Open the installed front end.
+
+    Raises:
+        UsageError: none is installed.
+    """
+    from importlib.metadata import entry_points
+
+    from perstack.errors import UsageError
+
+    for found in entry_points(group="perstack.frontends"):
+        exit_code: int = found.load()(request)
+        return exit_code
+    raise UsageError("no cockpit is installed", hint="add --plain for progress lines")

@@ -1,0 +1,101 @@
+"""The user's environment joined with the project's env files, as far as those may be trusted.
+
+An env file comes with the project, perhaps from a stranger, while the key is often the user's
+own. So a file can set no variable that says where requests go or what is loaded into programs,
+and a vendor's base URL only together with the key that is sent there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from perstack.config.dotenv import read_env_file
+from perstack.config.report import ConfigWarning, printable
+
+_REFUSED: Final = re.compile(
+    r".*_PROXY(?:_URL)?|SSL_CERT_.*|SSLKEYLOGFILE|.*_CA_BUNDLE"
+    r"|NODE_(?:OPTIONS|PATH|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
+    r"|LD_.*|DYLD_.*|PYTHON.*|PERL5.*|RUBYLIB|RUBYOPT|NPM_CONFIG_.*|BASH_.*|ENV|IFS"
+    r"|GIT_(?:SSH.*|CONFIG.*|EXEC_PATH|ASKPASS|EDITOR|PAGER|EXTERNAL_DIFF|TEMPLATE_DIR|DIR)"
+    r"|PATH|HOME|SHELL|USER|LOGNAME|TMPDIR|XDG_.*|PERSTACK_RUN_ID|PERSTACK_JOB_ID",
+    re.IGNORECASE | re.DOTALL,
+)
+_BASE_URL: Final = re.compile(r"([A-Z0-9]+)(?:_[A-Z0-9_]+)?_BASE_URL", re.IGNORECASE)
+_MODEL_VENDORS: Final = ("ANTHROPIC_", "OPENAI_")
+
+
+class Environment(Mapping[str, str]):
+    """Variables with values, and what was left out. Its `repr` shows no value."""
+
+    def __init__(self, values: Mapping[str, str], warnings: tuple[ConfigWarning, ...] = ()) -> None:
+        self._values = dict(values)
+        self.warnings = warnings
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self)} variables)"
+
+
+def read_environment(
+    base_dir: Path, env_paths: Sequence[str], process_env: Mapping[str, str]
+) -> Environment:
+    """Join the environments. Blocks on the disk.
+
+    A non-empty variable of the process wins over the first env file that gives it a value, that
+    over later ones. Missing files are fine; relative paths start at `base_dir`.
+
+    Raises:
+        ConfigError: an env file cannot be read; the message names file and line, never a value.
+    """
+    joined = {name: value for name, value in process_env.items() if value}
+    source: dict[str, str] = {}
+    warnings: list[ConfigWarning] = []
+    for env_path in env_paths:
+        for name, value in read_env_file(base_dir / env_path).items():
+            if not value:
+                continue
+            if _REFUSED.fullmatch(name):
+                warnings.append(_ignored(env_path, name, "an env file may not set it"))
+            elif name not in joined:
+                joined[name] = value
+                source[name] = env_path
+    for name in [name for name in source if not _url_comes_with_its_key(name, joined, source)]:
+        del joined[name]
+        reason = "the key it would receive does not come from the same file"
+        warnings.append(_ignored(source[name], name, reason))
+    return Environment(joined, tuple(warnings))
+
+
+def _url_comes_with_its_key(
+    name: str, joined: Mapping[str, str], source: Mapping[str, str]
+) -> bool:
+    """Tell whether all keys that a base URL would receive come from the URL's own file."""
+    match = _BASE_URL.fullmatch(name)
+    if match is None:
+        return True
+    vendor = match.group(1).upper() + "_"
+    keys = [key for key in joined if key.upper().startswith(vendor)]
+    keys = [key for key in keys if key.upper().endswith(("KEY", "TOKEN"))]
+    if not keys:
+        return vendor not in _MODEL_VENDORS
+    return all(source.get(key) == source[name] for key in keys)
+
+
+def _ignored(env_path: str, name: str, reason: str) -> ConfigWarning:
+    return ConfigWarning(
+        line=None,
+        key=printable(env_path),
+        message=f"{printable(name, longest=80)} is ignored: {reason}",
+        hint=f"export {printable(name, longest=80)} in the shell if it is meant",
+    )

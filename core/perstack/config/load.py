@@ -1,0 +1,213 @@
+"""Find `perstack.toml` and read it into domain models."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from perstack.config import limits
+from perstack.config.delegates import check_delegates
+from perstack.config.read_experts import read_experts
+from perstack.config.read_settings import (
+    read_env_paths,
+    read_runtime,
+    read_settings,
+)
+from perstack.config.report import ConfigWarning, Report, printable
+from perstack.config.table import RawTable, Table
+from perstack.config.urls import leads_elsewhere
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ExpertKey
+from perstack.domain.settings import Settings
+from perstack.errors import ConfigError
+
+CONFIG_NAME: Final = "perstack.toml"
+
+_SYNTAX_PLACE: Final = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_KEY_PART: Final = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY: Final = re.compile(rf"(?<![\w\-\"'])(?:{_KEY_PART}[ \t]*\.[ \t]*){{{limits.KEY_PARTS}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """What one reading of a configuration file gave.
+
+    `text_hash` is the SHA-256 of its bytes. `model_given` tells a model that was written from one
+    that was filled in for the provider.
+    """
+
+    path: Path
+    text_hash: str
+    settings: Settings
+    experts: dict[ExpertKey, Expert]
+    env_paths: tuple[str, ...]
+    warnings: tuple[ConfigWarning, ...] = ()
+    runtime: str = "perstack"
+    model_given: bool = False
+
+    @property
+    def redirects_key(self) -> bool:
+        """Whether the vendor's key would go to a host that is neither the vendor's nor local."""
+        return leads_elsewhere(self.settings.provider.base_url)
+
+
+def find_config(start: Path) -> Path | None:
+    """Return the nearest `perstack.toml` in `start` or a folder above it."""
+    folder = start.absolute()
+    for candidate in (folder, *folder.parents):
+        path = candidate / CONFIG_NAME
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a folder above may be closed to us; one further up may not be
+            continue
+    return None
+
+
+def locate_config(given: Path | None, *, start: Path) -> Path:
+    """Return the `given` path, relative to `start`, or what `find_config` finds.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if given is not None:
+        path = start / given
+        if not _is_there(path):
+            raise _not_found(given)
+        return path
+    found = find_config(start)
+    if found is None:
+        raise ConfigError(
+            f"{CONFIG_NAME} not found. Create one or specify --config path.",
+            hint="write a perstack.toml with an [experts.NAME] table, or add --config PATH",
+        )
+    return found
+
+
+def load_config(path: Path) -> LoadedConfig:
+    """Read a configuration file. Blocks on the disk.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or holds something that cannot be used. All
+            problems are told at once, each with its key, line and remedy.
+    """
+    return parse_config(path, read_config(path))
+
+
+def read_config(path: Path) -> bytes:
+    """Return the file's bytes.
+
+    Raises:
+        ConfigError: it is missing, unreadable, too large or no regular file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{_name(path)} is not a file", hint="give the path of a TOML file")
+        with path.open("rb") as file:
+            data = file.read(limits.FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise _not_found(path) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError(
+            f"{_name(path)} cannot be read: {reason or printable(str(error))}",
+            hint="check the file's owner and permissions",
+        ) from error
+    if len(data) > limits.FILE_BYTES:
+        raise ConfigError(
+            f"{_name(path)} is larger than {limits.FILE_BYTES:,} bytes",
+            hint="is it the right file? Split the team over several files",
+        )
+    return data
+
+
+def parse_config(path: Path, data: bytes) -> LoadedConfig:
+    """Make models of the file's bytes; `path` only names it.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    text = _decode(path, data)
+    report = Report(path, text)
+    top = Table(_parse_toml(path, text), (), report)
+    settings = read_settings(top)
+    runtime = read_runtime(top)
+    env_paths = read_env_paths(top)
+    table = top.table("experts")
+    experts = read_experts(table)
+    check_delegates(experts, declared=table.keys if table else (), report=report)
+    top.close()
+    report.raise_problems()
+    return LoadedConfig(
+        path=path,
+        text_hash=hashlib.sha256(data).hexdigest(),
+        settings=settings,
+        experts=experts,
+        env_paths=env_paths,
+        warnings=report.warnings,
+        runtime=runtime,
+        model_given="model" in top,
+    )
+
+
+def _decode(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{_name(path)}: line {line} is not UTF-8 text",
+            hint="save the file with the encoding UTF-8",
+        ) from error
+
+
+def _parse_toml(path: Path, text: str) -> RawTable:
+    # tomllib's time grows with the square of a dotted key's parts, its stack with nesting.
+    if found := _LONG_KEY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ConfigError(
+            f"{_name(path)}: line {line} has a key of more than {limits.KEY_PARTS} parts",
+            hint=f"shorten line {line}",
+        )
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(
+            f"{_name(path)} is nested too deeply", hint="remove some of its brackets"
+        ) from error
+    except ValueError as error:
+        raise _syntax_error(path, str(error)) from error
+
+
+def _syntax_error(path: Path, message: str) -> ConfigError:
+    place = _SYNTAX_PLACE.search(message)
+    what = printable(message[: place.start()] if place else message, longest=160)
+    if place is None or place.group(1) is None:
+        where, hint = "at its end", 'look for a string, a """ or a bracket that is not closed'
+    else:
+        where = f"at line {place.group(1)}, column {place.group(2)}"
+        hint = f"correct line {place.group(1)}; text needs quotes, and \\ in it is written \\\\"
+    return ConfigError(f"{_name(path)} is not valid TOML {where}: {what}", hint=hint)
+
+
+def _not_found(path: Path) -> ConfigError:
+    return ConfigError(
+        f'Given config path "{_name(path)}" is not found',
+        hint="check the spelling; the path is relative to the current folder",
+    )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return True  # reading it will say what is wrong
+
+
+def _name(path: Path) -> str:
+    return printable(str(path))

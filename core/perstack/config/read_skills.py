@@ -1,0 +1,183 @@
+"""The skills of an Expert in `perstack.toml`."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NoReturn
+
+from pydantic import JsonValue
+
+from perstack.config import limits
+from perstack.config.report import printable
+from perstack.config.table import Table
+from perstack.domain.expert import (
+    BASE_SKILL,
+    BaseSkill,
+    InteractiveSkill,
+    InteractiveTool,
+    McpStdioSkill,
+    SkillSpec,
+)
+
+_TYPES: Final = ("mcpStdioSkill", "interactiveSkill")
+
+
+def read_skills(expert: Table) -> dict[str, SkillSpec]:
+    """Read an Expert's skills, the base skill first; it is always there."""
+    skills: dict[str, SkillSpec] = {BASE_SKILL: BaseSkill()}
+    table = expert.table("skills")
+    if table is None:
+        return skills
+    if len(table.keys) > limits.LIST_ITEMS:
+        expert.problem("skills", f"may have {limits.LIST_ITEMS} skills; it has {len(table.keys)}")
+    for name, entry in table.tables():
+        if not 1 <= len(name) <= limits.NAME_LENGTH:
+            table.problem(name, f"a skill's name has 1 to {limits.NAME_LENGTH} characters")
+        skill = _read_base(entry) if name == BASE_SKILL else _read_skill(name, entry)
+        if skill is not None:
+            skills[name] = skill
+    return skills
+
+
+def _read_skill(name: str, entry: Table) -> SkillSpec | None:
+    match entry.raw("type"):
+        case "mcpStdioSkill":
+            return _read_stdio(name, entry)
+        case "interactiveSkill":
+            return _read_interactive(entry)
+        case "mcpSseSkill":
+            entry.problem(
+                "type",
+                "mcpSseSkill is not available in this version",
+                'use a server that is started here: type = "mcpStdioSkill" with command and args',
+            )
+        case None:
+            entry.problem("type", f"must be given: {' or '.join(_TYPES)}")
+        case _:
+            entry.choice("type", _TYPES)
+    return None
+
+
+def _read_base(entry: Table) -> BaseSkill:
+    """Read the base skill, which files written for Perstack declare as an MCP server."""
+    entry.choice("type", ("mcpStdioSkill", "baseSkill"))
+    read = BaseSkill(
+        pick=entry.texts("pick") or (),
+        omit=entry.texts("omit") or (),
+        rule=entry.text("rule"),
+        require_approval=entry.texts("requireApproval") or (),
+    )
+    package = entry.text("packageName")
+    args = entry.texts("args", longest=limits.ARGUMENT_LENGTH, empty_items=True) or ()
+    entry.text("command")
+    entry.text("description")
+    entry.flag("lazyInit")
+    if any(word not in (BASE_SKILL, "-y") for word in (package or BASE_SKILL, *args)):
+        entry.warn("packageName" if package else "args", "the built-in base skill is used instead")
+    if entry.texts("requiredEnv"):
+        entry.warn("requiredEnv", "has no effect on the built-in base skill")
+    entry.not_yet("allowedDomains")
+    entry.close()
+    return read
+
+
+def _read_stdio(name: str, entry: Table) -> McpStdioSkill | None:
+    command = entry.text("command", shortest=1)
+    if "command" not in entry:
+        entry.problem("command", "must be given, such as npx, uvx or a path")
+    package = entry.text("packageName") or None
+    args = entry.texts("args", longest=limits.ARGUMENT_LENGTH, empty_items=True) or ()
+    if package and args:
+        entry.problem("args", f"Skill {printable(name)} has both packageName and args")
+    elif not package and not args:
+        entry.problem("packageName", f"Skill {printable(name)} has no packageName or args")
+    if any("\0" in word for word in (command or "", package or "", *args)):
+        entry.problem("command", "must not hold NUL characters")
+    read = McpStdioSkill(
+        description=entry.text("description"),
+        rule=entry.text("rule"),
+        pick=entry.texts("pick") or (),
+        omit=entry.texts("omit") or (),
+        command=command or "",
+        package_name=package,
+        args=args,
+        required_env=entry.texts("requiredEnv", rule=limits.ENV_NAME) or (),
+        require_approval=entry.texts("requireApproval") or (),
+    )
+    if entry.flag("lazyInit"):
+        entry.warn("lazyInit", "is not supported yet: the skill is ready before the run starts")
+    entry.not_yet("allowedDomains")
+    entry.close()
+    return read
+
+
+def _read_interactive(entry: Table) -> InteractiveSkill:
+    tools = entry.table("tools")
+    if "tools" not in entry:
+        entry.problem("tools", "must be given: one table for each question")
+    read = InteractiveSkill(
+        description=entry.text("description"),
+        rule=entry.text("rule"),
+        tools=_read_tools(tools) if tools else {},
+    )
+    entry.close()
+    return read
+
+
+def _read_tools(tools: Table) -> dict[str, InteractiveTool]:
+    if not 1 <= len(tools.keys) <= limits.LIST_ITEMS:
+        tools.report.problem(tools.at, f"must have 1 to {limits.LIST_ITEMS} tools")
+    read: dict[str, InteractiveTool] = {}
+    for name, entry in tools.tables():
+        if not 1 <= len(name) <= limits.NAME_LENGTH:
+            tools.problem(name, f"a tool's name has 1 to {limits.NAME_LENGTH} characters")
+        entry.raw("name")
+        description = entry.text("description")
+        schema = _read_schema(entry)
+        if schema is not None:
+            read[name] = InteractiveTool(description=description, input_schema=schema)
+        entry.close()
+    return read
+
+
+def _read_schema(entry: Table) -> dict[str, JsonValue] | None:
+    key = "inputJsonSchema"
+    text = entry.text(key, longest=limits.SCHEMA_LENGTH)
+    if key not in entry:
+        entry.problem(key, "must be given: the answer's JSON Schema as a string of JSON")
+    if text is None:
+        return None
+    try:
+        schema = _parse_json(text)
+    except (ValueError, RecursionError) as error:
+        entry.problem(key, f"is not JSON: {printable(str(error), longest=120)}")
+        return None
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        entry.problem(key, 'must be a JSON Schema of an object, with "type": "object"')
+        return None
+    return schema
+
+
+def _parse_json(text: str) -> JsonValue:
+    value: JsonValue = json.loads(text, parse_constant=_refuse_constant)
+    if _depth(value) > limits.SCHEMA_DEPTH:
+        raise ValueError(f"nested deeper than {limits.SCHEMA_DEPTH}")
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _depth(value: JsonValue) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth

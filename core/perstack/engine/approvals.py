@@ -1,0 +1,160 @@
+"""Calls that wait for a decision: one consensus checkpoint for all that one response gated."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from perstack.domain.consensus import (
+    ConsensusCheckpoint,
+    ProposedSubtask,
+    estimate_risk,
+    highest,
+    why_required,
+)
+from perstack.domain.events import RequestApproval, ResolveApproval
+from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
+from perstack.domain.messages import ToolCallPart
+from perstack.domain.settings import RiskLevel
+from perstack.engine.plan import RunOutcome
+from perstack.engine.toolset import query_of
+from perstack.errors import NotFoundError
+from perstack.ports.notices import Notice
+
+if TYPE_CHECKING:
+    from perstack.engine.run import RunDriver
+
+_TITLE_CHARACTERS: Final = 200
+
+
+async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
+    """Record that `calls` wait, then show the checkpoint to reviewers.
+
+    In this order: a recorded request whose checkpoint is missing is proposed again on resume,
+    while a checkpoint that no run remembers would release nothing.
+    """
+    checkpoint = _checkpoint(run, calls, ConsensusId(run.job.deps.ids.new()))
+    await run.record(
+        RequestApproval(
+            consensus_id=checkpoint.id,
+            risk_level=checkpoint.risk_level,
+            reason=checkpoint.reason,
+            subtasks={task.id: task.tool_call_id for task in checkpoint.proposed_subtasks},
+            expires_at=checkpoint.expires_at,
+        ),
+        durable=True,
+    )
+    await run.job.deps.gate.propose(checkpoint)
+    run.job.notify(
+        Notice(
+            kind="consensus",
+            job_id=run.job.job_id,
+            run_id=run.run_id,
+            expert_key=run.expert.key,
+            title=checkpoint.proposed_subtasks[0].input[:_TITLE_CHARACTERS],
+            risk=checkpoint.risk_level,
+            consensus_id=checkpoint.id,
+            expires_at=checkpoint.expires_at,
+        )
+    )
+
+
+async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
+    """Wait for the decision and record it before anything that it allows begins."""
+    if not run.job.plan.wait_at_gates and not await _is_decided(run, consensus_id):
+        return await run.suspend(consensus_id)
+    decided: ConsensusCheckpoint | None = None
+    with run.job.control.interruptible():
+        decided = await _decided(run, consensus_id)
+    if decided is not None:
+        await run.record(_resolution(decided), durable=True)
+    return None
+
+
+async def _decided(run: RunDriver, consensus_id: ConsensusId) -> ConsensusCheckpoint:
+    gate = run.job.deps.gate
+    try:
+        return await gate.wait(consensus_id)
+    except NotFoundError:
+        waiting = frozenset(run.state.waiting_approval)
+        calls = tuple(call for call in run.state.pending_calls if call.tool_call_id in waiting)
+        await gate.propose(_checkpoint(run, calls, consensus_id))
+        return await gate.wait(consensus_id)
+
+
+async def _is_decided(run: RunDriver, consensus_id: ConsensusId) -> bool:
+    try:
+        found = await run.job.deps.gate.show(consensus_id)
+    except NotFoundError:
+        return False
+    overdue = found.expires_at is not None and found.expires_at <= run.job.deps.clock.now_ms()
+    return found.status != "pending" or overdue
+
+
+def _resolution(checkpoint: ConsensusCheckpoint) -> ResolveApproval:
+    decision = checkpoint.decision
+    approved: list[ToolCallId] = []
+    rejected: list[ToolCallId] = []
+    for task in checkpoint.proposed_subtasks:
+        kept = (
+            checkpoint.status == "approved"
+            and decision is not None
+            and task.id not in decision.rejected_subtask_ids
+        )
+        (approved if kept else rejected).append(task.tool_call_id)
+    return ResolveApproval(
+        consensus_id=checkpoint.id,
+        outcome="expired" if checkpoint.status == "pending" else checkpoint.status,
+        approved=tuple(approved),
+        rejected=tuple(rejected),
+        feedback=decision.feedback if decision else None,
+        decided_by=decision.reviewed_by if decision else None,
+    )
+
+
+def _checkpoint(
+    run: RunDriver, calls: tuple[ToolCallPart, ...], consensus_id: ConsensusId
+) -> ConsensusCheckpoint:
+    rules = run.job.plan.settings.consensus
+    now_ms = run.job.deps.clock.now_ms()
+    tasks = tuple(_subtask(run, call, number) for number, call in enumerate(calls, start=1))
+    risk = highest([task.estimated_risk_level for task in tasks])
+    asked = all(_is_tool(run, call) for call in calls)
+    reason = why_required(risk, run.depth + 1, rules) if not asked else None
+    parent = run.state.delegated_by
+    return ConsensusCheckpoint(
+        id=consensus_id,
+        job_id=run.job.job_id,
+        run_id=run.run_id,
+        expert_key=run.expert.key,
+        task_id=run.run_id,
+        parent_task_id=parent.run_id if parent else None,
+        depth=run.depth + 1,
+        reason=reason or "this tool always waits for a person (requireApproval)",
+        proposed_subtasks=tasks,
+        risk_level=risk,
+        reviewer_strategy="human" if asked else rules.reviewer_strategy,
+        created_at=now_ms,
+        expires_at=now_ms + rules.timeout,
+    )
+
+
+def _subtask(run: RunDriver, call: ToolCallPart, number: int) -> ProposedSubtask:
+    rules = run.job.plan.settings.consensus
+    tool = _is_tool(run, call)
+    text = json.dumps(call.args, ensure_ascii=False) if tool else query_of(call) or ""
+    agent = run.state.routes[call.tool_call_id].skill_name.removeprefix("delegate/")
+    # A tool that somebody marked for approval is never less than a medium risk.
+    risk: RiskLevel = estimate_risk(agent, text, rules)
+    return ProposedSubtask(
+        id=SubtaskId(f"s{number}"),
+        agent_type=agent,
+        input=run.job.deps.redact(text),
+        estimated_risk_level=highest(["medium", risk]) if tool else risk,
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+    )
+
+
+def _is_tool(run: RunDriver, call: ToolCallPart) -> bool:
+    return run.state.routes[call.tool_call_id].kind == "mcp"

@@ -1,0 +1,79 @@
+"""Stopping a job from outside: an outcome, never an exception that escapes."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Literal
+
+import anyio
+
+StopReason = Literal["user", "signal", "detach"]
+
+TOOL_GRACE_S: Final = 1.0
+
+
+class StopControl:
+    """Says to every run of one job when to stop.
+
+    A first request ends model calls and waits at once, since nothing is lost by making them
+    again, and gives tools that are running `TOOL_GRACE_S` to finish. A second one (`now`) ends
+    those too; they are shown as in doubt when the run goes on.
+    """
+
+    def __init__(self, *, tool_grace_s: float = TOOL_GRACE_S) -> None:
+        self.reason: StopReason | None = None
+        self._grace_s = tool_grace_s
+        self._light: set[anyio.CancelScope] = set()
+        self._heavy: set[anyio.CancelScope] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """True once a stop was asked for."""
+        return self.reason is not None
+
+    def stop(self, reason: StopReason, *, now: bool = False) -> None:
+        """Ask every run to stop; again, or with `now`, without waiting for tools."""
+        again = self.stopping
+        self.reason = self.reason or reason
+        for scope in self._light:
+            scope.cancel()
+        for scope in self._heavy:
+            if again or now:
+                scope.cancel()
+            else:
+                scope.deadline = min(scope.deadline, anyio.current_time() + self._grace_s)
+
+    def interruptible(self) -> _Held:
+        """Return a block that runs until a stop is asked for; `cancelled_caught` tells."""
+        scope = anyio.CancelScope()
+        if self.stopping:
+            scope.cancel()
+        return _Held(scope, self._light)
+
+    def finishing(self) -> _Held:
+        """Return a block that runs to its end, unless a stop's grace is over before."""
+        scope = anyio.CancelScope()
+        if self.stopping:
+            scope.deadline = anyio.current_time() + self._grace_s
+        return _Held(scope, self._heavy)
+
+
+class _Held:
+    """A cancel scope that the control can reach while its block runs."""
+
+    def __init__(self, scope: anyio.CancelScope, reachable: set[anyio.CancelScope]) -> None:
+        self._scope = scope
+        self._reachable = reachable
+
+    def __enter__(self) -> anyio.CancelScope:
+        self._reachable.add(self._scope)
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._reachable.discard(self._scope)
+        return bool(self._scope.__exit__(exc_type, exc, traceback))

@@ -1,0 +1,29 @@
+"""One error out of a group of tasks, instead of a group of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from perstack.errors import PerstackError
+
+
+@contextmanager
+def unwrapped() -> Generator[None]:
+    """Raise the first of our own errors in an exception group by itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        own = _first(group)
+        if own is None:
+            raise
+        raise own from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> PerstackError | None:
+    for error in group.exceptions:
+        if isinstance(error, PerstackError):
+            return error
+        if isinstance(error, BaseExceptionGroup) and (found := _first(error)):
+            return found
+    return None

@@ -1,0 +1,83 @@
+"""What a job is driven with, and how its driving ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from perstack.domain.events import Delta, Event, RunError
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
+from perstack.domain.settings import Settings
+from perstack.ports.consensus import Gate
+from perstack.ports.model import ChatModel
+from perstack.ports.notices import Notifier
+from perstack.ports.skills import SkillOpener
+from perstack.ports.system import Clock, Ids
+
+Ending = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
+
+
+class Listener(Protocol):
+    """Hears what happens, in order, in the event loop; must return quickly and never raise."""
+
+    def on_event(self, event: Event) -> None:
+        """An event was recorded."""
+        ...
+
+    def on_delta(self, delta: Delta) -> None:
+        """A model said something."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job runs with. `experts` is a snapshot: a reload does not reach a running job.
+
+    `wait_at_gates` False suspends the job at its first gate instead of waiting.
+    """
+
+    settings: Settings
+    experts: Mapping[ExpertKey, Expert]
+    workspace: Path
+    env: Mapping[str, str] = field(repr=False)
+    config_path: Path | None = None
+    wait_at_gates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the engine works with."""
+
+    model: ChatModel
+    skills: SkillOpener
+    gate: Gate
+    notifier: Notifier
+    clock: Clock
+    ids: Ids
+    redact: Callable[[str], str]
+    version: str
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run's driving ended. `text` is a completed run's result."""
+
+    ending: Ending
+    text: str = ""
+    error: RunError | None = None
+    hint: str | None = None
+    consensus_id: ConsensusId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How a job's driving ended."""
+
+    job_id: JobId
+    run_id: RunId
+    outcome: RunOutcome

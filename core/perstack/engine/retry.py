@@ -1,0 +1,23 @@
+"""How long to wait before a failed generation is asked for again."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+FIRST_DELAY_S: Final = 0.5
+LONGEST_DELAY_S: Final = 30.0
+LONGEST_RETRY_AFTER_S: Final = 120.0
+
+
+def delay_s(attempt: int, retry_after_s: float | None, *, rng: random.Random) -> float:
+    """Return the wait in seconds before attempt number `attempt` + 1 (counting from 1).
+
+    At least what the vendor asked for, up to two minutes; else exponential with full jitter in
+    its upper half, so that many runs that failed together do not come back together.
+    """
+    backoff = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(attempt - 1, 10))
+    jittered = backoff * rng.uniform(0.5, 1.0)
+    if retry_after_s is None:
+        return jittered
+    return min(retry_after_s, LONGEST_RETRY_AFTER_S) + rng.uniform(0.0, 0.25)

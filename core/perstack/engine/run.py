@@ -1,0 +1,567 @@
+"""Drives one run: asks the machine what is next, does it, records what it meant."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
+
+import anyio
+
+from perstack.domain.events import (
+    AttemptCompletion,
+    Body,
+    CallInteractiveTool,
+    CallTools,
+    CompleteRun,
+    ContinueToNextStep,
+    Delta,
+    Event,
+    FinishAllToolCalls,
+    FinishToolCall,
+    InitializeRuntime,
+    ResolveToolResults,
+    ResumeToolCalls,
+    Retry,
+    RunError,
+    SkillStderr,
+    StartGeneration,
+    StartRun,
+    StopRunByError,
+    StopRunByExceededMaxSteps,
+    StopRunByInteractiveTool,
+    SuspendRun,
+    ToolResult,
+    ToolReturned,
+)
+from perstack.domain.expert import Expert, ref
+from perstack.domain.ids import CheckpointId, ConsensusId, MessageId, ToolCallId
+from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
+from perstack.domain.messages import (
+    InstructionMessage,
+    ResultPart,
+    TextPart,
+    ToolCallPart,
+    UserMessage,
+    text_of,
+)
+from perstack.domain.usage import NO_USAGE, Usage
+from perstack.engine import approvals, delegation
+from perstack.engine.generation import Speech, as_message, generate
+from perstack.engine.machine import (
+    Ask,
+    AwaitDelegates,
+    AwaitGate,
+    CallSkills,
+    CloseBatch,
+    Complete,
+    Delegate,
+    Effect,
+    Generate,
+    Refuse,
+    RequestGate,
+    TryCompletion,
+    in_doubt,
+    next_effect,
+    refusal,
+)
+from perstack.engine.plan import RunOutcome
+from perstack.engine.prompt import system_prompt
+from perstack.engine.retry import delay_s
+from perstack.engine.toolset import Toolset, build_toolset
+from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
+from perstack.ports.history import RunLog
+from perstack.ports.model import Generation, ModelRequest
+from perstack.ports.notices import Notice
+from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome
+from perstack.projection.run_state import RunState, fold
+
+if TYPE_CHECKING:
+    from perstack.engine.job import JobDriver
+
+CALLS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a run is taken up: with a query, an answer, or just on from where it was.
+
+    `status` is what it goes on from; "init" begins it. `parent` is the checkpoint that a fork's
+    messages come from.
+    """
+
+    status: RunStatus = "init"
+    query: str | None = None
+    answer: InteractiveAnswer | None = None
+    parent: ForkPoint | None = None
+    delegated_by: DelegatedBy | None = None
+
+
+class RunDriver:
+    """One run being driven. Its skills stay open while its delegates run."""
+
+    def __init__(
+        self, job: JobDriver, expert: Expert, log: RunLog, state: RunState, *, depth: int
+    ) -> None:
+        self.job = job
+        self.expert = expert
+        self.state = state
+        self.depth = depth
+        self.run_id = log.run_id
+        self.step = job.take_step()
+        self._log = log
+        self._unannounced: deque[Event] = deque()
+        self._toolset: Toolset | None = None
+
+    @property
+    def toolset(self) -> Toolset:
+        """The tools, once skills are open."""
+        if self._toolset is None:
+            raise SkillError(f"the skills of {self.expert.key} are not open")
+        return self._toolset
+
+    async def drive(self, opening: Opening) -> RunOutcome:
+        """Take the run up and go on until it stops; skills are closed by then.
+
+        Raises:
+            StorageError: the history cannot be written; everything announced is in it.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                await self.record(self._initialized(opening))
+                failure = await self._open_skills(stack)
+                await self._start(opening)
+                if failure is not None:
+                    return await self._fail(failure)
+                return await self._loop()
+            finally:
+                stack.callback(self._log.close)
+                self.job.deps.model.forget(self.run_id)
+
+    async def record(self, body: Body, *, durable: bool = False) -> None:
+        """Append, fold, announce; a `durable` record is on the disk before it is announced.
+
+        What others record meanwhile is announced after it, so that order holds.
+        """
+        self._append(body)
+        if durable:
+            await self._log.sync()
+        elif len(self._unannounced) > 1:
+            return
+        while self._unannounced:
+            self.job.announce(self._unannounced.popleft())
+
+    def _append(self, body: Body) -> None:
+        event = self._log.append(body, step_number=self.step)
+        self.state = fold(self.state, event)
+        self._unannounced.append(event)
+
+    def checkpoint_id(self) -> CheckpointId:
+        """The id of the checkpoint that the step at hand ends in."""
+        return self.state.next_checkpoint_id or CheckpointId(self.job.deps.ids.new())
+
+    def new_message_id(self) -> MessageId:
+        """A fresh message id."""
+        return MessageId(self.job.deps.ids.new())
+
+    # ---------------------------------------------------------------- taking up
+
+    def _initialized(self, opening: Opening) -> InitializeRuntime:
+        settings = self.job.plan.settings
+        return InitializeRuntime(
+            runtime_version=self.job.deps.version,
+            expert_name=self.expert.name,
+            experts=tuple(self.job.plan.experts),
+            model=self.job.deps.model.name,
+            provider_name=settings.provider.name,
+            max_steps=settings.max_steps,
+            max_retries=settings.max_retries,
+            timeout=settings.timeout,
+            query=opening.query,
+            interactive_tool_call=opening.answer,
+        )
+
+    async def _open_skills(self, stack: AsyncExitStack) -> PerstackError | None:
+        context = RunContext(
+            job_id=self.job.job_id,
+            run_id=self.run_id,
+            workspace=self.job.plan.workspace,
+            env=self.job.plan.env,
+            todos=self.state.todos,
+        )
+        try:
+            skills = await stack.enter_async_context(
+                self.job.deps.skills.open(self.expert, context, self._notice)
+            )
+        except (SkillError, ConfigError) as error:
+            return error
+        self._toolset = build_toolset(
+            self.expert, self.job.plan.experts, skills, may_ask=self.depth == 0
+        )
+        return None
+
+    def _notice(self, notice: SkillNotice) -> None:
+        if isinstance(notice, SkillStderr):
+            notice = SkillStderr(
+                skill_name=notice.skill_name, message=self.job.deps.redact(notice.message)
+            )
+        self._append(notice)
+        if len(self._unannounced) == 1:
+            self.job.announce(self._unannounced.popleft())
+
+    async def _start(self, opening: Opening) -> None:
+        for call in in_doubt(self.state):
+            await self.record(ToolReturned(result=self._doubtful(call)))
+        if opening.answer is not None:
+            await self.record(ToolReturned(result=_answered(opening.answer)))
+        await self.record(
+            StartRun(
+                checkpoint_id=CheckpointId(self.job.deps.ids.new()),
+                status=opening.status,
+                expert=ref(self.expert),
+                input_messages=self._input_messages(opening),
+                parent=opening.parent,
+                delegated_by=opening.delegated_by,
+            ),
+            durable=True,
+        )
+        await self.announce_pending()
+
+    async def announce_pending(self) -> None:
+        """Say which calls a run that went on still has to make."""
+        pending = tuple(call.tool_call_id for call in self.state.pending_calls)
+        if pending:
+            partial = tuple(self.state.results)
+            await self.record(ResumeToolCalls(pending=pending, partial=partial))
+
+    def _input_messages(self, opening: Opening) -> tuple[InstructionMessage | UserMessage, ...]:
+        found: list[InstructionMessage | UserMessage] = []
+        if opening.status == "init" and opening.parent is None:
+            prompt = system_prompt(
+                self.expert,
+                self.job.plan.experts,
+                now_ms=self.job.deps.clock.now_ms(),
+                workspace=str(self.job.plan.workspace),
+            )
+            found.append(
+                InstructionMessage(
+                    id=self.new_message_id(), contents=(TextPart(text=prompt),), cache=True
+                )
+            )
+        if opening.query is not None:
+            found.append(
+                UserMessage(id=self.new_message_id(), contents=(TextPart(text=opening.query),))
+            )
+        return tuple(found)
+
+    def _doubtful(self, call: ToolCallPart) -> ToolResult:
+        return self.result(
+            call,
+            f"In doubt: the program ended while {call.tool_name} was running, so it may have taken"
+            " effect or not. Check before you do it again.",
+            is_error=True,
+            in_doubt=True,
+        )
+
+    # ---------------------------------------------------------------- the loop
+
+    async def _loop(self) -> RunOutcome:
+        while True:
+            if self.job.control.stopping:
+                return await self.suspend()
+            outcome = await self._perform(next_effect(self.state))
+            if outcome is not None:
+                return outcome
+
+    async def _perform(self, effect: Effect) -> RunOutcome | None:
+        match effect:
+            case Generate():
+                return await self._generate(final=effect.final)
+            case Refuse():
+                return await self._refuse(effect.calls)
+            case CallSkills():
+                return await self._call_skills(effect.calls)
+            case RequestGate():
+                return await approvals.request(self, effect.calls)
+            case AwaitGate():
+                return await approvals.wait(self, effect.consensus_id)
+            case Delegate():
+                return await delegation.begin(self, effect.calls)
+            case AwaitDelegates():
+                return await delegation.go_on(self, effect.children)
+            case Ask():
+                return await self._ask(effect.calls)
+            case TryCompletion():
+                return await self._try_completion(effect.call)
+            case CloseBatch():
+                return await self._close_batch(resumed=effect.resumed)
+            case Complete():
+                return await self._complete(NO_USAGE)
+            case _:
+                assert_never(effect)
+
+    # ---------------------------------------------------------------- generating
+
+    async def _generate(self, *, final: bool) -> RunOutcome | None:
+        await self.record(StartGeneration())
+        generation: Generation | None = None
+        try:
+            with self.job.control.interruptible():
+                generation = await self._asked(final=final)
+        except ProviderError as error:
+            return await self._generation_failed(error)
+        return None if generation is None else await self._took(generation, final=final)
+
+    async def _asked(self, *, final: bool) -> Generation:
+        blank = Delta(
+            job_id=self.job.job_id,
+            run_id=self.run_id,
+            expert_key=self.expert.key,
+            step_number=self.step,
+            stream="text",
+            kind="start",
+        )
+        request = ModelRequest(
+            run_id=self.run_id,
+            expert_key=self.expert.key,
+            messages=self.state.messages,
+            tools=self.toolset.definitions,
+            use_tools=not final,
+        )
+        timeout_s = self.job.plan.settings.timeout / 1000
+        speech = Speech(blank, self.job.say, final)
+        return await generate(self.job.deps.model, request, speech, timeout_s=timeout_s)
+
+    async def _took(self, generation: Generation, *, final: bool) -> RunOutcome | None:
+        message = as_message(generation, self.new_message_id())
+        self.job.count(generation.usage)
+        if generation.finish == "refusal":
+            return await self._fail(
+                ProviderError(message.text.strip() or "the model refused to answer")
+            )
+        if generation.finish == "length" and message.tool_calls:
+            return await self._again(
+                "Error: Generation length exceeded",
+                "Your answer was cut off at the length limit. Try again, in smaller pieces.",
+                generation.usage,
+            )
+        if message.tool_calls and not final:
+            return await self._call_tools(generation)
+        if message.text.strip():
+            return await self._complete(generation.usage, generation=generation)
+        return await self._again(
+            "Error: No tool call or text generated",
+            "You gave neither text nor a tool call. Go on with the task.",
+            generation.usage,
+        )
+
+    async def _call_tools(self, generation: Generation) -> None:
+        message = as_message(generation, self.new_message_id())
+        rules = self.job.plan.settings.consensus
+        routes = tuple(
+            self.toolset.route(call, depth=self.depth + 1, rules=rules)
+            for call in message.tool_calls
+        )
+        # The intent to do something that cannot simply be done again is on the disk first.
+        intent = any(not route.repeatable and route.kind == "mcp" for route in routes)
+        await self.record(
+            CallTools(
+                new_message=message,
+                routes=routes,
+                usage=generation.usage,
+                context_window_usage=self._context(generation.usage),
+            ),
+            durable=intent,
+        )
+
+    def _context(self, usage: Usage) -> float | None:
+        window = self.job.deps.model.context_window
+        return round(usage.total_tokens / window, 4) if window else None
+
+    async def _generation_failed(self, error: ProviderError) -> RunOutcome | None:
+        attempt = self.state.retry_count + 1
+        limit = self.job.plan.settings.max_retries
+        if not error.retryable:
+            return await self._fail(error)
+        if attempt > limit:
+            return await self._fail(
+                ProviderError(
+                    f"Max retries ({limit}) exceeded: {error.message}",
+                    hint=error.hint,
+                    status=error.status,
+                )
+            )
+        wait_s = delay_s(attempt, error.retry_after_s, rng=self.job.deps.rng)
+        await self.record(
+            Retry(
+                reason=self.job.deps.redact(f"Error: {error.message}"),
+                attempt=attempt,
+                delay_ms=round(wait_s * 1000),
+                usage=NO_USAGE,
+            )
+        )
+        with self.job.control.interruptible():
+            await anyio.sleep(wait_s)
+        return None
+
+    async def _again(self, reason: str, advice: str, usage: Usage) -> RunOutcome | None:
+        attempt = self.state.retry_count + 1
+        if attempt > self.job.plan.settings.max_retries:
+            return await self._fail(ProviderError(reason.removeprefix("Error: ")))
+        message = UserMessage(id=self.new_message_id(), contents=(TextPart(text=advice),))
+        await self.record(
+            Retry(reason=reason, attempt=attempt, delay_ms=0, usage=usage, new_messages=(message,))
+        )
+        return None
+
+    # ---------------------------------------------------------------- calls
+
+    def result(
+        self, call: ToolCallPart, text: str, *, is_error: bool = False, in_doubt: bool = False
+    ) -> ToolResult:
+        """Return a result of one text for `call`."""
+        return self._outcome(call, ToolOutcome((TextPart(text=text),), is_error), in_doubt=in_doubt)
+
+    def _outcome(
+        self, call: ToolCallPart, outcome: ToolOutcome, *, in_doubt: bool = False
+    ) -> ToolResult:
+        route = self.state.routes.get(call.tool_call_id)
+        return ToolResult(
+            id=call.tool_call_id,
+            skill_name=route.skill_name if route else "",
+            tool_name=call.tool_name,
+            result=tuple(self._without_secrets(part) for part in outcome.parts),
+            is_error=outcome.is_error or None,
+            in_doubt=in_doubt or None,
+        )
+
+    def _without_secrets(self, part: ResultPart) -> ResultPart:
+        # A tool may well read the user's .env; neither history nor model need what is in it.
+        if not isinstance(part, TextPart):
+            return part
+        clean = self.job.deps.redact(part.text)
+        return part if clean == part.text else TextPart(text=clean)
+
+    async def _refuse(self, calls: tuple[ToolCallPart, ...]) -> None:
+        for call in calls:
+            why = refusal(self.state, call) or "This call cannot be made."
+            await self.record(ToolReturned(result=self.result(call, why, is_error=True)))
+
+    async def _call_skills(self, calls: tuple[ToolCallPart, ...]) -> None:
+        limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
+
+        async def one(call: ToolCallPart) -> None:
+            async with limiter:
+                outcome = await self.toolset.skills.call(call.tool_name, call.args)
+            await self.record(ToolReturned(result=self._outcome(call, outcome)))
+
+        with self.job.control.finishing() as scope:
+            async with anyio.create_task_group() as group:
+                for call in calls:
+                    group.start_soon(one, call, name=f"tool:{call.tool_name}")
+        if scope.cancelled_caught:
+            for call in in_doubt(self.state):
+                await self.record(ToolReturned(result=self._doubtful(call)))
+
+    async def _try_completion(self, call: ToolCallPart) -> None:
+        outcome = await self.toolset.skills.call(call.tool_name, call.args)
+        await self.record(ToolReturned(result=self._outcome(call, outcome)))
+        if not outcome.is_error and "remainingTodos" not in text_of(outcome.parts):
+            await self.record(AttemptCompletion(tool_call_id=call.tool_call_id))
+
+    async def _close_batch(self, *, resumed: bool) -> RunOutcome | None:
+        ids = tuple(self.state.results)
+        message_id = self.new_message_id()
+        if resumed:
+            await self.record(FinishAllToolCalls(message_id=message_id))
+        else:
+            await self.record(ResolveToolResults(tool_call_ids=ids))
+            await self.record(FinishToolCall(message_id=message_id))
+        return await self._next_step()
+
+    async def _next_step(self) -> RunOutcome | None:
+        if self.job.exhausted:
+            await self.record(
+                StopRunByExceededMaxSteps(checkpoint_id=self.checkpoint_id()), durable=True
+            )
+            return RunOutcome("limit")
+        step = self.job.take_step()
+        await self.record(
+            ContinueToNextStep(
+                checkpoint_id=self.checkpoint_id(),
+                next_checkpoint_id=CheckpointId(self.job.deps.ids.new()),
+                next_step_number=step,
+            ),
+            durable=True,
+        )
+        self.step = step
+        return None
+
+    # ---------------------------------------------------------------- stopping
+
+    async def _ask(self, calls: tuple[ToolCallPart, ...]) -> RunOutcome:
+        pending: tuple[ToolCallId, ...] = tuple(call.tool_call_id for call in calls)
+        await self.record(CallInteractiveTool(tool_call_id=pending[0]))
+        await self.record(
+            StopRunByInteractiveTool(checkpoint_id=self.checkpoint_id(), pending=pending),
+            durable=True,
+        )
+        self.job.notify(
+            Notice(
+                kind="question",
+                job_id=self.job.job_id,
+                run_id=self.run_id,
+                expert_key=self.expert.key,
+                title=calls[0].tool_name,
+            )
+        )
+        return RunOutcome("asked")
+
+    async def _complete(self, usage: Usage, *, generation: Generation | None = None) -> RunOutcome:
+        said = as_message(generation, self.new_message_id()) if generation else None
+        await self.record(
+            CompleteRun(
+                checkpoint_id=self.checkpoint_id(),
+                new_message=said,
+                usage=usage,
+                context_window_usage=self._context(usage) if generation else None,
+            ),
+            durable=True,
+        )
+        return RunOutcome("completed", text=self.state.last_text)
+
+    async def _fail(self, error: PerstackError) -> RunOutcome:
+        status = error.status if isinstance(error, ProviderError) else None
+        named = RunError(
+            name=type(error).__name__,
+            message=self.job.deps.redact(error.message),
+            status_code=status,
+        )
+        await self.record(
+            StopRunByError(checkpoint_id=self.checkpoint_id(), error=named), durable=True
+        )
+        return RunOutcome("failed", error=named, hint=error.hint)
+
+    async def suspend(self, consensus_id: ConsensusId | None = None) -> RunOutcome:
+        """Stop so that the run can go on from here; with an id, because a gate is not awaited."""
+        reason = self.job.control.reason
+        await self.record(
+            SuspendRun(
+                checkpoint_id=self.state.checkpoint_id or self.checkpoint_id(),
+                reason=reason or "awaitingApproval",
+            ),
+            durable=True,
+        )
+        if reason is None:
+            return RunOutcome("awaiting", consensus_id=consensus_id)
+        return RunOutcome("stopped")
+
+
+def _answered(answer: InteractiveAnswer) -> ToolResult:
+    return ToolResult(
+        id=answer.tool_call_id,
+        skill_name=answer.skill_name,
+        tool_name=answer.tool_name,
+        result=(TextPart(text=answer.text),),
+    )

@@ -1,0 +1,136 @@
+"""Short phrases for calls, results and questions. Raw text: whoever shows it makes it inert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pydantic import JsonValue
+
+from perstack.domain.events import ToolResult
+from perstack.domain.messages import ImageInlinePart, TextPart, ToolCallPart
+
+CUT_MARK: Final = "… (cut)"
+_SPOKEN_ARGS: Final = ("path", "query", "question", "url", "name", "title", "text", "message")
+_QUESTION_ARGS: Final = ("question", "text", "message", "prompt", "query", "title")
+_CHOICE_ARGS: Final = ("choices", "options", "answers")
+_READABLE_KEYS: Final = ("content", "output", "text", "message")
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return the words of `text` on one line, at most `limit` characters, cut with `…`."""
+    # No more than could be shown is looked at: a tool's argument may be megabytes long.
+    line = " ".join(text[: limit * 4].split())
+    if len(line) <= limit and len(text) <= limit * 4:
+        return line
+    return line[: limit - 1].rstrip() + "…"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return at most `limit` characters of `text`; where some are missing it ends in a mark."""
+    if len(text) <= limit:
+        return text
+    return text[: limit - len(CUT_MARK)] + CUT_MARK
+
+
+def call_phrase(call: ToolCallPart, limit: int = 120) -> str:
+    """Return a call as one would say it: `readTextFile notes.txt`."""
+    if call.invalid_args is not None:
+        return one_line(f"{call.tool_name} (invalid arguments)", limit)
+    spoken = _spoken_args(call.tool_name, call.args, limit)
+    return one_line(f"{call.tool_name} {spoken}", limit)
+
+
+def calls_phrase(calls: Sequence[ToolCallPart], limit: int = 120) -> str:
+    """Return several calls: `3 tools: exec, readTextFile`."""
+    if len(calls) == 1:
+        return call_phrase(calls[0], limit)
+    names = ", ".join(dict.fromkeys(call.tool_name for call in calls))
+    return one_line(f"{len(calls)} tools: {names}", limit)
+
+
+def result_text(result: ToolResult) -> str:
+    """Return what a reader wants of a result: a file's content, a command's output, a list.
+
+    Base tools answer in JSON; what matters of it is taken out, other answers stay as they are.
+    """
+    texts: list[str] = []
+    for part in result.result:
+        if isinstance(part, TextPart):
+            texts.append(_readable(part.text))
+        else:
+            kind = "image" if isinstance(part, ImageInlinePart) else "file"
+            texts.append(f"({kind}, {part.mime_type}, {len(part.encoded_data) * 3 // 4} bytes)")
+    return "\n".join(texts)
+
+
+def question_of(call: ToolCallPart) -> tuple[str, tuple[str, ...]]:
+    """Return what an interactive call asks, and the choices it offers."""
+    text = _first_text(call.args, _QUESTION_ARGS) or _any_text(call.args) or call.tool_name
+    for key in _CHOICE_ARGS:
+        if isinstance(offered := call.args.get(key), list):
+            return text, tuple(_choice(item) for item in offered)
+    return text, ()
+
+
+def _choice(item: JsonValue) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, dict):
+        return _first_text(item, ("label", "title", "text", "name", "value")) or json.dumps(item)
+    return json.dumps(item)
+
+
+def _spoken_args(tool_name: str, args: Mapping[str, JsonValue], limit: int) -> str:
+    match args:
+        case {"source": str(source), "destination": str(destination)}:
+            return f"{source} → {destination}"
+        case {"command": str(command), "args": [*rest]}:
+            return " ".join([command, *(str(word) for word in rest[:limit])])
+        case {"command": str(command)}:
+            return command
+        case {"newTodos": [*todos]} if todos:
+            return "+ " + ", ".join(str(todo) for todo in todos[:limit])
+        case {"completedTodos": [*done]}:
+            return "✓ " + ", ".join(str(number) for number in done[:limit])
+        case _:
+            return _first_text(args, _SPOKEN_ARGS) or _any_text(args) or ""
+
+
+def _first_text(args: Mapping[str, JsonValue], keys: Sequence[str]) -> str | None:
+    for key in keys:
+        value = args.get(key)
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
+
+
+def _any_text(args: Mapping[str, JsonValue]) -> str | None:
+    for value in args.values():
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
+
+
+def _readable(text: str) -> str:
+    if not text.startswith("{"):
+        return text
+    try:
+        answer: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(answer, dict):
+        return text
+    todos = answer.get("todos")
+    if isinstance(todos, list):
+        return "\n".join(_todo(item) for item in todos)
+    if isinstance(error := answer.get("error"), str):
+        return f"{error}: {answer.get('message', '')}".rstrip(": ")
+    return _first_text(answer, _READABLE_KEYS) or text
+
+
+def _todo(item: JsonValue) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    return f"[{'x' if item.get('completed') is True else ' '}] {item.get('title', '')}"

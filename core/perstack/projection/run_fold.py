@@ -1,0 +1,370 @@
+"""One run as the screen shows it, folded along without keeping its messages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from perstack.domain.events import (
+    CallTools,
+    CompleteRun,
+    Delta,
+    Event,
+    InitializeRuntime,
+    Retry,
+    SkillStarting,
+    StartGeneration,
+    StartRun,
+    StopRunByDelegate,
+    StopRunByError,
+    StopRunByExceededMaxSteps,
+    StopRunByInteractiveTool,
+    SuspendRun,
+    ToolResult,
+    ToolReturned,
+)
+from perstack.domain.expert import BASE_SKILL
+from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
+from perstack.domain.messages import UserMessage, text_of
+from perstack.domain.usage import NO_USAGE, Usage
+from perstack.projection.messages import Messages
+from perstack.projection.phrases import calls_phrase, cut, one_line, question_of
+from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, start_from
+from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
+from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
+
+LIVE_CHARACTERS: Final = 20_000
+_PHRASE: Final = 120
+_WRITERS: Final = frozenset(
+    {
+        "writeTextFile",
+        "appendTextFile",
+        "editTextFile",
+        "deleteFile",
+        "deleteDirectory",
+        "createDirectory",
+        "moveFile",
+    }
+)
+_PointKind = Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
+_ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxSteps"})
+
+
+@dataclass(frozen=True, slots=True)
+class LiveText:
+    """What a model is saying right now; the last `LIVE_CHARACTERS` of each, "" when silent."""
+
+    reasoning: str = ""
+    text: str = ""
+
+
+SILENT: Final = LiveText()
+
+
+class RunFold:
+    """Takes a run's events and deltas; `build` makes its view, anew only when something changed."""
+
+    def __init__(self, run_id: RunId, job_id: JobId, expert_key: ExpertKey) -> None:
+        self.run_id = run_id
+        self.job_id = job_id
+        self.expert_key = expert_key
+        self.state: RunState = initial()
+        self.stops: dict[CheckpointId, RunState] = {}
+        self.children: list[RunId] = []
+        self.started_at = 0
+        self.last_event_at = 0
+        self.heard_at = 0
+        self.max_steps = 0
+        self.changed = True
+        self.live = SILENT
+        self._next_seq = 0
+        self._init: InitializeRuntime | None = None
+        self._query = ""
+        self._finished_at: int | None = None
+        self._asked_at = 0
+        self._activity = "starting"
+        self._steps = 0
+        self._last_step = -1
+        self._step_usage = NO_USAGE
+        self._step_files: list[str] = []
+        self._step_tools: list[str] = []
+        self._points: list[PointView] = []
+        self._transcript = Transcript()
+        self._view: RunView | None = None
+
+    # ---------------------------------------------------------------- taking in
+
+    def apply(self, event: Event, parent: RunFold | None) -> None:
+        """Take in `event`; one that was seen before changes nothing. `parent` is the forked run."""
+        if event.seq < self._next_seq:
+            return
+        self._next_seq = event.seq + 1
+        before = self._before(event, parent)
+        after = fold(before, event)
+        self._transcript.take(event, before, after)
+        self._note(event, before, after)
+        # The transcript has what a reader wants; the messages themselves would fill the memory.
+        self.state = replace(after, messages=Messages()) if after.messages else after
+        self._point(event)
+        self.changed = True
+
+    def speak(self, delta: Delta) -> None:
+        """Take in a piece of streaming text."""
+        old = self.live.reasoning if delta.stream == "reasoning" else self.live.text
+        new = {"start": "", "delta": old + delta.text, "end": delta.text or old}[delta.kind]
+        new = new[-LIVE_CHARACTERS:]
+        if delta.stream == "reasoning":
+            self.live = replace(self.live, reasoning=new)
+        else:
+            self.live = replace(self.live, text=new)
+        activity = "thinking" if delta.stream == "reasoning" else "answering"
+        if activity != self._activity:
+            self._activity = activity
+            self.changed = True
+
+    def _before(self, event: Event, parent: RunFold | None) -> RunState:
+        body = event.body
+        if not isinstance(body, StartRun) or body.parent is None or parent is None:
+            return self.state
+        stopped = parent.stops.get(body.parent.checkpoint_id)
+        if stopped is None or self.state.calls:
+            return self.state
+        return replace(start_from(stopped), context_window=self.state.context_window)
+
+    def _note(self, event: Event, before: RunState, after: RunState) -> None:
+        body, at = event.body, event.timestamp
+        self.started_at = self.started_at or at
+        self.last_event_at = max(self.last_event_at, at)
+        self.heard_at = max(self.heard_at, at)
+        match body:
+            case InitializeRuntime():
+                self._init, self._activity = body, "starting"
+                self.max_steps = body.max_steps
+            case SkillStarting():
+                self._activity = f"starting {body.skill_name}"
+            case StartRun():
+                self._begun(body)
+            case StartGeneration():
+                self._generating(event)
+            case CallTools():
+                self._step_tools += [call.tool_name for call in body.new_message.tool_calls]
+                self._spent(body.usage)
+                self._working(after)
+            case ToolReturned():
+                self._step_files += _files_of(body.result, before)
+                self._working(after)
+            case Retry():
+                self._spent(body.usage)
+                self._activity = one_line(f"retry {body.attempt}: {body.reason}", _PHRASE)
+            case CompleteRun():
+                self._spent(body.usage)
+            case _:
+                pass
+        if after.status in _ENDED:
+            self._finished_at = at if before.status != after.status else self._finished_at
+            self.live = SILENT
+
+    def _begun(self, body: StartRun) -> None:
+        self._finished_at = None
+        self._activity = "thinking"
+        self.live = SILENT
+        for message in body.input_messages:
+            if isinstance(message, UserMessage) and not self._query:
+                self._query = cut(text_of(message.contents), ENTRY_CHARACTERS)
+
+    def _generating(self, event: Event) -> None:
+        self._activity = "thinking"
+        self.live = SILENT
+        if event.step_number != self._last_step:
+            self._last_step = event.step_number
+            self._steps += 1
+
+    def _spent(self, usage: Usage) -> None:
+        self._step_usage = self._step_usage.plus(usage)
+        self.live = SILENT
+
+    def _working(self, after: RunState) -> None:
+        waiting = set(after.waiting_approval)
+        running = [
+            call
+            for call in after.pending_calls
+            if (route := after.routes.get(call.tool_call_id)) is not None
+            and route.kind == "mcp"
+            and call.tool_call_id not in waiting
+        ]
+        self._activity = calls_phrase(running, _PHRASE) if running else "thinking"
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def _point(self, event: Event) -> None:
+        made = made_checkpoint(event)
+        if made is None:
+            return
+        kind, label = self._kind_of_point(event)
+        if isinstance(event.body, StopRunByInteractiveTool):
+            self._asked_at = event.timestamp
+        if isinstance(event.body, StopRunByDelegate):
+            known = set(self.children)
+            self.children += [
+                child.run_id for child in event.body.delegate_to if child.run_id not in known
+            ]
+        if self.state.calls:
+            self.stops[made] = self.state
+        point = PointView(
+            checkpoint_id=made,
+            step_number=event.step_number,
+            timestamp=event.timestamp,
+            kind=kind,
+            usage=self._step_usage,
+            files=tuple(dict.fromkeys(self._step_files)),
+            label=label,
+        )
+        self._place(point)
+        self._step_usage, self._step_files, self._step_tools = NO_USAGE, [], []
+
+    def _place(self, point: PointView) -> None:
+        """A suspended run names its last checkpoint again: that one then shows where it stopped."""
+        last = self._points[-1] if self._points else None
+        if last is None or last.checkpoint_id != point.checkpoint_id:
+            self._points.append(point)
+            return
+        self._points[-1] = replace(
+            point,
+            step_number=last.step_number,
+            usage=last.usage.plus(point.usage),
+            files=tuple(dict.fromkeys((*last.files, *point.files))),
+        )
+
+    def _kind_of_point(self, event: Event) -> tuple[_PointKind, str]:
+        body = event.body
+        match body:
+            case StopRunByDelegate():
+                return "delegate", ", ".join(child.expert.key for child in body.delegate_to)
+            case StopRunByInteractiveTool():
+                return "ask", self._question_text()
+            case SuspendRun():
+                kind = "gate" if body.reason == "awaitingApproval" else "stop"
+                return kind, WHY_SUSPENDED[body.reason]
+            case StopRunByError():
+                return "fail", one_line(body.error.message, _PHRASE)
+            case StopRunByExceededMaxSteps():
+                return "limit", "max steps"
+            case CompleteRun():
+                return "done", ", ".join(dict.fromkeys(self._step_tools))
+            case _:
+                return "step", ", ".join(dict.fromkeys(self._step_tools))
+
+    # ---------------------------------------------------------------- showing
+
+    def build(self, state: ScreenState, quiet_ms: int) -> RunView:
+        """Return the view; the same object while nothing of it changed."""
+        old = self._view
+        doing = self._doing(state, quiet_ms)
+        if old is not None and not self.changed and (old.state, old.doing) == (state, doing):
+            return old
+        run, init = self.state, self._init
+        self._view = RunView(
+            run_id=self.run_id,
+            job_id=self.job_id,
+            expert_key=self.expert_key,
+            expert_version=run.expert.version,
+            parent_run_id=run.delegated_by.run_id if run.delegated_by else None,
+            forked_from=run.parent.run_id if run.parent else None,
+            status=run.status,
+            state=state,
+            doing=doing,
+            step_number=run.step_number,
+            steps=self._steps,
+            usage=run.usage,
+            context_window_usage=run.context_window_usage,
+            started_at=self.started_at,
+            finished_at=self._finished_at,
+            last_event_at=self.last_event_at,
+            model=init.model if init else "",
+            provider_name=init.provider_name if init else "",
+            query=self._query,
+            error=run.error,
+            points=tuple(self._points),
+            entries=self._transcript.entries(),
+            consensus_id=self._consensus_id(),
+            question=self._question(),
+            children=tuple(self.children),
+        )
+        self.changed = False
+        return self._view
+
+    def _consensus_id(self) -> ConsensusId | None:
+        waiting = self.state.waiting_approval
+        return self.state.approvals[waiting[0]].consensus_id if waiting else None
+
+    def _doing(self, state: ScreenState, quiet_ms: int) -> str:
+        match state:
+            case "done":
+                return "done"
+            case "fail":
+                return one_line(self.state.error.message if self.state.error else "failed", _PHRASE)
+            case "limit":
+                return "stopped: max steps"
+            case "stop":
+                return WHY_SUSPENDED.get(self.state.suspend_reason or "user", "stopped")
+            case "lost":
+                return "no process drives it"
+            case "asks":
+                return f"asks: {self._question_text()}"
+            case "gate":
+                return f"gate: {self._gated_text()}"
+            case "waits":
+                return self._waiting_on()
+            case "stall":
+                return f"{self._activity} (no event {quiet_ms // 60_000}m)"
+            case _:
+                return self._activity
+
+    def _waiting_on(self) -> str:
+        pending = self.state.pending_delegates
+        if len(pending) == 1:
+            return f"waiting on {pending[0].expert.key}"
+        return f"waiting on {len(pending)} delegates" if pending else "waiting"
+
+    def _gated_text(self) -> str:
+        waiting = set(self.state.waiting_approval)
+        calls = [call for call in self.state.calls if call.tool_call_id in waiting]
+        return calls_phrase(calls, _PHRASE) if calls else "a decision"
+
+    def _question_text(self) -> str:
+        question = self._question()
+        return one_line(question.text, _PHRASE) if question else "an answer"
+
+    def _question(self) -> QuestionView | None:
+        run = self.state
+        waiting = run.pending_interactive
+        if run.status != "stoppedByInteractiveTool" or not waiting:
+            return None
+        call = next(call for call in run.calls if call.tool_call_id == waiting[0])
+        text, choices = question_of(call)
+        asked = sum(1 for route in run.routes.values() if route.kind == "interactive")
+        return QuestionView(
+            job_id=self.job_id,
+            run_id=self.run_id,
+            expert_key=self.expert_key,
+            tool_call_id=call.tool_call_id,
+            tool_name=call.tool_name,
+            text=cut(text, ENTRY_CHARACTERS),
+            choices=choices,
+            args=cut(json.dumps(call.args, ensure_ascii=False, indent=2), ENTRY_CHARACTERS),
+            asked_at=self._asked_at,
+            position=asked - len(waiting) + 1,
+            of=asked,
+        )
+
+
+def _files_of(result: ToolResult, before: RunState) -> list[str]:
+    """The files that a successful call of a base tool wrote, moved or removed."""
+    if result.is_error or result.skill_name != BASE_SKILL or result.tool_name not in _WRITERS:
+        return []
+    call = next((call for call in before.calls if call.tool_call_id == result.id), None)
+    if call is None:
+        return []
+    named = [call.args.get(key) for key in ("path", "source", "destination")]
+    return [name for name in named if isinstance(name, str)]

@@ -1,0 +1,84 @@
+"""Reading a vendor's JSON without trusting its shape, and writing ours."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from pydantic import JsonValue
+
+EMPTY: Final[Mapping[str, object]] = {}
+MOST_TOKENS: Final = 1_000_000_000
+
+
+def obj(value: object) -> Mapping[str, object]:
+    """Return `value` if it is a JSON object, else an empty one."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else EMPTY
+
+
+def items(value: object) -> Sequence[object]:
+    """Return `value` if it is a JSON array, else an empty one."""
+    return cast("Sequence[object]", value) if isinstance(value, list) else ()
+
+
+def text(value: object) -> str:
+    """Return `value` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def count(value: object) -> int | None:
+    """Return a number of tokens, held to 0 and a billion; None if it is not a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return max(0, min(value, MOST_TOKENS))
+
+
+def clean(said: str) -> str:
+    """Return `said` fit to be stored: surrogate pairs joined, lone surrogates replaced."""
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return said
+
+
+def parse_args(raw: str) -> dict[str, JsonValue] | None:
+    """Return the JSON object in `raw`, None when it holds anything else."""
+    try:
+        value: object = json.loads(raw, parse_constant=_refuse)
+        if not isinstance(value, dict):
+            return None
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            value = json.loads(clean(json.dumps(value, ensure_ascii=False)))
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, JsonValue]", value)
+
+
+def encode(value: object) -> bytes:
+    """Return compact JSON; a lone surrogate becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def with_array(head: Mapping[str, object], key: str, encoded: Sequence[bytes]) -> bytes:
+    """Return `head` as JSON with one more member: an array of elements that are JSON already."""
+    return b"%b,%b:[%b]}" % (encode(head)[:-1], encode(key), b",".join(encoded))
+
+
+def file_text(mime_type: str, encoded_data: str) -> str | None:
+    """Return a text file's content, None when the file is not text."""
+    if not mime_type.startswith("text/") and mime_type != "application/json":
+        return None
+    try:
+        return base64.b64decode(encoded_data, validate=True).decode("utf-8", "replace")
+    except binascii.Error:
+        return None
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")

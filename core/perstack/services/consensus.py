@@ -1,0 +1,307 @@
+"""Consensus checkpoints: where risky work waits, and the verbs by which people release it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision
+from perstack.domain.ids import ConsensusId, RunId, SubtaskId
+from perstack.errors import LockedError, NotFoundError, StorageError, UsageError
+from perstack.ports.consensus import AuditEntry, ConsensusStore
+from perstack.ports.system import Clock
+from perstack.services.ancestry import refuse_if_inside_run
+
+T = TypeVar("T")
+OpenStore = Callable[[], Awaitable[ConsensusStore]]
+
+POLL_S: Final = 0.1
+SHORTEST_PREFIX: Final = 4
+
+_LOG: Final = logging.getLogger(__name__)
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_DECIDED: Final[tuple[ConsensusStatus, ...]] = ("approved", "rejected", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """All pending checkpoints and the latest decided ones, both newest first."""
+
+    pending: tuple[ConsensusCheckpoint, ...]
+    decided: tuple[ConsensusCheckpoint, ...]
+
+
+class ConsensusService:
+    """Implements `ports.consensus.Gate`, and what a reviewer can do.
+
+    `open_store` is called at the first use, and again after the store has failed, so that a
+    database that was damaged or replaced can be put right while this process goes on.
+    `auto_reject` decides what becomes of overdue checkpoints.
+    """
+
+    def __init__(
+        self,
+        open_store: OpenStore,
+        *,
+        clock: Clock,
+        workspace: Path,
+        auto_reject: bool = False,
+    ) -> None:
+        self._open_store = open_store
+        self._clock = clock
+        self._workspace = workspace
+        self._auto_reject = auto_reject
+        self._opening = anyio.Lock()
+        self._store: ConsensusStore | None = None
+        self._changed = anyio.Event()
+        self._looking = anyio.Lock()
+        self._looked_at = float("-inf")
+        self._version = ""
+
+    # -------------------------------------------------------------- the gate
+
+    async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
+        """Write the checkpoint for reviewers to see; again with the same id does nothing.
+
+        Raises:
+            ConflictError: one with that id but other content exists.
+            StorageError: it could not be written.
+        """
+        await self._ask(lambda store: store.create(checkpoint))
+        self._note_change()
+
+    async def wait(
+        self, consensus_id: ConsensusId, *, poll_s: float = POLL_S
+    ) -> ConsensusCheckpoint:
+        """Return the checkpoint once it was decided or has expired.
+
+        A decision of this process is seen at once, another's within about `poll_s` seconds. Who
+        waits also sees to the expiry. A locked database is waited for, without end.
+
+        Raises:
+            NotFoundError: it was never proposed.
+            StorageError: the database is damaged or gone.
+        """
+        seen, found = "", None
+        while True:
+            changed = self._changed
+            try:
+                version = await self._look(poll_s / 2)
+                if found is None or version != seen:
+                    found, seen = await self.show(consensus_id), version
+                if found.status != "pending":
+                    return found
+                if _is_due(found, self._clock.now_ms()):
+                    await self.sweep()
+                    found = None
+                    continue
+            except LockedError as error:
+                _LOG.warning("waiting for a decision: %s", error.message)
+            await self._pause(changed, poll_s, found)
+
+    # ------------------------------------------------------------- reviewers
+
+    async def find(self, text: str) -> ConsensusId:
+        """Return the id that `text` is, or is the only one to begin with (4 characters or more).
+
+        Raises:
+            NotFoundError: there is none.
+            UsageError: there are several.
+        """
+        wanted = text.strip()
+        found: Sequence[ConsensusId] = ()
+        if _ID.fullmatch(wanted):
+            found = await self._ask(lambda store: store.find_ids(wanted))
+        exact = [one for one in found if one == wanted]
+        if exact:
+            return exact[0]
+        if not found or len(wanted) < SHORTEST_PREFIX:
+            raise NotFoundError(
+                f"no consensus checkpoint {wanted[:40]!a}",
+                hint="perstack consensus list --all shows them",
+            )
+        if len(found) > 1:
+            raise UsageError(
+                f"several consensus checkpoints begin with {wanted!a}", hint="give more of the id"
+            )
+        return found[0]
+
+    async def show(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
+        """Return one checkpoint.
+
+        Raises:
+            NotFoundError: there is no such one.
+        """
+        return await self._ask(lambda store: store.get(consensus_id))
+
+    async def list(
+        self, *, statuses: Sequence[ConsensusStatus] = (), limit: int = 100
+    ) -> Sequence[ConsensusCheckpoint]:
+        """Return those with any of `statuses` (all when empty), newest first."""
+        return await self._ask(lambda store: store.list(statuses=statuses, limit=limit))
+
+    async def find_by_run(self, run_id: RunId) -> Sequence[ConsensusCheckpoint]:
+        """Return a run's checkpoints, newest first."""
+        return await self._ask(lambda store: store.find_by_run(run_id))
+
+    async def audit(self, consensus_id: ConsensusId) -> Sequence[AuditEntry]:
+        """Return what happened to a checkpoint, in order."""
+        return await self._ask(lambda store: store.audit(consensus_id))
+
+    async def decide(
+        self,
+        consensus_id: ConsensusId,
+        *,
+        approved: bool,
+        rejected_subtask_ids: Sequence[SubtaskId] = (),
+        feedback: str | None = None,
+        reviewed_by: str | None = None,
+        allow_self: bool = False,
+    ) -> ConsensusCheckpoint:
+        """Decide, as `reviewed_by` or else as the user of this process.
+
+        Approving with `rejected_subtask_ids` keeps the other subtasks; not approving rejects all.
+        `allow_self`: this process drives jobs, and a person pressed the key.
+
+        Raises:
+            DeniedError: this process is a run or was started by one.
+            NotFoundError: no such checkpoint.
+            UsageError: a subtask is unknown, or nothing would be kept.
+            ConflictError: somebody was first, or it has expired.
+        """
+        decision = Decision(
+            approved=approved,
+            rejected_subtask_ids=tuple(rejected_subtask_ids),
+            feedback=(feedback or "").strip() or None,
+            reviewed_by=reviewed_by or whoami(),
+        )
+        return await self.record(consensus_id, decision, allow_self=allow_self)
+
+    async def record(
+        self, consensus_id: ConsensusId, decision: Decision, *, allow_self: bool = False
+    ) -> ConsensusCheckpoint:
+        """Do as `decide`, with a decision that is already made up."""
+        await to_thread.run_sync(
+            partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
+        )
+        now = self._clock.now_ms()
+        decided = await self._ask(lambda store: store.decide(consensus_id, decision, now_ms=now))
+        self._note_change()
+        return decided
+
+    async def sweep(self) -> Sequence[ConsensusCheckpoint]:
+        """Expire, or with `auto_reject` reject, what is pending and overdue; return those."""
+        now = self._clock.now_ms()
+        settled = await self._ask(
+            lambda store: store.expire_due(now_ms=now, auto_reject=self._auto_reject)
+        )
+        if settled:
+            self._note_change()
+        return settled
+
+    async def inbox(self, *, decided: int = 20) -> Inbox:
+        """Return what is pending, and the `decided` newest of what is not."""
+        pending = await self.list(statuses=("pending",), limit=1_000)
+        return Inbox(tuple(pending), tuple(await self.list(statuses=_DECIDED, limit=decided)))
+
+    async def watch(
+        self, *, decided: int = 20, poll_s: float = POLL_S
+    ) -> AsyncGenerator[Inbox, None]:
+        """Yield the inbox, and again whenever it changed, until closed. Sees to expiry as well.
+
+        Raises:
+            StorageError: the database cannot be read (`LockedError`: now); calling again retries.
+        """
+        seen: str | None = None
+        inbox = Inbox((), ())
+        while True:
+            changed = self._changed
+            version = await self._look(poll_s / 2)
+            if version != seen:
+                seen, inbox = version, await self.inbox(decided=decided)
+                yield inbox
+            now = self._clock.now_ms()
+            if any(_is_due(one, now) for one in inbox.pending) and await self.sweep():
+                continue
+            await self._pause(changed, poll_s, *inbox.pending)
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            await self._drop(self._store)
+
+    # ------------------------------------------------------------- internals
+
+    async def _ask(self, question: Callable[[ConsensusStore], Awaitable[T]]) -> T:
+        store = await self._opened()
+        try:
+            return await question(store)
+        except LockedError:
+            raise
+        except StorageError:
+            await self._drop(store)
+            raise
+
+    async def _opened(self) -> ConsensusStore:
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._open_store()
+            return self._store
+
+    async def _drop(self, store: ConsensusStore) -> None:
+        if self._store is store:
+            self._store = None
+            self._looked_at = float("-inf")
+        await store.aclose()
+
+    async def _look(self, within_s: float) -> str:
+        """Return the store's version as it was at most `within_s` seconds ago.
+
+        However many wait, the database is asked once.
+        """
+        async with self._looking:
+            if anyio.current_time() - self._looked_at >= within_s:
+                before = self._changed
+                self._version = await self._ask(lambda store: store.version())
+                if before is self._changed:
+                    self._looked_at = anyio.current_time()
+            return self._version
+
+    def _note_change(self) -> None:
+        self._looked_at = float("-inf")
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _pause(
+        self, changed: anyio.Event, poll_s: float, *awaited: ConsensusCheckpoint | None
+    ) -> None:
+        """Wait for a change by this process, the next look, or the first expiry."""
+        now = self._clock.now_ms()
+        left = [one.expires_at - now for one in awaited if one and one.expires_at is not None]
+        with anyio.move_on_after(min([poll_s, *(max(ms, 1) / 1000 for ms in left)])):
+            await changed.wait()
+
+
+def whoami() -> str:
+    """Return user@host of this process, from the system rather than the environment."""
+    try:
+        import pwd
+
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _is_due(checkpoint: ConsensusCheckpoint, now_ms: int) -> bool:
+    return checkpoint.expires_at is not None and checkpoint.expires_at <= now_ms

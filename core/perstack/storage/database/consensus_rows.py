@@ -1,0 +1,220 @@
+"""Consensus checkpoints as rows and back, and what a decision makes of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from sqlalchemy import RowMapping
+
+from perstack.domain.consensus import ConsensusCheckpoint, Decision
+from perstack.domain.ids import ConsensusId
+from perstack.errors import ConflictError, CorruptRecordError, UsageError
+from perstack.ports.consensus import AuditEntry, AuditEvent
+
+Row = dict[str, str | int | None]
+
+EXPIRED_FEEDBACK: Final = "Nobody decided in time."
+_ENTRY: Final = TypeAdapter(AuditEntry)
+
+
+def text(value: str) -> str:
+    """Return `value` as every database takes it: no lone surrogates, no NUL."""
+    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def to_row(checkpoint: ConsensusCheckpoint) -> Row:
+    """Return the column values of a checkpoint."""
+    row: Row = {
+        name: text(value) if isinstance(value, str) else value
+        for name, value in checkpoint.model_dump(
+            exclude={"proposed_subtasks", "decision"}, by_alias=False
+        ).items()
+    }
+    row["proposed_subtasks"] = _json([one.model_dump() for one in checkpoint.proposed_subtasks])
+    row["decision"] = _decision_json(checkpoint.decision)
+    return row
+
+
+def outcome(checkpoint: ConsensusCheckpoint) -> Row:
+    """Return the column values that a decision or an expiry sets."""
+    return {
+        "status": checkpoint.status,
+        "decision": _decision_json(checkpoint.decision),
+        "decided_at": checkpoint.decided_at,
+    }
+
+
+def from_row(row: RowMapping) -> ConsensusCheckpoint:
+    """Return the checkpoint that a row holds.
+
+    Raises:
+        CorruptRecordError: the row holds something else.
+    """
+    try:
+        values = {str(name): value for name, value in row.items()}
+        values["proposed_subtasks"] = json.loads(str(row["proposed_subtasks"]))
+        values["decision"] = json.loads(str(row["decision"])) if row["decision"] else None
+        return ConsensusCheckpoint.model_validate(values)
+    except (ValueError, ValidationError) as error:
+        raise CorruptRecordError(
+            f"the stored consensus checkpoint {str(row['id'])[:40]!a} is damaged"
+        ) from error
+
+
+def same_question(one: ConsensusCheckpoint, other: ConsensusCheckpoint) -> bool:
+    """Say whether both ask the same run for the same subtasks."""
+    return (one.run_id, one.proposed_subtasks) == (other.run_id, other.proposed_subtasks)
+
+
+def decided(asked: ConsensusCheckpoint, decision: Decision, *, now: int) -> ConsensusCheckpoint:
+    """Return `asked` as it is once `decision` was taken.
+
+    Raises:
+        UsageError: it names unknown subtasks, or approves while rejecting all.
+    """
+    known = [subtask.id for subtask in asked.proposed_subtasks]
+    unknown = [one for one in decision.rejected_subtask_ids if one not in known]
+    if unknown:
+        raise UsageError(
+            f"consensus checkpoint {asked.id} has no subtask {unknown[0][:40]!a}",
+            hint=f"its subtasks are: {', '.join(known)}",
+        )
+    if decision.approved and set(known) <= set(decision.rejected_subtask_ids):
+        raise UsageError(
+            "nothing would be kept: every subtask is rejected",
+            hint=f"perstack consensus reject {asked.id}",
+        )
+    rejected = tuple(dict.fromkeys(decision.rejected_subtask_ids))
+    return asked.model_copy(
+        update={
+            "status": "approved" if decision.approved else "rejected",
+            "decision": decision.model_copy(update={"rejected_subtask_ids": rejected}),
+            "decided_at": now,
+        }
+    )
+
+
+def expired(due: ConsensusCheckpoint, *, now: int, auto_reject: bool) -> ConsensusCheckpoint:
+    """Return `due` as it is once its time was over."""
+    if not auto_reject:
+        return due.model_copy(update={"status": "expired", "decided_at": now})
+    decision = Decision(
+        approved=False, feedback=EXPIRED_FEEDBACK, reviewed_by="system", reviewer_type="agent"
+    )
+    return due.model_copy(update={"status": "rejected", "decision": decision, "decided_at": now})
+
+
+def too_late(found: ConsensusCheckpoint, *, now: int) -> ConflictError:
+    """Return the error for whoever was not first."""
+    if found.status == "pending":
+        since = found.expires_at
+    elif found.status == "expired":
+        since = found.expires_at or found.decided_at
+    else:
+        since = found.decided_at
+    ago = _ago(now - (now if since is None else since))
+    if found.status in ("pending", "expired"):
+        return ConflictError(f"consensus checkpoint {found.id} expired {ago}")
+    by = found.decision.reviewed_by if found.decision else "somebody"
+    return ConflictError(
+        f"consensus checkpoint {found.id} was already {found.status} by {by}, {ago}"
+    )
+
+
+def _ago(elapsed_ms: int) -> str:
+    seconds = max(elapsed_ms, 0) // 1000
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def created(checkpoint: ConsensusCheckpoint) -> Row:
+    """Return the audit row of a new checkpoint."""
+    details: dict[str, JsonValue] = {
+        "riskLevel": checkpoint.risk_level,
+        "subtaskCount": len(checkpoint.proposed_subtasks),
+    }
+    return _entry(
+        checkpoint, "created", checkpoint.expert_key, "agent", details, checkpoint.created_at
+    )
+
+
+def decision_entries(decided: ConsensusCheckpoint) -> list[Row]:
+    """Return the audit rows of a decision: each rejected part of an approval, then the whole."""
+    decision = decided.decision
+    if decision is None or decided.decided_at is None:
+        return []
+    by, kind, at = decision.reviewed_by, decision.reviewer_type, decided.decided_at
+    parts = decision.rejected_subtask_ids if decision.approved else ()
+    return [
+        *(_entry(decided, "subtask_rejected", by, kind, {"subtaskId": one}, at) for one in parts),
+        _entry(
+            decided,
+            "approved" if decision.approved else "rejected",
+            by,
+            kind,
+            {"feedback": decision.feedback},
+            at,
+        ),
+    ]
+
+
+def expiry_entries(expired: ConsensusCheckpoint) -> list[Row]:
+    """Return the audit rows of an expiry; with automatic rejection that follows it."""
+    at = expired.decided_at or 0
+    entries = [_entry(expired, "expired", "system", "system", {}, at)]
+    if expired.status == "rejected":
+        details: dict[str, JsonValue] = {"feedback": EXPIRED_FEEDBACK}
+        entries.append(_entry(expired, "rejected", "system", "system", details, at))
+    return entries
+
+
+def to_entry(row: RowMapping) -> AuditEntry:
+    """Return what an audit row says.
+
+    Raises:
+        CorruptRecordError: the row holds something else.
+    """
+    try:
+        return _ENTRY.validate_python(
+            {
+                "event": row["event"],
+                "actor": row["actor"],
+                "actor_type": row["actor_type"],
+                "at": row["created_at"],
+                "details": json.loads(str(row["details"])),
+            }
+        )
+    except (ValueError, ValidationError) as error:
+        raise CorruptRecordError("an audit entry of the database is damaged") from error
+
+
+def _entry(
+    checkpoint: ConsensusCheckpoint,
+    event: AuditEvent,
+    actor: str,
+    actor_type: str,
+    details: Mapping[str, JsonValue],
+    at: int,
+) -> Row:
+    return {
+        "checkpoint_id": ConsensusId(checkpoint.id),
+        "event": event,
+        "actor": text(actor),
+        "actor_type": actor_type,
+        "details": _json(dict(details)),
+        "created_at": at,
+    }
+
+
+def _decision_json(decision: Decision | None) -> str | None:
+    return None if decision is None else _json(decision.model_dump())
+
+
+def _json(value: object) -> str:
+    # ASCII escapes hold any text, lone surrogates and NUL included.
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,65 @@
+"""The light way in: what is heavy is imported in the worker thread that opens the database."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+if TYPE_CHECKING:
+    from perstack.ports.consensus import ConsensusStore
+    from perstack.ports.system import Clock
+    from perstack.storage.database.engine import Database
+
+DATABASE_NAME: Final = "perstack.db"
+BUSY_S: Final = 5.0
+
+
+def database_path(workspace: Path) -> Path:
+    """Return where a workspace's database is, or would be."""
+    return workspace / "perstack" / DATABASE_NAME
+
+
+def has_database(workspace: Path) -> bool:
+    """Say whether a workspace has a database, or what is left of one."""
+    path = database_path(workspace)
+    return path.exists() or path.with_name(path.name + "-wal").exists()
+
+
+async def open_database(target: Path | str, *, busy_s: float = BUSY_S) -> Database:
+    """Open a database, making it if there is none, and bring its schema up to date.
+
+    `target` is a file for SQLite, or a URL. A lock that others hold is waited for `busy_s` seconds,
+    here and in everything done with the database later.
+
+    Raises:
+        LockedError: it stayed locked.
+        CorruptRecordError: the file is damaged, no database, or not one of ours.
+        StorageError: its schema is newer than this program, or it cannot be read or written.
+    """
+    return await to_thread.run_sync(partial(_open_database, target, busy_s))
+
+
+async def open_consensus_store(
+    target: Path | str, *, clock: Clock, busy_s: float = BUSY_S
+) -> ConsensusStore:
+    """Open a database's consensus checkpoints; closing the store closes the database.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    return await to_thread.run_sync(partial(_open_store, target, clock, busy_s))
+
+
+def _open_database(target: Path | str, busy_s: float) -> Database:
+    from perstack.storage.database.engine import Database, connect
+
+    return Database(connect(target, busy_s=busy_s))
+
+
+def _open_store(target: Path | str, clock: Clock, busy_s: float) -> ConsensusStore:
+    from perstack.storage.database.consensus import SqlConsensusStore
+
+    return SqlConsensusStore(_open_database(target, busy_s), clock=clock)

@@ -1,0 +1,66 @@
+"""Consensus checkpoints to test with, and a clock that is set by hand."""
+
+from __future__ import annotations
+
+from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
+
+NOW_MS = 1_790_000_000_000
+
+
+class SetClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now_ms: int = NOW_MS) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def move(self, by_ms: int) -> None:
+        self._now_ms += by_ms
+
+
+def make_subtask(name: str = "s1", text: str = "deploy the docs to production") -> ProposedSubtask:
+    return ProposedSubtask(
+        id=SubtaskId(name),
+        agent_type="devops",
+        input=text,
+        estimated_risk_level="high",
+        tool_call_id=ToolCallId(f"call-{name}"),
+        tool_name="devops",
+    )
+
+
+def make_checkpoint(
+    name: str = "k1",
+    *,
+    subtasks: int = 1,
+    run: str = "run1",
+    created_at: int = NOW_MS,
+    expires_at: int | None = None,
+    text: str = "deploy the docs to production",
+) -> ConsensusCheckpoint:
+    return ConsensusCheckpoint(
+        id=ConsensusId(name),
+        job_id=JobId("job1"),
+        run_id=RunId(run),
+        expert_key=ExpertKey("release-captain"),
+        task_id=run,
+        depth=1,
+        reason="Risk level 'high' at depth 1 requires consensus",
+        proposed_subtasks=tuple(make_subtask(f"s{n}", text) for n in range(1, subtasks + 1)),
+        risk_level="high",
+        created_at=created_at,
+        expires_at=expires_at,
+    )
+
+
+def make_decision(
+    *, approved: bool = True, by: str = "ana", rejected: tuple[str, ...] = ()
+) -> Decision:
+    return Decision(
+        approved=approved,
+        rejected_subtask_ids=tuple(SubtaskId(one) for one in rejected),
+        reviewed_by=by,
+    )

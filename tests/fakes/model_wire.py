@@ -1,0 +1,196 @@
+"""What a model vendor's stream looks like: both protocols' events for one reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import anyio
+
+FaultKind = Literal[
+    "refuse",
+    "hang",
+    "stall_mid",
+    "reset_mid",
+    "close_mid",
+    "bad_chunk",
+    "short_body",
+    "sse_error",
+    "bad_json",
+    "invalid_utf8",
+    "no_terminator",
+    "unknown_events",
+    "crlf",
+    "fragments",
+    "huge_text",
+    "gzip",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something going wrong. `after` events are sent first; `no_terminator` drops as many last."""
+
+    kind: FaultKind
+    after: int = 3
+    megabytes: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP status instead of an answer."""
+
+    status: int
+    message: str = "no"
+    kind: str = "invalid_request_error"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call; `args` as text is sent as it stands."""
+
+    name: str
+    args: Mapping[str, object] | str = field(default_factory=dict[str, object])
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. `stop_reason` is the vendor's own word; by default it follows from `calls`.
+
+    `latency_s` passes before the first byte; `gate`, where given, is waited for before the answer
+    is begun.
+    """
+
+    text: Sequence[str] = ()
+    thinking: Sequence[str] = ()
+    signature: str = "signed-by-vendor"
+    redacted: str = ""
+    calls: Sequence[Call] = ()
+    input_tokens: int = 100
+    output_tokens: int = 20
+    cached_tokens: int = 0
+    cache_written_tokens: int = 0
+    reasoning_tokens: int = 0
+    stop_reason: str | None = None
+    latency_s: float = 0.0
+    gate: anyio.Event | None = None
+    fault: Fault | None = None
+
+
+HTML_502 = Refusal(502, headers={"content-type": "text/html"}, body=b"<html>Bad gateway</html>")
+
+
+def anthropic_events(reply: Reply) -> Iterator[bytes]:
+    """Return the reply as Messages events."""
+    usage = {
+        "input_tokens": reply.input_tokens,
+        "cache_read_input_tokens": reply.cached_tokens,
+        "cache_creation_input_tokens": reply.cache_written_tokens,
+        "output_tokens": 1,
+    }
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "usage": usage}
+    yield _event({"type": "message_start", "message": message})
+    for index, (start, deltas) in enumerate(_blocks(reply)):
+        yield _event({"type": "content_block_start", "index": index, "content_block": start})
+        for delta in deltas:
+            yield _event({"type": "content_block_delta", "index": index, "delta": delta})
+        yield _event({"type": "content_block_stop", "index": index})
+    done = {
+        "output_tokens": reply.output_tokens,
+        "output_tokens_details": {"thinking_tokens": reply.reasoning_tokens},
+    }
+    stop_reason = reply.stop_reason or ("tool_use" if reply.calls else "end_turn")
+    yield _event({"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": done})
+    yield _event({"type": "message_stop"})
+
+
+def _blocks(reply: Reply) -> Iterator[tuple[dict[str, object], list[dict[str, object]]]]:
+    if reply.thinking:
+        deltas: list[dict[str, object]] = [
+            {"type": "thinking_delta", "thinking": piece} for piece in reply.thinking
+        ]
+        deltas.append({"type": "signature_delta", "signature": reply.signature})
+        yield {"type": "thinking", "thinking": "", "signature": ""}, deltas
+    if reply.redacted:
+        yield {"type": "redacted_thinking", "data": reply.redacted}, []
+    if reply.text:
+        yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": t} for t in reply.text]
+    for place, call in enumerate(reply.calls):
+        block = {"type": "tool_use", "id": _call_id(call, place), "name": call.name, "input": {}}
+        yield block, [{"type": "input_json_delta", "partial_json": p} for p in _halves(call)]
+
+
+def openai_events(reply: Reply) -> Iterator[bytes]:
+    """Return the reply as chat completion chunks."""
+    yield _chunk({"role": "assistant", "content": None})
+    for piece in reply.thinking:
+        yield _chunk({"reasoning_content": piece})
+    for piece in reply.text:
+        yield _chunk({"content": piece})
+    for index, call in enumerate(reply.calls):
+        first, *rest = _halves(call)
+        function = {"name": call.name, "arguments": first}
+        head = {"index": index, "id": _call_id(call, index), "type": "function"}
+        yield _chunk({"tool_calls": [{**head, "function": function}]})
+        for piece in rest:
+            yield _chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield _chunk({}, reply.stop_reason or ("tool_calls" if reply.calls else "stop"))
+    usage = {
+        "prompt_tokens": reply.input_tokens,
+        "completion_tokens": reply.output_tokens,
+        "total_tokens": reply.input_tokens + reply.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": reply.reasoning_tokens},
+    }
+    yield _data({"id": "c1", "object": "chat.completion.chunk", "choices": None, "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+def error_event(protocol: str) -> bytes:
+    """Return an error inside the stream, of the kind that passes."""
+    error = {"type": "overloaded_error", "message": "Overloaded"}
+    if protocol == "anthropic":
+        return _event({"type": "error", "error": error})
+    return _data({"error": error})
+
+
+def odd_events(protocol: str) -> list[bytes]:
+    """Return events and comments that no client knows."""
+    comment = b": a comment\n\n"
+    if protocol == "anthropic":
+        return [
+            comment,
+            _event({"type": "ping"}),
+            _event({"type": "weather_report", "rain": True}),
+            _event({"type": "content_block_start", "index": 77, "content_block": {"type": "hat"}}),
+            _event({"type": "content_block_delta", "index": 77, "delta": {"type": "hat_delta"}}),
+        ]
+    return [comment, _data({"object": "weather.report", "choices": None}), _data({"choices": []})]
+
+
+def _chunk(delta: Mapping[str, object], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return _data({"id": "c1", "object": "chat.completion.chunk", "choices": [choice]})
+
+
+def _call_id(call: Call, place: int) -> str:
+    return call.id or f"toolu_{call.name}_{place}"
+
+
+def _halves(call: Call) -> list[str]:
+    raw = call.args if isinstance(call.args, str) else json.dumps(call.args)
+    middle = len(raw) // 2
+    return [raw[:middle], raw[middle:]]
+
+
+def _event(value: Mapping[str, object]) -> bytes:
+    return f"event: {value['type']}\n".encode() + _data(value)
+
+
+def _data(value: Mapping[str, object]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"

@@ -1,0 +1,285 @@
+"""The app: it opens the gateway after the first paint, pumps updates to the screen, and leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+import anyio
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from perstack.domain.ids import ExpertKey, JobId
+from perstack.errors import PerstackError
+from perstack.ports.system import Clock, SystemClock
+from perstack_tui.gateway import Gateway, Update
+from perstack_tui.screens.confirm import Choice, ConfirmSheet
+from perstack_tui.screens.main import MainScreen
+from perstack_tui.screens.palette import ActionProvider
+from perstack_tui.screens.sheet import Sheet
+from perstack_tui.state.cockpit import CockpitState, Notice, Tone
+from perstack_tui.state.pump import Fold, Pump
+from perstack_tui.state.stream import Live
+from perstack_tui.theme import THEMES, ink_for, textual_theme
+from perstack_tui.widgets.paint import Inked
+
+FRAME_S: Final = 0.05
+TWICE_S: Final = 1.5
+LEAVE_S: Final = 10.0
+SIGNAL_LEAVE_S: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the app is opened with; `signals` maps signal numbers to exit codes."""
+
+    workspace: Path
+    open_gateway: Callable[[], Awaitable[Gateway]]
+    make_fold: Callable[[], Fold]
+    theme: str = "dark"
+    expert_key: ExpertKey | None = None
+    query: str | None = None
+    job_id: JobId | None = None
+    observing: bool = False
+    reviewer: str = "you"
+    clock: Clock = field(default_factory=SystemClock)
+    monotonic: Callable[[], float] = time.monotonic
+    signals: dict[int, int] = field(default_factory=dict[int, int])
+
+
+class Cockpit(Inked, inherit_bindings=False):
+    """Thin: state is in `CockpitState`, painting in the screens, work behind the gateway."""
+
+    CSS_PATH = "styles/cockpit.tcss"
+    COMMANDS: ClassVar = {ActionProvider}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Quit now", show=False, priority=True)
+    ]
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(ansi_color=None)
+        self.opening = opening
+        self.clock, self.monotonic = opening.clock, opening.monotonic
+        self.workspace_name = opening.workspace.name or str(opening.workspace)
+        self.observing, self.reviewer = opening.observing, opening.reviewer
+        self.state = CockpitState(awaited_job=opening.job_id)
+        self.title = f"perstack {self.workspace_name}"
+        self._gateway: Gateway | None = None
+        self._pump: Pump | None = None
+        self._painting = self._ticking = self._leaving = False
+        self._started = False
+        self._interrupted = -TWICE_S
+        self._waiting_before = 0
+        for name in THEMES:
+            self.register_theme(textual_theme(ink_for(name).palette))
+        self._wear("mono" if self.no_color else opening.theme)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The main screen."""
+        return MainScreen(self)
+
+    @property
+    def main(self) -> MainScreen:
+        """The main screen, whatever is open over it."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    def on_mount(self) -> None:
+        """Paint the empty frame first; the runtime is loaded after that."""
+        loop = asyncio.get_running_loop()
+        for number, code in self.opening.signals.items():
+            loop.add_signal_handler(number, self.leave, code, SIGNAL_LEAVE_S)
+        self.call_after_refresh(self.run_worker, self._open, group="updates")
+
+    # --- updates ----------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        try:
+            self._pump = Pump(self.opening.make_fold(), self.monotonic)
+            self._gateway = await self.opening.open_gateway()
+            await self._consume(self._gateway.updates())
+        except PerstackError as error:
+            self._report(error)
+
+    async def _consume(self, updates: AsyncGenerator[Update, None]) -> None:
+        async with aclosing(updates):
+            async for update in updates:
+                if self._pump is not None:
+                    self._pump.offer(update)
+                self.request_paint()
+
+    def request_paint(self) -> None:
+        """Paint within a frame's time; many requests make one paint."""
+        if not self._painting and self._running and not self._leaving:
+            self._painting = True
+            self.set_timer(FRAME_S, self._paint)
+
+    def _paint(self) -> None:
+        self._painting = False
+        pump = self._pump
+        if pump is not None:
+            pump.drain(self.clock.now_ms())
+            self._take(pump)
+        self._refresh_screens()
+        if pump is not None and pump.dirty:
+            self.request_paint()
+        elif self.state.ticking and not self._ticking:
+            self._ticking = True
+            self.set_timer(1.0, self._tick)
+
+    def _take(self, pump: Pump) -> None:
+        state = self.state
+        state.definitions, state.local_jobs = pump.definitions, pump.local_jobs
+        state.take(pump.fold.view(), hold_inbox=self.main.panes["inbox"].has_focus)
+        while pump.troubles:
+            trouble = pump.troubles.popleft()
+            self._report(PerstackError(trouble.message, hint=trouble.hint))
+        waiting = len(state.pending)
+        if waiting > self._waiting_before and not self.app_focus:
+            self.bell()
+        self._waiting_before = waiting
+        if not self._started and state.definitions.experts:
+            self._started = True
+            self._start()
+
+    def _start(self) -> None:
+        expert, query = self.opening.expert_key, self.opening.query
+        if expert is None:
+            return
+        if query is None:
+            self.main.start_run(expert)
+            return
+
+        async def start(gateway: Gateway) -> None:
+            self.state.awaited_job = await gateway.start(expert, query)
+
+        self.command(start)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        self.request_paint()
+
+    def _refresh_screens(self) -> None:
+        self.main.refresh_view()
+        for screen in self.screen_stack[1:]:
+            if isinstance(screen, Sheet):
+                screen.refresh_view()
+
+    def live_text(self) -> Live | None:
+        """Return what the selected run's model is saying."""
+        run_id = self.state.run_id
+        return None if run_id is None or self._pump is None else self._pump.fold.live(run_id)
+
+    # --- work -------------------------------------------------------------------------------
+
+    def tell(self, text: str, tone: Tone = "info") -> None:
+        """Show a message above the footer."""
+        self.state.notice = Notice(text, tone)
+        self.request_paint()
+
+    def _report(self, error: PerstackError) -> None:
+        self.tell(error.message + (f" - {error.hint}" if error.hint else ""), "bad")
+
+    def command(
+        self,
+        work: Callable[[Gateway], Awaitable[None]],
+        failed: Callable[[PerstackError], None] | None = None,
+    ) -> None:
+        """Do `work` with the gateway; an error is told to `failed`, or to the user."""
+        gateway = self._gateway
+        if gateway is None:
+            (failed or self._report)(PerstackError("the runtime is still being opened"))
+            return
+
+        async def run() -> None:
+            try:
+                await work(gateway)
+            except PerstackError as error:
+                (failed or self._report)(error)
+            self.request_paint()
+
+        self.run_worker(run(), group="commands")
+
+    # --- look -------------------------------------------------------------------------------
+
+    def next_theme(self) -> None:
+        """Change the theme."""
+        at = next(i for i, name in enumerate(THEMES) if ink_for(name) is self.ink)
+        self._wear(THEMES[(at + 1) % len(THEMES)])
+        self.main.forget_paint()
+        self.tell(f"theme: {self.ink.palette.name}")
+
+    def _wear(self, name: str) -> None:
+        self.ink = ink_for(name)
+        self.theme = self.ink.palette.name
+
+    # --- leaving ----------------------------------------------------------------------------
+
+    def ask_to_quit(self) -> None:
+        """Leave, asking first when runs of this process would be affected."""
+        local = sorted(self.state.local_jobs)
+        if not local:
+            self.leave(0)
+            return
+        names = [self.state.index.jobs[job].expert_key for job in local if job in self.state.index.jobs]
+        body = [
+            f"At work in this process: {', '.join(names) or len(local)}.",
+            "Detached runs go on without a screen; any cockpit in this folder shows them.",
+        ]
+        choices = (Choice("d", "detach: they go on, this screen closes"),
+                   Choice("s", "stop them at their next step, checkpoints kept, and quit"))
+        sheet = ConfirmSheet(self, "Leave with runs at work?", body, choices, "stay")
+        self.push_screen(sheet, self._quit_chosen)
+
+    def _quit_chosen(self, key: str | None) -> None:
+        if key == "s":
+            self.leave(0)
+        elif key == "d":
+            jobs = sorted(self.state.local_jobs)
+
+            async def detach(gateway: Gateway) -> None:
+                await gateway.detach(jobs)
+                self.leave(0)
+
+            self.command(detach)
+
+    async def action_quit(self) -> None:
+        """Quit as `q` does; Textual calls this from its own keys."""
+        self.ask_to_quit()
+
+    def action_interrupt(self) -> None:
+        """Warn at the first, leave at the second within 1.5 s."""
+        now = self.monotonic()
+        if now - self._interrupted <= TWICE_S:
+            self.leave(130)
+            return
+        self._interrupted = now
+        count = len(self.state.local_jobs)
+        what = f"stops {count} at work here at the next step and " if count else ""
+        self.tell(f"ctrl+c again {what}quits")
+
+    def leave(self, code: int, within_s: float = LEAVE_S) -> None:
+        """Stop what runs here at a step boundary, close everything, end with `code`."""
+        if self._leaving:
+            return
+        self.tell("stopping at the next step…" if self.state.local_jobs else "leaving…")
+        self._refresh_screens()
+        self._leaving = True
+        self.workers.cancel_group(self, "updates")
+        self.run_worker(self._leave(code, within_s), group="leaving")
+
+    async def _leave(self, code: int, within_s: float) -> None:
+        try:
+            with anyio.move_on_after(within_s):
+                if self._gateway is not None:
+                    await self._gateway.aclose()
+        except PerstackError as error:
+            self.exit(return_code=code or error.exit_code, message=error.message)
+            return
+        self.exit(return_code=code)

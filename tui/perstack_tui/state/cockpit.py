@@ -1,0 +1,159 @@
+"""What the cockpit knows between two paints: the view, what is selected, filters and drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from perstack.domain.ids import CheckpointId, JobId, RunId
+from perstack.projection.views import JobView, RunView, WorkspaceView
+from perstack_tui.gateway import DefinitionsUpdate
+from perstack_tui.state.agents import ranked
+from perstack_tui.state.inbox import Item, ItemKey, items_of
+from perstack_tui.state.index import Index, index_of, is_live
+from perstack_tui.state.order import StickyOrder
+from perstack_tui.state.tree import is_open, shown_key
+from perstack_tui.state.wording import LOOKS
+
+Tone = Literal["info", "good", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The line above the footer."""
+
+    text: str
+    tone: Tone = "info"
+
+
+@dataclass(slots=True)
+class CockpitState:
+    """Selection is by id, so that it outlives every update. No widget holds any of this."""
+
+    index: Index = field(default_factory=Index)
+    definitions: DefinitionsUpdate = field(default_factory=lambda: DefinitionsUpdate(path=None))
+    local_jobs: frozenset[JobId] = frozenset()
+    run_id: RunId | None = None
+    awaited_job: JobId | None = None
+    point: CheckpointId | None = None
+    item_key: ItemKey | None = None
+    needle: str = ""
+    notice: Notice | None = None
+    folded: dict[JobId, bool] = field(default_factory=dict[JobId, bool])
+    drafts: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
+    items: list[Item] = field(default_factory=list[Item])
+    agent_order: StickyOrder[RunId] = field(default_factory=lambda: StickyOrder[RunId]())
+    item_order: StickyOrder[ItemKey] = field(default_factory=lambda: StickyOrder[ItemKey]())
+
+    @property
+    def run(self) -> RunView | None:
+        """The selected run."""
+        return self.index.run(self.run_id)
+
+    @property
+    def job(self) -> JobView | None:
+        """The selected run's job."""
+        return self.index.job_of(self.run_id)
+
+    @property
+    def item(self) -> Item | None:
+        """The selected item of the inbox."""
+        return next((item for item in self.items if item.key == self.item_key), None)
+
+    @property
+    def pending(self) -> list[Item]:
+        """What waits for a person."""
+        return [item for item in self.items if item.key.kind != "decided"]
+
+    @property
+    def ticking(self) -> bool:
+        """Whether anything on the screen changes merely because time goes on."""
+        if any(item.key.kind != "decided" for item in self.items):
+            return True
+        return any(is_live(run) for run in self.index.runs.values())
+
+    def take(self, view: WorkspaceView, *, hold_inbox: bool) -> None:
+        """Take in a new view; what was selected stays selected."""
+        self.index = index_of(view)
+        items = {item.key: item for item in items_of(view.inbox)}
+        keys = self.item_order.arrange(list(items), held=hold_inbox)
+        decided = [key for key in keys if key.kind == "decided"]
+        self.items = [items[key] for key in keys if key.kind != "decided"]
+        self.items += [items[key] for key in decided]
+        self._settle_item()
+        self._settle_run()
+
+    def select(self, run_id: RunId) -> None:
+        """Select a run in every pane."""
+        if run_id != self.run_id:
+            self.run_id = run_id
+            self.point = None
+        self.awaited_job = None
+        mine = [item.key for item in self.pending if item.run_id == run_id]
+        if mine and self.item_key not in mine:
+            self.item_key = mine[0]
+
+    def select_item(self, key: ItemKey) -> None:
+        """Select an item of the inbox and the run it belongs to."""
+        self.item_key = key
+        item = self.item
+        if item is not None and item.run_id in self.index.runs:
+            self.run_id, self.point = item.run_id, None
+
+    def agents(self, *, held: bool) -> list[RunId]:
+        """Return the watch table's order; `held` while the cursor is in it."""
+        return self.agent_order.arrange(ranked(self.index, self.needle), held=held)
+
+    def tree_key(self) -> RunId | None:
+        """Return the row of the tree that stands for the selected run."""
+        job, run = self.job, self.run
+        if job is None or run is None:
+            return None
+        return shown_key(job, run.run_id, opened=is_open(job, self.index, self.folded))
+
+    def fold_tree(self, *, closed: bool | None = None) -> None:
+        """Close or open the selected run's job in the tree; None toggles."""
+        job = self.job
+        if job is not None:
+            opened = is_open(job, self.index, self.folded)
+            self.folded[job.job_id] = opened if closed is None else closed
+
+    def counts(self) -> dict[str, int]:
+        """Count what the top line tells: running, needing a person, stalled, failed."""
+        found = {"run": 0, "need": 0, "stall": 0, "fail": 0}
+        for job in self.index.view.jobs:
+            newest = job is self.index.view.jobs[0]
+            for run in job.runs:
+                role = LOOKS[run.state].role
+                if role in ("run", "stall") or (role == "fail" and (job.alive or newest)):
+                    found[role] += 1
+        found["need"] = len(self.pending)
+        return found
+
+    def is_scripted(self) -> bool:
+        """Say whether the model behind what is shown is a script."""
+        run = self.run
+        shown = run.provider_name if run is not None else ""
+        return "scripted" in (shown, self.definitions.provider_name)
+
+    def _settle_item(self) -> None:
+        known = [item.key for item in self.items]
+        if self.item_key in known:
+            return
+        if self.item_key is not None and self.item_key.kind == "gate":
+            decided = ItemKey("decided", self.item_key.id)
+            if decided in known and not self.pending:
+                self.item_key = decided
+                return
+        self.item_key = known[0] if known else None
+
+    def _settle_run(self) -> None:
+        jobs = self.index.view.jobs
+        if self.awaited_job is not None and self.awaited_job in self.index.jobs:
+            coordinator = self.index.jobs[self.awaited_job].coordinator_run_id
+            if coordinator in self.index.runs:
+                self.select(coordinator)
+        if self.run_id is None and self.awaited_job is None and jobs and jobs[0].runs:
+            coordinator = jobs[0].coordinator_run_id
+            self.run_id = coordinator if coordinator in self.index.runs else jobs[0].runs[0].run_id

@@ -1,0 +1,142 @@
+"""The inbox as lines: what waits for a person, then what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from perstack.domain.consensus import ConsensusCheckpoint
+from perstack.domain.ids import RunId
+from perstack.projection.views import InboxView, QuestionView
+from perstack_tui.state.lines import BLANK, Line, Span, note
+from perstack_tui.state.wording import (
+    RISK_ROLES,
+    RISK_WORDS,
+    Role,
+    countdown,
+    count_of,
+    decided_by,
+    outcome_of,
+    span_of_time,
+)
+from perstack_tui.text import crop, flat, width_of
+
+EMPTY = (
+    BLANK,
+    note("Nothing needs you."),
+    note("Risky delegations and questions wait"),
+    note("here; they never take the keyboard."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKey:
+    """Which item of the inbox."""
+
+    kind: Literal["gate", "ask", "decided"]
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item; exactly one of `gate` and `question` is set."""
+
+    key: ItemKey
+    run_id: RunId
+    gate: ConsensusCheckpoint | None = None
+    question: QuestionView | None = None
+
+
+def items_of(inbox: InboxView) -> list[Item]:
+    """Return what is pending, most urgent first, then what was decided, newest first."""
+    found = [_gate_item(gate, "gate") for gate in inbox.pending]
+    found += [
+        Item(ItemKey("ask", asked.tool_call_id), asked.run_id, question=asked)
+        for asked in inbox.questions
+    ]
+    return found + [_gate_item(gate, "decided") for gate in inbox.decided]
+
+
+def _gate_item(gate: ConsensusCheckpoint, kind: Literal["gate", "decided"]) -> Item:
+    return Item(ItemKey(kind, gate.id), gate.run_id, gate=gate)
+
+
+def inbox_lines(items: Sequence[Item], width: int, now_ms: int) -> tuple[Line, ...]:
+    """Return two lines for what is pending and one for what was decided."""
+    if not items:
+        return EMPTY
+    lines: list[Line] = []
+    headed = False
+    for item in items:
+        if item.key.kind == "decided" and not headed:
+            headed = True
+            lines.extend((BLANK, note("┄ decided ┄")) if lines else (note("Nothing needs you."), BLANK, note("┄ decided ┄")))
+        lines.extend(_item_lines(item, width, now_ms))
+    return tuple(lines)
+
+
+def headline(item: Item) -> str:
+    """Return what the item is about, in one line."""
+    if item.question is not None:
+        return flat(item.question.text)
+    return "nothing proposed" if item.gate is None else gate_headline(item.gate)
+
+
+def gate_headline(gate: ConsensusCheckpoint) -> str:
+    """Return what the consensus checkpoint is about: its first subtask."""
+    if not gate.proposed_subtasks:
+        return "nothing proposed"
+    first = gate.proposed_subtasks[0]
+    return flat(f"{first.agent_type}: {first.input}")
+
+
+def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
+    if item.question is not None:
+        yield from _question_lines(item, item.question, width, now_ms)
+    elif item.gate is not None and item.key.kind == "gate":
+        yield from _gate_lines(item, item.gate, width, now_ms)
+    elif item.gate is not None:
+        yield _decided_line(item, item.gate, width)
+
+
+def _gate_lines(
+    item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int
+) -> Iterable[Line]:
+    left = countdown(gate.expires_at, now_ms)
+    soon = gate.expires_at is not None and gate.expires_at - now_ms <= 60_000
+    role: Role = "fail" if soon else "need"
+    risk = RISK_WORDS[gate.risk_level]
+    head: tuple[Span, ...] = (
+        ("▲ ", "need"),
+        (f"{risk:<5}", RISK_ROLES[gate.risk_level]),
+        (crop(headline(item), width - 8 - width_of(left)), "text"),
+    )
+    yield Line(head, ((" " + left, role),), item.key)
+    detail = f"  {flat(gate.expert_key)} · {count_of(len(gate.proposed_subtasks), 'subtask')}"
+    yield Line(((crop(detail, width), "muted"),), key=item.key)
+
+
+def _question_lines(
+    item: Item, question: QuestionView, width: int, now_ms: int
+) -> Iterable[Line]:
+    age = span_of_time(now_ms - question.asked_at)
+    head: tuple[Span, ...] = (
+        ("▲ ", "need"),
+        ("ASK  ", "need"),
+        (crop(headline(item), width - 8 - len(age)), "text"),
+    )
+    yield Line(head, ((" " + age, "muted"),), item.key)
+    which = f" · question {question.position} of {question.of}" if question.of > 1 else ""
+    detail = f"  {flat(question.expert_key)}{which}"
+    yield Line(((crop(detail, width), "muted"),), key=item.key)
+
+
+def _decided_line(item: Item, gate: ConsensusCheckpoint, width: int) -> Line:
+    glyph, word, role = outcome_of(gate)
+    who = crop(flat(decided_by(gate)), 12)
+    head: tuple[Span, ...] = (
+        (f"{glyph} {word:<9}", role),
+        (crop(headline(item), width - 13 - width_of(who)), "muted"),
+    )
+    return Line(head, ((" " + who, "muted"),), item.key)

@@ -1,0 +1,93 @@
+"""A workspace view with its runs and jobs found by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from perstack.domain.ids import JobId, RunId
+from perstack.projection.views import JobView, RunView, WorkspaceView
+from perstack_tui.state.wording import ENDED, LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Lookups over one `WorkspaceView`."""
+
+    view: WorkspaceView = field(default_factory=WorkspaceView)
+    jobs: dict[JobId, JobView] = field(default_factory=dict[JobId, JobView])
+    runs: dict[RunId, RunView] = field(default_factory=dict[RunId, RunView])
+
+    def run(self, run_id: RunId | None) -> RunView | None:
+        """Return the run, None when the view has none of that id."""
+        return None if run_id is None else self.runs.get(run_id)
+
+    def job_of(self, run_id: RunId | None) -> JobView | None:
+        """Return the run's job."""
+        run = self.run(run_id)
+        return None if run is None else self.jobs.get(run.job_id)
+
+    def path_to(self, run: RunView) -> tuple[RunView, ...]:
+        """Return the runs from the coordinator down to `run`."""
+        path, seen = [run], {run.run_id}
+        while (parent := self.run(path[0].parent_run_id)) is not None and parent.run_id not in seen:
+            seen.add(parent.run_id)
+            path.insert(0, parent)
+        return tuple(path)
+
+
+def index_of(view: WorkspaceView) -> Index:
+    """Return the lookups of `view`."""
+    runs = {run.run_id: run for job in view.jobs for run in job.runs}
+    return Index(view, {job.job_id: job for job in view.jobs}, runs)
+
+
+def is_live(run: RunView) -> bool:
+    """Say whether time matters for the run."""
+    return run.state in LIVE
+
+
+def has_ended(job: JobView) -> bool:
+    """Say whether nothing more happens in the job unless somebody goes on with it."""
+    return job.state in ENDED
+
+
+def has_stopped(job: JobView) -> bool:
+    """Say whether no process works on the job, so that one may go on with it."""
+    return job.state not in LIVE and not job.alive
+
+
+def family(job: JobView) -> Iterable[tuple[RunView, tuple[bool, ...]]]:
+    """Yield the job's runs, parents before children.
+
+    The flags say for each level below the root whether the branch is the last of its siblings;
+    a root has none.
+    """
+    by_id = {run.run_id: run for run in job.runs}
+    nested = {child for run in job.runs for child in run.children}
+    roots = [run for run in job.runs if run.run_id not in nested and run.parent_run_id not in by_id]
+    seen: set[RunId] = set()
+    for root in roots:
+        yield from _descend(root, (), by_id, seen)
+
+
+def _descend(
+    run: RunView, flags: tuple[bool, ...], by_id: dict[RunId, RunView], seen: set[RunId]
+) -> Iterable[tuple[RunView, tuple[bool, ...]]]:
+    if run.run_id in seen:
+        return
+    seen.add(run.run_id)
+    yield run, flags
+    children = [by_id[child] for child in _children(run, by_id)]
+    for child in children:
+        yield from _descend(child, (*flags, child is children[-1]), by_id, seen)
+
+
+def _children(run: RunView, by_id: dict[RunId, RunView]) -> list[RunId]:
+    named = [child for child in run.children if child in by_id]
+    others = [
+        other.run_id
+        for other in by_id.values()
+        if other.parent_run_id == run.run_id and other.run_id not in named
+    ]
+    return named + others

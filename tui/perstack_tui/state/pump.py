@@ -1,0 +1,83 @@
+"""Between what happens and what is painted: updates queue here and are folded in small helpings."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from perstack.domain.consensus import ConsensusCheckpoint
+from perstack.domain.ids import JobId, RunId
+from perstack.ports.history import FeedBatch
+from perstack.projection.views import WorkspaceView
+from perstack_tui.gateway import DefinitionsUpdate, InboxUpdate, LocalJobsUpdate, Trouble, Update
+from perstack_tui.state.stream import Live
+
+HELPING_S: Final = 0.012
+
+
+class Fold(Protocol):
+    """Makes views of what happened; `perstack.projection.workspace.WorkspaceFold` does."""
+
+    def apply(self, batch: FeedBatch) -> None:
+        """Take in events."""
+        ...
+
+    def apply_inbox(self, checkpoints: Sequence[ConsensusCheckpoint]) -> None:
+        """Take in all consensus checkpoints."""
+        ...
+
+    def tick(self, now_ms: int) -> None:
+        """Take in that time went on."""
+        ...
+
+    def view(self) -> WorkspaceView:
+        """Return the view; the same object while nothing changed."""
+        ...
+
+    def live(self, run_id: RunId) -> Live:
+        """Return what the run's model is saying."""
+        ...
+
+
+class Pump:
+    """Queues updates and folds them when told to, never longer than a helping at once."""
+
+    def __init__(self, fold: Fold, monotonic: Callable[[], float]) -> None:
+        self.fold = fold
+        self.definitions = DefinitionsUpdate(path=None)
+        self.local_jobs: frozenset[JobId] = frozenset()
+        self.troubles: deque[Trouble] = deque(maxlen=20)
+        self._monotonic = monotonic
+        self._waiting: deque[Update] = deque()
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything waits to be folded."""
+        return bool(self._waiting)
+
+    def offer(self, update: Update) -> None:
+        """Queue `update`."""
+        self._waiting.append(update)
+
+    def drain(self, now_ms: int) -> None:
+        """Fold what waits, for at most a helping of time; `dirty` tells whether some is left."""
+        started = self._monotonic()
+        while self._waiting:
+            self._take(self._waiting.popleft())
+            if self._monotonic() - started > HELPING_S:
+                break
+        self.fold.tick(now_ms)
+
+    def _take(self, update: Update) -> None:
+        match update:
+            case FeedBatch():
+                self.fold.apply(update)
+            case InboxUpdate():
+                self.fold.apply_inbox(update.checkpoints)
+            case DefinitionsUpdate():
+                self.definitions = update
+            case LocalJobsUpdate():
+                self.local_jobs = update.job_ids
+            case Trouble():
+                self.troubles.append(update)

@@ -1,0 +1,157 @@
+"""The transcript of one run as lines; finished entries are wrapped once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from perstack.projection.views import EntryView, RunView
+from perstack_tui.state.lines import BLANK, Line, Span, note
+from perstack_tui.state.wording import LOOKS, Role, precise_span, short_id, tokens
+from perstack_tui.text import crop, flat, width_of, wrap
+
+EXCERPT_LINES: Final = 6
+_GLYPHS: Final[dict[str, tuple[str, Role]]] = {
+    "query": ("›", "accent"),
+    "delegate": ("◇", "run"),
+    "question": ("▲", "need"),
+    "gate": ("▲", "need"),
+    "retry": ("!", "stall"),
+    "result": ("✓", "done"),
+    "error": ("✗", "fail"),
+    "note": ("·", "muted"),
+}
+_STATUS: Final[dict[str | None, tuple[str, Role]]] = {
+    "running": ("●", "run"),
+    "ok": ("✓", "done"),
+    "error": ("✗", "fail"),
+    "waiting": ("▲", "need"),
+    None: ("●", "muted"),
+}
+EMPTY: Final = (BLANK, note("Select a run to read it. Press n to start one."))
+
+
+class Live(Protocol):
+    """What a model is saying right now."""
+
+    @property
+    def reasoning(self) -> str:
+        """Reasoning so far."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """Text so far."""
+        ...
+
+
+class StreamLines:
+    """Builds the lines of the selected run; keeps what did not change since the last time."""
+
+    def __init__(self) -> None:
+        self._run: object = None
+        self._width = 0
+        self._entries: list[EntryView] = []
+        self._ends: list[int] = []
+        self._lines: list[Line] = []
+
+    def build(self, run: RunView | None, live: Live | None, width: int) -> Sequence[Line]:
+        """Return all lines of `run`, what is streaming at the end."""
+        if run is None:
+            return EMPTY
+        self._catch_up(run, width)
+        tail = list(_live_lines(live, width)) if live is not None else []
+        if not self._lines and not tail:
+            return (BLANK, note(_waiting_for(run)))
+        return [*self._lines, *tail]
+
+    def _catch_up(self, run: RunView, width: int) -> None:
+        if run.run_id != self._run or width != self._width:
+            self._run, self._width = run.run_id, width
+            self._entries, self._ends, self._lines = [], [], []
+        same = 0
+        for known, entry in zip(self._entries, run.entries, strict=False):
+            if known is not entry:
+                break
+            same += 1
+        del self._entries[same:], self._ends[same:]
+        del self._lines[self._ends[-1] if self._ends else 0 :]
+        for entry in run.entries[same:]:
+            self._lines.extend(entry_lines(entry, width))
+            self._entries.append(entry)
+            self._ends.append(len(self._lines))
+
+
+def stream_title(run: RunView | None) -> str:
+    """Return what the pane's border says about the run."""
+    if run is None:
+        return "5 Stream"
+    return f"5 Stream · {flat(run.expert_key)} · step {run.step_number}"
+
+
+def stream_badge(run: RunView | None) -> str:
+    """Return model and tokens; a scripted model is named as such."""
+    if run is None:
+        return ""
+    model = "SCRIPTED MODEL" if run.provider_name == "scripted" else flat(run.model)
+    return f"{model} · {tokens(run.usage)} tok"
+
+
+def entry_lines(entry: EntryView, width: int) -> Iterable[Line]:
+    """Return the lines of one entry, a blank one last where it helps reading."""
+    if entry.kind == "tool":
+        yield from _tool_lines(entry, width)
+    elif entry.kind in ("text", "reasoning"):
+        role: Role = "muted" if entry.kind == "reasoning" else "text"
+        yield from _body(entry.text or entry.title, role, width, "")
+        yield BLANK
+    else:
+        yield from _marked_lines(entry, width)
+
+
+def _tool_lines(entry: EntryView, width: int) -> Iterable[Line]:
+    glyph, role = _STATUS[entry.status]
+    yield _head(glyph, role, entry, width, "text")
+    excerpt = wrap(entry.text.rstrip(), width - 4) if entry.text.strip() else ()
+    shown_role: Role = "fail" if entry.status == "error" else "muted"
+    for text in excerpt[:EXCERPT_LINES]:
+        yield Line((("    " + text, shown_role),))
+    if len(excerpt) > EXCERPT_LINES:
+        yield note(f"    … {len(excerpt) - EXCERPT_LINES} more lines")
+
+
+def _marked_lines(entry: EntryView, width: int) -> Iterable[Line]:
+    glyph, role = _GLYPHS[entry.kind]
+    if entry.kind in ("gate", "question", "delegate") and entry.status in ("ok", "error"):
+        glyph, role = _STATUS[entry.status]
+    title_role: Role = role if entry.kind in ("error", "result", "retry") else "strong"
+    yield _head(glyph, role, entry, width, "muted" if entry.kind == "note" else title_role)
+    yield from _body(entry.text, "muted" if entry.kind == "note" else "text", width, "  ")
+    if entry.kind in ("query", "result", "error"):
+        yield BLANK
+
+
+def _head(glyph: str, role: Role, entry: EntryView, width: int, title_role: Role) -> Line:
+    took = "" if entry.duration_ms is None else "  " + precise_span(entry.duration_ms)
+    title = crop(flat(entry.title), width - 2 - width_of(took))
+    right: tuple[Span, ...] = ((took, "muted"),) if took else ()
+    return Line(((glyph + " ", role), (title, title_role)), right)
+
+
+def _body(text: str, role: Role, width: int, indent: str) -> Iterable[Line]:
+    if text.strip():
+        for part in wrap(text.strip("\n"), width - len(indent)):
+            yield Line(((indent + part, role),))
+
+
+def _live_lines(live: Live, width: int) -> Iterable[Line]:
+    if live.reasoning:
+        yield note("thinking")
+        yield from _body(live.reasoning, "muted", width, "")
+    if live.text:
+        yield from _body(live.text + "▌", "text", width, "")
+
+
+def _waiting_for(run: RunView) -> str:
+    look = LOOKS[run.state]
+    return f"{look.glyph} {look.word} · nothing said yet · run {short_id(run.run_id)}"

@@ -1,0 +1,75 @@
+"""Text that comes from models, tools and files, cut and wrapped to cells. Everything is inert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, Literal
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from perstack.projection.inert import inert
+
+ELLIPSIS: Final = "…"
+Align = Literal["left", "right"]
+
+
+@lru_cache(maxsize=4096)
+def flat(text: str) -> str:
+    """Return `text` inert and on one line."""
+    return inert(text, newlines=False)
+
+
+def width_of(text: str) -> int:
+    """Return the cells that `text` takes."""
+    return cell_len(text)
+
+
+def crop(text: str, width: int) -> str:
+    """Return at most `width` cells of `text`, the last one an ellipsis when something is cut."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 1:
+        return ELLIPSIS[:width]
+    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS
+
+
+def cell(text: str, width: int, align: Align = "left") -> str:
+    """Return `text` inert, in exactly `width` cells."""
+    shown = crop(flat(text), width)
+    space = " " * (width - cell_len(shown))
+    return space + shown if align == "right" else shown + space
+
+
+def wrap(text: str, width: int) -> tuple[str, ...]:
+    """Return `text` inert, as lines of at most `width` cells; newlines in it are kept."""
+    lines: list[str] = []
+    for line in inert(text).split("\n"):
+        lines.extend(_wrap_line(line, max(1, width)))
+    return tuple(lines)
+
+
+@lru_cache(maxsize=4096)
+def _wrap_line(line: str, width: int) -> tuple[str, ...]:
+    if cell_len(line) <= width:
+        return (line.rstrip(),)
+    indent = line[: len(line) - len(line.lstrip(" "))][: width // 2]
+    lines: list[str] = []
+    current = indent
+    for word in _words(line.strip(), width - len(indent)):
+        if cell_len(current) + cell_len(word.rstrip()) > width:
+            lines.append(current.rstrip())
+            current = indent
+        current += word
+    lines.append(current.rstrip())
+    return tuple(lines)
+
+
+def _words(line: str, width: int) -> Sequence[str]:
+    """Split after spaces; a word wider than `width` is cut into pieces that fit."""
+    words: list[str] = []
+    for word in line.split(" "):
+        pieces = chop_cells(word, max(1, width)) if cell_len(word) > width else [word]
+        words.extend(pieces[:-1])
+        words.append(pieces[-1] + " ")
+    return words

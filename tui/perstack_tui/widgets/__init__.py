@@ -1,0 +1,1 @@
+"""Widgets painted line by line: attributes in, messages out."""

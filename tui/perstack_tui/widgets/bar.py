@@ -1,0 +1,29 @@
+"""One line of the screen that is only looked at: header, crumbs, notice, footer."""
+
+from __future__ import annotations
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from perstack_tui.state.lines import BLANK, Line
+from perstack_tui.widgets.paint import Inked, paint
+
+
+class Bar(Widget):
+    """A painted line."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.line = BLANK
+
+    def show(self, line: Line) -> None:
+        """Show `line`; nothing happens when it is the one shown."""
+        if line != self.line:
+            self.line = line
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line; there is only one."""
+        app = self.app
+        assert isinstance(app, Inked)
+        return paint(app.ink, self.line if y == 0 else BLANK, self.size.width)
