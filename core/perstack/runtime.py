@@ -23,12 +23,14 @@ from perstack.config.overrides import Overrides, apply_overrides
 from perstack.config.secrets import redact, secret_values
 from perstack.domain.settings import ProviderSettings
 from perstack.engine.plan import Deps, Plan
+from perstack.errors import ConfigError
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.services.runs import Continuation, Runs
 
 if TYPE_CHECKING:
     from perstack.ports.model import ChatModel
+    from perstack.providers.scenario import Scenario
     from perstack.services.consensus import ConsensusService
 
 
@@ -105,7 +107,7 @@ def find(workspace: Path, config_path: Path | None) -> Path | None:
 
 def open_history(workspace: Path) -> History:
     """Return the workspace's history."""
-    from perstack.storage.history import FileHistory
+    from perstack.storage.history.store import FileHistory
 
     return FileHistory(workspace, clock=SystemClock(), ids=RandomIds())
 
@@ -151,6 +153,20 @@ async def open_model(project: Project) -> ChatModel:
         open_, project.config.settings, env=project.env, base_dir=project.config.path.parent
     )
     return await anyio.to_thread.run_sync(make)
+
+
+def open_scenario(project: Project) -> Scenario:
+    """Return the scripted model's scenario. Blocks on the disk.
+
+    Raises:
+        ConfigError: there is none, or it has a mistake.
+    """
+    from perstack.providers.scenario import load_scenario
+
+    named = project.config.settings.provider.scenario
+    if named is None:
+        raise ConfigError("no scenario is configured", hint="--provider scripted --scenario PATH")
+    return load_scenario(project.config.path.parent / named)
 
 
 def warm_up(provider: ProviderSettings) -> None:

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+
+import anyio
+
 from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
 
 NOW_MS = 1_790_000_000_000
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 15.0) -> None:
+    """Return once `condition` holds.
+
+    Raises:
+        AssertionError: it did not, in time.
+    """
+    deadline = anyio.current_time() + within_s
+    for _ in count():
+        if condition():
+            return
+        assert anyio.current_time() < deadline, "waited in vain"
+        await anyio.sleep(0.005)
 
 
 class SetClock:

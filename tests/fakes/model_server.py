@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketListener
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.fakes.model_wire import (
@@ -74,6 +74,7 @@ class ModelServer:
     queue: deque[Answer] = field(default_factory=deque[Answer])
     requests: list[Seen] = field(default_factory=list[Seen])
     max_in_flight: int = 0
+    connections: int = 0
     _in_flight: int = 0
 
     def add(self, *replies: Answer) -> None:
@@ -90,6 +91,7 @@ class ModelServer:
 
     async def serve(self, stream: ByteStream) -> None:
         """Answer one connection's requests."""
+        self.connections += 1
         try:
             await self._serve(BufferedByteReceiveStream(stream), stream)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
@@ -121,21 +123,28 @@ def model_server(
 async def _serving(
     replies: Iterable[Answer], decide: Decide | None, port: int = 0
 ) -> AsyncGenerator[ModelServer]:
-    async with anyio.create_task_group() as group:
-        multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
-        listener: SocketListener = multi.listeners[0]
-        bound = listener.extra(SocketAttribute.local_port)
-        server = ModelServer(f"http://127.0.0.1:{bound}", decide, deque(replies))
+    multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    listener = multi.listeners[0]
+    bound = listener.extra(SocketAttribute.local_port)
+    server = ModelServer(f"http://127.0.0.1:{bound}", decide, deque(replies))
 
-        async def handle(stream: ByteStream) -> None:
-            async with stream:
-                await server.serve(stream)
+    async def handle(stream: ByteStream) -> None:
+        async with stream:
+            await server.serve(stream)
 
-        group.start_soon(listener.serve, handle, group)
+    # Entered by hand, so that a failing test's own error comes out and not a group holding it.
+    group = anyio.create_task_group()
+    await group.__aenter__()
+    group.start_soon(listener.serve, handle, group)
+    try:
         yield server
+    finally:
         group.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await listener.aclose()
+        try:
+            await group.__aexit__(None, None, None)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await listener.aclose()
 
 
 async def _read_request(source: BufferedByteReceiveStream) -> Seen:

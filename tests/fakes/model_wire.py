@@ -93,7 +93,12 @@ def anthropic_events(reply: Reply) -> Iterator[bytes]:
         "cache_creation_input_tokens": reply.cache_written_tokens,
         "output_tokens": 1,
     }
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "usage": usage}
+    message: Mapping[str, object] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "usage": usage,
+    }
     yield _event({"type": "message_start", "message": message})
     for index, (start, deltas) in enumerate(_blocks(reply)):
         yield _event({"type": "content_block_start", "index": index, "content_block": start})
@@ -121,8 +126,11 @@ def _blocks(reply: Reply) -> Iterator[tuple[dict[str, object], list[dict[str, ob
     if reply.text:
         yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": t} for t in reply.text]
     for place, call in enumerate(reply.calls):
-        block = {"type": "tool_use", "id": _call_id(call, place), "name": call.name, "input": {}}
-        yield block, [{"type": "input_json_delta", "partial_json": p} for p in _halves(call)]
+        call_id = _call_id(call, place)
+        yield (
+            {"type": "tool_use", "id": call_id, "name": call.name, "input": {}},
+            [{"type": "input_json_delta", "partial_json": p} for p in _halves(call)],
+        )
 
 
 def openai_events(reply: Reply) -> Iterator[bytes]:

@@ -41,21 +41,59 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("pane_stream", "5", "5", "Stream", "What the selected run says and does", "move"),
     Action("next_pane", "tab", "tab", "Next pane", "Go to the next pane", "move", palette=False),
     Action(
-        "previous_pane", "shift+tab", "⇧tab", "Previous pane", "Go to the previous pane", "move",
+        "previous_pane",
+        "shift+tab",
+        "⇧tab",
+        "Previous pane",
+        "Go to the previous pane",
+        "move",
         palette=False,
     ),
     Action("down", "j,down", "j ↓", "Down", "Next line", "move", palette=False),
     Action("up", "k,up", "k ↑", "Up", "Previous line", "move", palette=False),
-    Action("page_down", "pagedown,ctrl+d", "pgdn", "Page down", "A page down", "move", palette=False),
+    Action(
+        "page_down", "pagedown,ctrl+d", "pgdn", "Page down", "A page down", "move", palette=False
+    ),
     Action("page_up", "pageup,ctrl+u", "pgup", "Page up", "A page up", "move", palette=False),
     Action("first", "g,home", "g", "First", "First line", "move", palette=False),
-    Action("last", "G,shift+g,end", "G", "Last", "Last line; in the stream: follow", "move", palette=False),
-    Action("left", "h,left", "h ←", "Back", "Close a job; earlier checkpoint", "move", palette=False),
-    Action("right", "l,right", "l →", "Forward", "Open a job; later checkpoint", "move", palette=False),
-    Action("open", "enter", "⏎", "open", "Open: review, answer, fold a job, read a run", "move", 2, palette=False),
-    Action("back", "escape", "esc", "Back", "Leave what is open; clear the filter", "move", palette=False),
+    Action(
+        "last",
+        "G,shift+g,end",
+        "G",
+        "Last",
+        "Last line; in the stream: follow",
+        "move",
+        palette=False,
+    ),
+    Action(
+        "left", "h,left", "h ←", "Back", "Close a job; earlier checkpoint", "move", palette=False
+    ),
+    Action(
+        "right", "l,right", "l →", "Forward", "Open a job; later checkpoint", "move", palette=False
+    ),
+    Action(
+        "open",
+        "enter",
+        "⏎",
+        "open",
+        "Open: review, answer, fold a job, read a run",
+        "move",
+        2,
+        palette=False,
+    ),
+    Action(
+        "back",
+        "escape",
+        "esc",
+        "Back",
+        "Leave what is open; clear the filter",
+        "move",
+        palette=False,
+    ),
     Action("new_run", "n", "n", "new", "Start an Expert on a task", "work", 3),
-    Action("reply", "i", "i", "reply", "Answer the question, or follow up on an ended job", "work", 4),
+    Action(
+        "reply", "i", "i", "reply", "Answer the question, or follow up on an ended job", "work", 4
+    ),
     Action("stop", "x", "x", "stop", "Stop the selected job (asks first)", "work", 7),
     Action("approve", "a", "a", "approve", "Review what waits for approval", "decide", 5),
     Action("reject", "r", "r", "reject", "Review what waits, to reject it", "decide", 6),
@@ -63,11 +101,18 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("filter", "slash", "/", "filter", "Filter the agents: words, !word excludes", "view", 9),
     Action("theme", "t", "t", "Theme", "Next theme: dark, light, mono", "view"),
     Action("help", "question_mark", "?", "help", "All keys", "program", 11),
-    Action("palette", "ctrl+p", "^p", "palette", "Find an action by name", "program", 10, palette=False),
+    Action(
+        "palette", "ctrl+p", "^p", "palette", "Find an action by name", "program", 10, palette=False
+    ),
     Action("quit", "q", "q", "quit", "Leave; asks when runs would be affected", "program", 12),
     Action(
-        "interrupt", "ctrl+c", "^c", "Quit now", "Twice within 1.5 s: stop what runs here and leave",
-        "program", palette=False,
+        "interrupt",
+        "ctrl+c",
+        "^c",
+        "Quit now",
+        "Twice within 1.5 s: stop what runs here and leave",
+        "program",
+        palette=False,
     ),
 )
 BY_ID: Final = {action.id: action for action in ACTIONS}

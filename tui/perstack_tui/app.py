@@ -8,11 +8,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 import anyio
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.driver import Driver
+from textual.screen import ModalScreen, Screen
+from textual.worker import Worker
 
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import PerstackError
@@ -32,6 +34,9 @@ FRAME_S: Final = 0.05
 TWICE_S: Final = 1.5
 LEAVE_S: Final = 10.0
 SIGNAL_LEAVE_S: Final = 1.5
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,8 @@ class Cockpit(Inked, inherit_bindings=False):
         Binding("ctrl+c", "interrupt", "Quit now", show=False, priority=True)
     ]
 
-    def __init__(self, opening: Opening) -> None:
-        super().__init__(ansi_color=None)
+    def __init__(self, opening: Opening, driver: type[Driver] | None = None) -> None:
+        super().__init__(driver)
         self.opening = opening
         self.clock, self.monotonic = opening.clock, opening.monotonic
         self.workspace_name = opening.workspace.name or str(opening.workspace)
@@ -71,6 +76,7 @@ class Cockpit(Inked, inherit_bindings=False):
         self.title = f"perstack {self.workspace_name}"
         self._gateway: Gateway | None = None
         self._pump: Pump | None = None
+        self._updates: Worker[None] | None = None
         self._painting = self._ticking = self._leaving = False
         self._started = False
         self._interrupted = -TWICE_S
@@ -87,7 +93,8 @@ class Cockpit(Inked, inherit_bindings=False):
     def main(self) -> MainScreen:
         """The main screen, whatever is open over it."""
         screen = self.screen_stack[0]
-        assert isinstance(screen, MainScreen)
+        if not isinstance(screen, MainScreen):
+            raise TypeError(f"the main screen is {screen!r}")
         return screen
 
     def on_mount(self) -> None:
@@ -95,9 +102,12 @@ class Cockpit(Inked, inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number, code in self.opening.signals.items():
             loop.add_signal_handler(number, self.leave, code, SIGNAL_LEAVE_S)
-        self.call_after_refresh(self.run_worker, self._open, group="updates")
+        self.call_after_refresh(self._begin)
 
     # --- updates ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._updates = self.run_worker(self._open, group="updates")
 
     async def _open(self) -> None:
         try:
@@ -208,6 +218,12 @@ class Cockpit(Inked, inherit_bindings=False):
 
     # --- look -------------------------------------------------------------------------------
 
+    def open_sheet(
+        self, sheet: ModalScreen[Result], closed: Callable[[Result | None], None] | None = None
+    ) -> None:
+        """Open a sheet over the main screen; `closed` gets what it gave."""
+        self.push_screen(sheet, closed)
+
     def next_theme(self) -> None:
         """Change the theme."""
         at = next(i for i, name in enumerate(THEMES) if ink_for(name) is self.ink)
@@ -227,13 +243,17 @@ class Cockpit(Inked, inherit_bindings=False):
         if not local:
             self.leave(0)
             return
-        names = [self.state.index.jobs[job].expert_key for job in local if job in self.state.index.jobs]
+        names = [
+            self.state.index.jobs[job].expert_key for job in local if job in self.state.index.jobs
+        ]
         body = [
             f"At work in this process: {', '.join(names) or len(local)}.",
             "Detached runs go on without a screen; any cockpit in this folder shows them.",
         ]
-        choices = (Choice("d", "detach: they go on, this screen closes"),
-                   Choice("s", "stop them at their next step, checkpoints kept, and quit"))
+        choices = (
+            Choice("d", "detach: they go on, this screen closes"),
+            Choice("s", "stop them at their next step, checkpoints kept, and quit"),
+        )
         sheet = ConfirmSheet(self, "Leave with runs at work?", body, choices, "stay")
         self.push_screen(sheet, self._quit_chosen)
 
@@ -271,7 +291,8 @@ class Cockpit(Inked, inherit_bindings=False):
         self.tell("stopping at the next step…" if self.state.local_jobs else "leaving…")
         self._refresh_screens()
         self._leaving = True
-        self.workers.cancel_group(self, "updates")
+        if self._updates is not None:
+            self._updates.cancel()
         self.run_worker(self._leave(code, within_s), group="leaving")
 
     async def _leave(self, code: int, within_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Palettes from `perstack_themes` as Textual themes and as the styles that lines are painted with."""
+"""Palettes from `perstack_themes` as Textual themes and as the styles of painted lines."""
 
 from __future__ import annotations
 
@@ -48,15 +48,7 @@ def textual_theme(palette: Palette) -> Theme:
     """Return what Textual's own widgets (input, palette) are coloured with."""
     colours = palette.colours
     if not colours:
-        return Theme(
-            palette.name,
-            primary="ansi_default",
-            foreground="ansi_default",
-            background="ansi_default",
-            surface="ansi_default",
-            panel="ansi_default",
-            ansi=True,
-        )
+        return _colourless_theme(palette.name)
     return Theme(
         palette.name,
         primary=colours["accent"],
@@ -77,6 +69,40 @@ def textual_theme(palette: Palette) -> Theme:
             "input-cursor-background": colours["accent"],
             "input-cursor-foreground": colours["chip_text"],
             "input-selection-background": colours["selection"],
+        },
+    )
+
+
+def _colourless_theme(name: str) -> Theme:
+    plain = "ansi_default"
+    return Theme(
+        name,
+        primary=plain,
+        secondary=plain,
+        warning=plain,
+        error=plain,
+        success=plain,
+        accent=plain,
+        foreground=plain,
+        background=plain,
+        surface=plain,
+        panel=plain,
+        boost=plain,
+        ansi=True,
+        variables={
+            "ansi-background": plain,
+            "ansi-foreground": plain,
+            "border": plain,
+            "border-blurred": plain,
+            "block-cursor-foreground": plain,
+            "block-cursor-background": plain,
+            "input-cursor-background": plain,
+            "input-cursor-foreground": plain,
+            "input-cursor-text-style": "reverse",
+            "input-selection-background": plain,
+            "input-selection-foreground": plain,
+            "screen-selection-background": plain,
+            "screen-selection-foreground": plain,
         },
     )
 
@@ -109,7 +135,9 @@ class Ink:
         bold = role in ("strong", "need", "chip", "warn-chip")
         if not colours:
             chip = role in ("chip", "warn-chip")
-            return Style(bold=bold or (selected and not focused), reverse=chip or (selected and focused))
+            return Style(
+                bold=bold or (selected and not focused), reverse=chip or (selected and focused)
+            )
         ground = colours["background"]
         if selected:
             ground = colours["selection" if focused else "selection_idle"]

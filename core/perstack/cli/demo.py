@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
+    from perstack.config.overrides import Overrides
+    from perstack.domain.ids import JobId
+    from perstack.engine.plan import JobOutcome
+    from perstack.providers.scenario import Scenario
     from perstack.runtime import Project, Runtime
 
 EXPERT: Final = "release-captain"
@@ -65,16 +69,13 @@ def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> in
     return _play_through(asked.workspace, over)
 
 
-def _play_through(workspace: Path, over: object) -> int:
+def _play_through(workspace: Path, over: Overrides) -> int:
     """Play to the end without a person: the scenario answers and decides, and says that it does."""
     import anyio
 
     from perstack.cli.driving import say
-    from perstack.config.overrides import Overrides
     from perstack.runtime import open_project
 
-    if not isinstance(over, Overrides):
-        raise TypeError(over)
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
     return anyio.run(_perform, open_project(workspace, None, over))
 
@@ -86,24 +87,63 @@ async def _perform(project: Project) -> int:
     from perstack.cli.listeners import Plain
     from perstack.cli.options import Asked
     from perstack.engine.control import StopControl
+    from perstack.engine.groups import unwrapped
     from perstack.runtime import open_runtime
 
     control, stopped_by, listener = StopControl(), StoppedBy(), Plain()
-    async with open_runtime(project) as runtime, anyio.create_task_group() as group:
-        group.start_soon(watch_signals, control, stopped_by)
-        group.start_soon(_review, runtime)
-        asked = Asked(project.workspace, None, EXPERT, QUERY)
-        ended = await start_or_go_on(asked, runtime, listener, control, wait=True)
-        while ended.outcome.ending == "asked":
-            answer = await _answer(runtime, ended.job_id)
-            asked = Asked(
-                project.workspace,
-                None,
-                EXPERT,
-                answer,
-                continue_job=ended.job_id,
-                is_answer=True,
-            )
-            ended = await start_or_go_on(asked, runtime, listener, control, wait=True)
-        group.cancel_scope.cancel()
-    return exit_code(ended, stopped_by, listener.output)
+    endings: list[JobOutcome] = []
+    with unwrapped():
+        async with open_runtime(project) as runtime, anyio.create_task_group() as group:
+            group.start_soon(watch_signals, control, stopped_by)
+            group.start_soon(_review, runtime)
+            asked = Asked(project.workspace, None, EXPERT, QUERY)
+            endings.append(await start_or_go_on(asked, runtime, listener, control, wait=True))
+            while endings[-1].outcome.ending == "asked":
+                job_id = endings[-1].job_id
+                answer = await _answer(runtime, job_id)
+                asked = Asked(
+                    project.workspace, None, EXPERT, answer, continue_job=job_id, is_answer=True
+                )
+                endings.append(await start_or_go_on(asked, runtime, listener, control, wait=True))
+            group.cancel_scope.cancel()
+    return exit_code(endings[-1], stopped_by, listener.output)
+
+
+async def _answer(runtime: Runtime, job_id: JobId) -> str:
+    """Return the scenario's answer to the question that waits."""
+    import json
+
+    from perstack.engine.recall import recall
+    from perstack.errors import ConfigError
+
+    job = await runtime.history.get_job(job_id)
+    recalled = await recall(runtime.history, job_id, job.coordinator_run_id)
+    waiting = recalled.state.pending_interactive
+    call = next(call for call in recalled.state.calls if call.tool_call_id in waiting)
+    question = json.dumps(call.args, ensure_ascii=False)
+    answer = _scenario(runtime.project).answer_for(EXPERT, call.tool_name, question)
+    if answer is None:
+        raise ConfigError(f"the scenario has no [[answers]] for {call.tool_name}")
+    return answer
+
+
+async def _review(runtime: Runtime) -> None:
+    """Decide as the scenario says, in place of the person who is not there."""
+    scenario = _scenario(runtime.project)
+    async for inbox in runtime.consensus.watch():
+        for waiting in inbox.pending:
+            said = scenario.decision_for(waiting)
+            if said is not None:
+                await runtime.consensus.decide(
+                    waiting.id,
+                    approved=said.decision == "approve",
+                    feedback=said.feedback,
+                    reviewed_by=REVIEWER,
+                    allow_self=True,
+                )
+
+
+def _scenario(project: Project) -> Scenario:
+    from perstack.runtime import open_scenario
+
+    return open_scenario(project)

@@ -13,6 +13,7 @@ import anyio
 from perstack.cli.options import Asked
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
+from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UsageError
 from perstack.runtime import Project, Runtime, open_project, open_runtime, warm_up
@@ -65,15 +66,15 @@ def say(text: str) -> None:
 
 
 async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool) -> int:
-    control = StopControl()
+    control, stopped_by = StopControl(), StoppedBy()
     listener.output.on_broken = lambda: control.stop("user")
-    async with open_runtime(project) as runtime, anyio.create_task_group() as group:
-        stopped_by = StoppedBy()
-        group.start_soon(watch_signals, control, stopped_by)
-        ended = await start_or_go_on(asked, runtime, listener, control, wait=wait)
-        group.cancel_scope.cancel()
-        return exit_code(ended, stopped_by, listener.output)
-    raise AssertionError("unreachable: the block above returns or raises")
+    endings: list[JobOutcome] = []
+    with unwrapped():
+        async with open_runtime(project) as runtime, anyio.create_task_group() as group:
+            group.start_soon(watch_signals, control, stopped_by)
+            endings.append(await start_or_go_on(asked, runtime, listener, control, wait=wait))
+            group.cancel_scope.cancel()
+    return exit_code(endings[0], stopped_by, listener.output)
 
 
 class StoppedBy:
@@ -140,5 +141,3 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
 def _silence_stdout() -> None:
     # What is still buffered would be written, and fail again, when the interpreter ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-

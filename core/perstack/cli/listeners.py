@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from pydantic import JsonValue
 
 from perstack.domain.events import Delta, Event
+from perstack.domain.ids import RunId
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
+from perstack.projection.run_state import RunState
 
 
 class Output:
@@ -36,13 +41,17 @@ class JsonLines:
         self.output = Output()
         self._json = PerstackJson(full=full)
 
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """Remember how the run stood."""
+        self._json.seed(run_id, state)
+
     def on_event(self, event: Event) -> None:
         """Print it."""
-        self.output.line(self._json.event_line(event))
+        self.output.line(_compact(self._json.event(event)))
 
     def on_delta(self, delta: Delta) -> None:
         """Print it."""
-        self.output.line(self._json.delta_line(delta))
+        self.output.line(_compact(self._json.delta(delta)))
 
 
 class Plain:
@@ -52,6 +61,10 @@ class Plain:
         self.output = Output()
         self._lines = PlainLines()
 
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """Remember how the run stood."""
+        self._lines.seed(run_id, state)
+
     def on_event(self, event: Event) -> None:
         """Print what there is to say."""
         for line in self._lines.event(event):
@@ -59,6 +72,10 @@ class Plain:
 
     def on_delta(self, delta: Delta) -> None:
         """Say nothing: plain output tells what was finished."""
+
+
+def _compact(shown: Mapping[str, JsonValue]) -> str:
+    return json.dumps(shown, ensure_ascii=True, separators=(",", ":"))
 
 
 def _nothing() -> None:

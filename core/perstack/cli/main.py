@@ -40,7 +40,9 @@ def root(
     config: o.Config = None,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -69,7 +71,8 @@ def main() -> None:
         sys.exit(1 if exit_.code == _USAGE_EXIT else exit_.code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  the last line of defence: a user never sees a traceback
+    except Exception as error:
+        # The last line of defence: a user never sees a traceback.
         if os.environ.get("PERSTACK_DEBUG"):
             raise
         sys.stderr.write(f"Error: internal error: {type(error).__name__}\n")

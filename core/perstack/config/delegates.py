@@ -59,7 +59,8 @@ def _faults(expert: Expert, declared: Sequence[str]) -> Iterator[tuple[str, str 
 
 
 def _remedy(key: str, declared: Sequence[str]) -> str:
-    guess = meant(key, declared)
+    unversioned = key[:1] + key[1:].partition("@")[0]
+    guess = meant(unversioned, declared)
     others = listed(sorted(declared)[:20])
     return f"did you mean {printable(guess)}?" if guess else f"this file defines: {others}"
 

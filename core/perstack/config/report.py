@@ -14,6 +14,7 @@ from perstack.errors import ConfigError
 
 _LISTED: Final = 20
 _SHOWN: Final = 48
+_SHOWN_KEY: Final = 80
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -96,10 +97,8 @@ class Report:
 
 def key_text(key: KeyPath) -> str:
     """Return the path as TOML writes it: `experts."@a/b".instruction`."""
-    return ".".join(
-        part if part and _BARE.issuperset(part) else f'"{printable(part, longest=80)}"'
-        for part in key
-    )
+    parts = (printable(part, longest=_SHOWN_KEY) for part in key)
+    return ".".join(part if part and _BARE.issuperset(part) else f'"{part}"' for part in parts)
 
 
 def printable(text: str, *, longest: int | None = None) -> str:
@@ -132,7 +131,7 @@ def shown(value: object) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Return the names for a message: `a, b, c`."""
-    return ", ".join(printable(name, longest=80) for name in names)
+    return ", ".join(printable(name, longest=_SHOWN_KEY) for name in names)
 
 
 def meant(word: str, known: Sequence[str]) -> str | None:

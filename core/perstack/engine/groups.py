@@ -21,9 +21,10 @@ def unwrapped() -> Generator[None]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> PerstackError | None:
-    for error in group.exceptions:
-        if isinstance(error, PerstackError):
-            return error
-        if isinstance(error, BaseExceptionGroup) and (found := _first(error)):
-            return found
+    own = group.subgroup(PerstackError)
+    while own is not None:
+        first = own.exceptions[0]
+        if isinstance(first, PerstackError):
+            return first
+        own = first
     return None

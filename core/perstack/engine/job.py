@@ -80,6 +80,10 @@ class JobDriver:
         """Tell the listener what was recorded."""
         self._listener.on_event(event)
 
+    def take_up(self, run_id: RunId, state: RunState) -> None:
+        """Tell the listener how a run stands that goes on."""
+        self._listener.on_taken_up(run_id, state)
+
     def say(self, delta: Delta) -> None:
         """Show what a model says to the listener and to other processes."""
         self._held.say(delta)
@@ -134,11 +138,13 @@ class JobDriver:
     ) -> RunOutcome:
         """Drive the job's own run and keep the job's record true."""
         self._save("running", log.run_id)
+        driver = RunDriver(self, expert, log, state, depth=0)
+        outcomes: list[RunOutcome] = []
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
-                outcome = await RunDriver(self, expert, log, state, depth=0).drive(opening)
-        self._save(_JOB_STATUS[outcome.ending], log.run_id, finished=True)
-        return outcome
+                outcomes.append(await driver.drive(opening))
+        self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
+        return outcomes[0]
 
     async def drive_child(
         self, child: DelegateTo, delegated_by: DelegatedBy, *, depth: int

@@ -17,12 +17,17 @@ from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
 from perstack.ports.skills import SkillOpener
 from perstack.ports.system import Clock, Ids
+from perstack.projection.run_state import RunState
 
 Ending = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
 
 
 class Listener(Protocol):
     """Hears what happens, in order, in the event loop; must return quickly and never raise."""
+
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """A run with a past (or a fork, with its parent's) is about to go on."""
+        ...
 
     def on_event(self, event: Event) -> None:
         """An event was recorded."""

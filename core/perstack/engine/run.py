@@ -127,6 +127,8 @@ class RunDriver:
         Raises:
             StorageError: the history cannot be written; everything announced is in it.
         """
+        if self.state.messages:
+            self.job.take_up(self.run_id, self.state)
         async with AsyncExitStack() as stack:
             try:
                 await self.record(self._initialized(opening))

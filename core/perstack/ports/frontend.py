@@ -1,4 +1,4 @@
-"""What the command line hands to a full-screen front end (entry-point group `perstack.frontends`)."""
+"""What the command line hands to a front end (entry-point group `perstack.frontends`)."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ from perstack.projection.perstack_parts import (
     results_json,
     to_line,
 )
-from perstack.projection.run_state import RunState, fold, initial
+from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, start_from
 
 __all__ = ["PerstackJson", "to_line"]
 
@@ -108,6 +108,7 @@ class PerstackJson:
         self._full = full
         self._now_ms = now_ms
         self._runs: dict[RunId, _Run] = {}
+        self._points: dict[CheckpointId, RunState] = {}
 
     def seed(self, run_id: RunId, state: RunState) -> None:
         """Say how a run stood whose earlier events are not shown, or what a fork begins with."""
@@ -116,13 +117,24 @@ class PerstackJson:
     def event(self, event: Event) -> Json:
         """Return the event as Perstack writes it; ours as they are."""
         run = self._runs.setdefault(event.run_id, _Run())
-        before = run.state
-        run.state = fold(before, event)
-        run.seen_ms = event.timestamp
-        self._gather(run, event)
+        before = self._take(run, event)
         record = _base(event) | self._extra(run, before, event)
         self._turn_step(run, event)
         return record
+
+    def skip(self, event: Event) -> None:
+        """Take in an event that is not to be shown, so that later ones come out right."""
+        run = self._runs.setdefault(event.run_id, _Run())
+        self._take(run, event)
+        self._turn_step(run, event)
+
+    def event_line(self, event: Event) -> str:
+        """Return the event as one line of JSON, safe to print."""
+        return to_line(self.event(event))
+
+    def delta_line(self, delta: Delta) -> str:
+        """Return a piece of streaming text as one line of JSON, safe to print."""
+        return to_line(self.delta(delta))
 
     def delta(self, delta: Delta) -> Json:
         """Return a piece of streaming text as Perstack writes it."""
@@ -146,6 +158,25 @@ class PerstackJson:
         elif delta.kind == "end":
             record["text"] = delta.text
         return record
+
+    def _take(self, run: _Run, event: Event) -> RunState:
+        before = self._forked(run, event)
+        run.state = fold(before, event)
+        run.seen_ms = event.timestamp
+        self._gather(run, event)
+        if (made := made_checkpoint(event)) is not None:
+            self._points.setdefault(made, run.state)
+        return before
+
+    def _forked(self, run: _Run, event: Event) -> RunState:
+        """The state that `event` meets: for the first of a fork, its parent's at that point."""
+        body, state = event.body, run.state
+        if not isinstance(body, StartRun) or body.parent is None or state.messages:
+            return state
+        point = self._points.get(body.parent.checkpoint_id)
+        if point is None:
+            return state
+        return replace(start_from(point), context_window=state.context_window)
 
     def _gather(self, run: _Run, event: Event) -> None:
         step = run.step

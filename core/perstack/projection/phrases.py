@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from perstack.domain.events import ToolResult
 from perstack.domain.messages import ImageInlinePart, TextPart, ToolCallPart
 
+COMPLETION_TOOL: Final = "attemptCompletion"
 CUT_MARK: Final = "… (cut)"
 _SPOKEN_ARGS: Final = ("path", "query", "question", "url", "name", "title", "text", "message")
 _QUESTION_ARGS: Final = ("question", "text", "message", "prompt", "query", "title")

@@ -26,7 +26,7 @@ from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
 from perstack.projection.inert import inert
 from perstack.projection.messages import Messages
-from perstack.projection.phrases import call_phrase, one_line, question_of
+from perstack.projection.phrases import COMPLETION_TOOL, call_phrase, one_line, question_of
 from perstack.projection.run_state import RunState, fold, initial
 
 _WHY: Final = {
@@ -80,7 +80,9 @@ class PlainLines:
                 yield from _queries(line, body)
             case CallTools():
                 run.said = body.new_message.text or run.said
-                if body.new_message.text.strip():
+                # What is said while finishing is the result, which follows.
+                finishing = any(call.tool_name == COMPLETION_TOOL for call in run.state.calls)
+                if body.new_message.text.strip() and not finishing:
                     yield line.step(body.new_message.text)
             case ToolReturned():
                 yield from _returned(line, before, body)
@@ -132,6 +134,10 @@ def _returned(line: _Line, before: RunState, body: ToolReturned) -> Iterator[str
     result = body.result
     call = next((call for call in before.calls if call.tool_call_id == result.id), None)
     if call is None:
+        return
+    if call.tool_name == COMPLETION_TOOL:
+        if "remainingTodos" in text_of(result.result):
+            yield line.step("not done yet: todos remain")
         return
     outcome = "in doubt" if result.in_doubt else "failed" if result.is_error else "ok"
     yield line.step(call_phrase(call, line.width), f" … {outcome}")

@@ -28,7 +28,14 @@ from perstack.domain.messages import (
     UserMessage,
     text_of,
 )
-from perstack.projection.phrases import call_phrase, cut, one_line, question_of, result_text
+from perstack.projection.phrases import (
+    COMPLETION_TOOL,
+    call_phrase,
+    cut,
+    one_line,
+    question_of,
+    result_text,
+)
 from perstack.projection.run_state import RunState
 from perstack.projection.views import EntryView
 
@@ -36,7 +43,6 @@ ENTRY_CHARACTERS: Final = 20_000
 MAX_ENTRIES: Final = 2_000
 MAX_CHARACTERS: Final = 2_000_000
 _TITLE: Final = 200
-COMPLETION_TOOL: Final = "attemptCompletion"
 WHY_SUSPENDED: Final = {
     "user": "stopped by a person",
     "signal": "stopped by a signal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
@@ -28,29 +29,34 @@ def open_http(*, timeout_s: float) -> httpx2.AsyncClient:
         limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         headers={"Accept-Encoding": "identity"},
         follow_redirects=False,
-        event_hooks={"response": [_bound_body]},
+        event_hooks={"response": [_guard_body]},
     )
 
 
-class _BoundedStream(httpx2.AsyncByteStream):
-    """A body that ends in an error once it is larger than any answer could be."""
+class _GuardedStream(httpx2.AsyncByteStream):
+    """A body as valid UTF-8, that ends in an error once it is larger than any answer could be.
+
+    A byte that is not UTF-8 becomes the replacement character; the SDKs would give up on it.
+    """
 
     def __init__(self, inner: httpx2.AsyncByteStream, most_bytes: int) -> None:
         self._inner = inner
         self._left = most_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner:
             self._left -= len(chunk)
             if self._left < 0:
                 raise too_large()
-            yield chunk
+            yield self._decoder.decode(chunk).encode()
+        yield self._decoder.decode(b"", final=True).encode()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-async def _bound_body(response: httpx2.Response) -> None:
+async def _guard_body(response: httpx2.Response) -> None:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding.lower() not in {"", "identity"}:
         await response.aclose()
@@ -63,7 +69,7 @@ async def _bound_body(response: httpx2.Response) -> None:
         )
     if isinstance(response.stream, httpx2.AsyncByteStream):
         most_bytes = MOST_WIRE_BYTES if response.is_success else MOST_WIRE_BYTES // 128
-        response.stream = _BoundedStream(response.stream, most_bytes)
+        response.stream = _GuardedStream(response.stream, most_bytes)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class ConfiguredNotifier:
 
     async def _post(self, url: str, body: bytes) -> None:
         # A webhook's path is its password, so only the host is named.
-        host = urlsplit(url).hostname
+        host = _host(url)
         with anyio.move_on_after(self._bound_s) as bound:
             status = await _post(url, body, timeout_s=self._bound_s)
             if status is None:
@@ -120,6 +120,13 @@ def notice_json(notice: Notice) -> dict[str, JsonValue]:
         "id": notice.consensus_id,
         "expiresAt": notice.expires_at,
     }
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _is_passed(name: str) -> bool:
@@ -156,7 +163,7 @@ async def _post(url: str, body: bytes, *, timeout_s: float) -> int | None:
             client.stream("POST", url, content=body, headers=headers) as answer,
         ):
             return answer.status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
         return None
 
 

@@ -30,13 +30,17 @@ def team(delegates: Mapping[str, Sequence[str]]) -> str:
         ({"lead": ["a", "a"], "a": []}, "delegate a of lead is listed twice; remove one"),
         (
             {"lead": ["@x/a", "@y/a"], "@x/a": [], "@y/a": []},
-            "delegates @x/a and @y/a of lead would both be the tool a; rename one of the two "
-            "Experts",
+            (
+                "delegates @x/a and @y/a of lead would both be the tool a; rename one of the two "
+                "Experts"
+            ),
         ),
         (
             {"lead": ["b" * 65], "b" * 65: []},
-            f"delegate {'b' * 65} of lead has too long a name for a tool; rename the Expert: at "
-            "most 64 characters",
+            (
+                f"delegate {'b' * 65} of lead has too long a name for a tool; rename the Expert: "
+                "at most 64 characters"
+            ),
         ),
     ],
 )

@@ -107,8 +107,10 @@ def test_names_are_bounded(name: str, problem: str) -> None:
         ),
         (
             START + 'requireApproval = ["exec"]',
-            "experts.a.requireApproval (line 3): has no effect here; write it into a skill's "
-            'table, such as [experts.NAME.skills."@perstack/base"]',
+            (
+                "experts.a.requireApproval (line 3): has no effect here; write it into a skill's "
+                'table, such as [experts.NAME.skills."@perstack/base"]'
+            ),
         ),
         (START + "skills = 1", "experts.a.skills (line 3): must be a table, not 1"),
     ],
@@ -128,8 +130,10 @@ def test_a_misspelt_instruction_is_missing_and_told() -> None:
 
 def test_a_key_that_slid_into_an_expert_is_told_to_move_up() -> None:
     assert warned(WRITER + 'model = "x"\n') == [
-        "experts.writer.model (line 3): has no effect here: TOML puts keys below [experts.writer] "
-        "into that table"
+        (
+            "experts.writer.model (line 3): has no effect here: TOML puts keys below "
+            "[experts.writer] into that table"
+        )
     ]
 
 

@@ -47,7 +47,9 @@ def test_escaped_quoted_keys_are_the_keys_that_toml_sees() -> None:
     assert locate_keys('"a\\"b\\u00e9".\'c"\' = 1') == {('a"bé',): 1, ('a"bé', 'c"'): 1}
 
 
-@pytest.mark.parametrize("text", ["= 1\na = 2", "[", '"', "a = {", "a = [[\n", "a = '''", "\x00\n="])
+@pytest.mark.parametrize(
+    "text", ["= 1\na = 2", "[", '"', "a = {", "a = [[\n", "a = '''", "\x00\n="]
+)
 def test_text_that_is_not_toml_ends_the_search(text: str) -> None:
     locate_keys(text)
 

@@ -103,13 +103,17 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
         ),
         (
             'reasoningBudget = "hgih"',
-            "reasoningBudget (line 1): must be one of none, minimal, low, medium, high or a number "
-            'of tokens from 0 to 1,000,000, not "hgih"',
+            (
+                "reasoningBudget (line 1): must be one of none, minimal, low, medium, high or a "
+                'number of tokens from 0 to 1,000,000, not "hgih"'
+            ),
         ),
         (
             "reasoningBudget = -1",
-            "reasoningBudget (line 1): must be one of none, minimal, low, medium, high or a number "
-            "of tokens from 0 to 1,000,000, not -1",
+            (
+                "reasoningBudget (line 1): must be one of none, minimal, low, medium, high or a "
+                "number of tokens from 0 to 1,000,000, not -1"
+            ),
         ),
         (
             'envPath = ".env"',
@@ -120,14 +124,18 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
         ('envPath = ["\\u0000"]', "envPath (line 1): must not hold NUL characters"),
         (
             'runtime = "docker"',
-            'runtime (line 1): Runtime "docker" is not available. Available runtimes: perstack, '
-            'local; write runtime = "perstack"',
+            (
+                'runtime (line 1): Runtime "docker" is not available. Available runtimes: '
+                'perstack, local; write runtime = "perstack"'
+            ),
         ),
         ("provider = 1", "provider (line 1): must be a table, not 1"),
         (
             '[provider]\nproviderName = "google"',
-            'provider.providerName (line 2): Provider "google" is not available. Available '
-            'providers: anthropic, openai, scripted; write providerName = "anthropic"',
+            (
+                'provider.providerName (line 2): Provider "google" is not available. Available '
+                'providers: anthropic, openai, scripted; write providerName = "anthropic"'
+            ),
         ),
         ("experts = []", "experts (line 1): must be a table, not a list"),
         (
@@ -136,18 +144,24 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
         ),
         (
             SCRIPTED + "pace = nan",
-            "provider.setting.pace (line 4): must be a number from 0 to 1000, not a number "
-            "without end",
+            (
+                "provider.setting.pace (line 4): must be a number from 0 to 1000, not a number "
+                "without end"
+            ),
         ),
         (
             SCRIPTED + "pace = 1" + "0" * 400,
-            "provider.setting.pace (line 4): must be a number from 0 to 1000, not a very long "
-            "number",
+            (
+                "provider.setting.pace (line 4): must be a number from 0 to 1000, not a very long "
+                "number"
+            ),
         ),
         (
             ANTHROPIC + 'headers = { "a b" = "c" }',
-            'provider.setting.headers."a b" (line 4): is not a header name: use letters, digits '
-            "and '-'",
+            (
+                'provider.setting.headers."a b" (line 4): is not a header name: use letters, '
+                "digits and '-'"
+            ),
         ),
         (
             ANTHROPIC + 'headers = { a = "c\\nd" }',
@@ -193,8 +207,10 @@ def test_a_wrong_value_of_consensus_refuses_the_file(
         ("[concensus]\nenabled = true", "concensus (line 1): unknown key; did you mean consensus?"),
         (
             "[provider]\nconsensus.enabled = true",
-            "provider.consensus (line 2): has no effect here; write [consensus] as a table of its "
-            "own",
+            (
+                "provider.consensus (line 2): has no effect here; write [consensus] as a table of "
+                "its own"
+            ),
         ),
     ],
 )
@@ -391,7 +407,7 @@ def test_a_notify_command_may_be_a_shell_like_line() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("\"say 'x\"", "has unbalanced quotes (No closing quotation); write it as a list of "),
+        ('"say \'x"', "has unbalanced quotes (No closing quotation); write it as a list of "),
         ('""', "must name a program"),
         ("[]", "must name a program"),
         ('["", "a"]', "must name a program"),

@@ -48,8 +48,10 @@ def test_the_base_skill_as_upstream_writes_it_becomes_ours() -> None:
 
 def test_a_pinned_or_foreign_base_skill_is_replaced_with_a_warning() -> None:
     assert warned(BASE + 'command = "npx"\npackageName = "@perstack/base@0.0.34"\n') == [
-        'experts.writer.skills."@perstack/base".packageName (line 6): the built-in base skill is '
-        "used instead"
+        (
+            'experts.writer.skills."@perstack/base".packageName (line 6): the built-in base skill '
+            "is used instead"
+        )
     ]
     (warning,) = warned(BASE + 'command = "sh"\nargs = ["-c", "x"]\n')
     assert "args (line 6): the built-in base skill is used instead" in warning
@@ -137,8 +139,10 @@ def test_a_wrong_stdio_skill_is_refused(rest: str, problem: str) -> None:
         ("", "type (line 3): must be given: mcpStdioSkill or interactiveSkill"),
         (
             'type = "mcpSseSkill"\nendpoint = "https://x"',
-            "type (line 4): mcpSseSkill is not available in this version; use a server that is "
-            'started here: type = "mcpStdioSkill" with command and args',
+            (
+                "type (line 4): mcpSseSkill is not available in this version; use a server that is "
+                'started here: type = "mcpStdioSkill" with command and args'
+            ),
         ),
         (
             'type = "mcp"',
@@ -158,7 +162,7 @@ def test_a_skill_of_no_usable_type_is_refused(kind: str, problem: str) -> None:
         ("skills.web = 1", "skills.web (line 3): must be a table, not 1"),
         (
             f'skills.{"s" * 256}.type = "interactiveSkill"',
-            f"skills.{'s' * 256} (line 3): a skill's name has 1 to 255 characters",
+            f'skills."{"s" * 79}…" (line 3): a skill\'s name has 1 to 255 characters',
         ),
     ],
 )
@@ -214,8 +218,10 @@ inputJsonSchema = '''{SCHEMA}'''
         (ASK + "tools = 1", "tools (line 5): must be a table, not 1"),
         (
             TOOL,
-            "tools.askUser.inputJsonSchema (line 5): must be given: the answer's JSON Schema as a "
-            "string of JSON",
+            (
+                "tools.askUser.inputJsonSchema (line 5): must be given: the answer's JSON Schema as "
+                "a string of JSON"
+            ),
         ),
         (
             TOOL + "inputJsonSchema = {}",
@@ -255,7 +261,7 @@ inputJsonSchema = '''{SCHEMA}'''
         ),
         (
             ASK + "tools." + "t" * 256 + f".inputJsonSchema = '{SCHEMA}'",
-            f"tools.{'t' * 256} (line 5): a tool's name has 1 to 255 characters",
+            f'tools."{"t" * 79}…" (line 5): a tool\'s name has 1 to 255 characters',
         ),
     ],
 )

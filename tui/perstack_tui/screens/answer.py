@@ -12,7 +12,7 @@ from perstack.projection.views import QuestionView
 from perstack_tui.gateway import Gateway
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.lines import BLANK, Line, line, note
+from perstack_tui.state.lines import BLANK, Line, Span, line, note
 from perstack_tui.text import flat, wrap
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.field import Field
@@ -83,12 +83,22 @@ class AnswerSheet(Sheet[None]):
         if self._error:
             return line((f" ✗ {self._error}", "fail"))
         if self._waiting:
-            return line((" ● sent; waiting for what comes next", "run"), ("   esc", "accent"), (" close", "muted"))
+            return line(
+                (" ● sent; waiting for what comes next", "run"),
+                ("   esc", "accent"),
+                (" close", "muted"),
+            )
         numbers: tuple[tuple[str, str], ...] = ()
         if self._question.choices:
-            numbers = ((f" 1-{min(9, len(self._question.choices))}", "choose  "), (" tab", "other text  "))
+            numbers = (
+                (f" 1-{min(9, len(self._question.choices))}", "choose  "),
+                (" tab", "other text  "),
+            )
         keys = [*numbers, (" ⏎", "send  "), (" esc", "close, the text is kept")]
-        return Line(tuple(span for key, text in keys for span in ((key, "accent"), (" " + text, "muted"))))
+        spans: list[Span] = []
+        for key, text in keys:
+            spans += [(key, "accent"), (" " + text, "muted")]
+        return Line(tuple(spans))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep the draft."""

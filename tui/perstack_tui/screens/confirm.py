@@ -36,8 +36,14 @@ class ConfirmSheet(Sheet[str | None]):
         self._grace = Grace(host.monotonic)
         self._pane = Pane(id="confirm")
         self._title = title
-        self._lines = [BLANK, *(line((text, "text")) for part in body for text in wrap(part, 60)), BLANK]
-        self._lines += [line((f"{choice.key:<5}", "accent"), (choice.label, "text")) for choice in choices]
+        self._lines = [
+            BLANK,
+            *(line((text, "text")) for part in body for text in wrap(part, 60)),
+            BLANK,
+        ]
+        self._lines += [
+            line((f"{choice.key:<5}", "accent"), (choice.label, "text")) for choice in choices
+        ]
         self._lines += [line(("esc  ", "accent"), (stay, "text"))]
 
     def compose(self) -> ComposeResult:

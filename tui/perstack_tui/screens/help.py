@@ -50,14 +50,20 @@ def help_lines() -> list[Line]:
     lines: list[Line] = []
     for title, actions in help_sections():
         lines += [BLANK, line((title, "strong"))]
-        lines += [line((f"  {action.shown:<7}", "accent"), (action.help, "text")) for action in actions]
+        lines += [
+            line((f"  {action.shown:<7}", "accent"), (action.help, "text")) for action in actions
+        ]
     lines += [BLANK, line(("States", "strong"))]
     lines += [
         line((f"  {look.glyph} {look.word:<6}", look.role), (_MEANINGS[state], "text"))
         for state, look in LOOKS.items()
     ]
-    return [*lines, BLANK, note("  Nothing here takes the keyboard by itself: gates and questions"),
-            note("  wait in the inbox. In a review, Enter and pasting decide nothing.")]
+    return [
+        *lines,
+        BLANK,
+        note("  Nothing here takes the keyboard by itself: gates and questions"),
+        note("  wait in the inbox. In a review, Enter and pasting decide nothing."),
+    ]
 
 
 _MEANINGS = {

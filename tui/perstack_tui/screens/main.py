@@ -15,7 +15,7 @@ from perstack.domain.ids import ExpertKey, RunId
 from perstack_tui.actions import ACTIONS
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.work import Work
-from perstack_tui.state.agents import agent_lines, processes
+from perstack_tui.state.agents import agent_lines, agents_badge
 from perstack_tui.state.bars import crumb_line, footer_line, header_line, notice_line, tabs_line
 from perstack_tui.state.inbox import ItemKey, inbox_lines
 from perstack_tui.state.layout import PANES, Arrangement, PaneName, arrange
@@ -47,7 +47,9 @@ class MainScreen(Screen[None]):
             name: Pane(id=name, follows=name == "stream") for name in PANES
         }
         self.prompt = Prompt()
-        self._bars = {name: Bar(id=name) for name in ("header", "tabs", "crumbs", "notice", "footer")}
+        self._bars = {
+            name: Bar(id=name) for name in ("header", "tabs", "crumbs", "notice", "footer")
+        }
         self._left = Vertical(self.panes["tree"], self.panes["inbox"], id="left")
         self._right = Vertical(
             self.panes["agents"], self.panes["stream"], self.panes["timeline"], id="right"
@@ -155,7 +157,8 @@ class MainScreen(Screen[None]):
     def _paint_tree(self, now: int) -> None:
         state, pane = self.host.state, self.panes["tree"]
         lines = tree_lines(state.index, pane.inner_width, state.folded)
-        badge = count_of(len(state.index.view.jobs), "job")
+        jobs = len(state.index.view.jobs)
+        badge = count_of(jobs, "job") if jobs else ""
         pane.show(lines, selected=state.tree_key(), frame=Frame("1 Delegation", badge))
 
     def _paint_timeline(self, now: int) -> None:
@@ -178,9 +181,8 @@ class MainScreen(Screen[None]):
             local=state.local_jobs,
             needle=state.needle,
         )
-        shown = f"/{state.needle} · {len(order)} of {len(state.index.runs)}" if state.needle else str(len(order))
-        badge = f"{shown} · {count_of(processes(state.index), 'process')}".replace("processs", "processes")
-        pane.show(lines, selected=state.run_id, frame=Frame("3 Agents", badge))
+        frame = Frame("3 Agents", agents_badge(state.index, len(order), state.needle))
+        pane.show(lines, selected=state.run_id, frame=frame)
 
     def _paint_inbox(self, now: int) -> None:
         state, pane = self.host.state, self.panes["inbox"]
@@ -199,7 +201,13 @@ class MainScreen(Screen[None]):
         if pane.following:
             self._seen_lines = len(lines)
         behind = len(lines) - self._seen_lines
-        foot = "follow" if pane.following else f"↓ {behind} new · G follows" if behind > 0 else "G follows"
+        foot = (
+            "follow"
+            if pane.following
+            else f"↓ {behind} new · G follows"
+            if behind > 0
+            else "G follows"
+        )
         pane.show(lines, frame=Frame(stream_title(run), stream_badge(run), "", foot if run else ""))
 
     def forget_paint(self) -> None:

@@ -29,7 +29,9 @@ class NewRunSheet(Sheet[None]):
         super().__init__(host)
         drafts = host.state.drafts
         self._pane = Pane(id="experts")
-        self._field = Field(id="query", value=drafts.get(DRAFT, ""), placeholder="What should it do?")
+        self._field = Field(
+            id="query", value=drafts.get(DRAFT, ""), placeholder="What should it do?"
+        )
         keys = [summary.key for summary in host.state.definitions.experts]
         wanted = expert or ExpertKey(drafts.get(LAST, ""))
         self._expert = wanted if wanted in keys else keys[0]
@@ -46,8 +48,14 @@ class NewRunSheet(Sheet[None]):
         self._field.focus()
         self._field.cursor_position = len(self._field.value)
         self.query_one("#new-run-keys", Bar).show(
-            line((" ↑↓", "accent"), (" Expert  ", "muted"), ("⏎", "accent"), (" start  ", "muted"),
-                 ("esc", "accent"), (" close, the text is kept", "muted"))
+            line(
+                (" ↑↓", "accent"),
+                (" Expert  ", "muted"),
+                ("⏎", "accent"),
+                (" start  ", "muted"),
+                ("esc", "accent"),
+                (" close, the text is kept", "muted"),
+            )
         )
         self.call_after_refresh(self.refresh_view)
 
@@ -58,7 +66,9 @@ class NewRunSheet(Sheet[None]):
         lines: list[Line] = []
         for summary in definitions.experts:
             lines.extend(_expert_lines(summary, width, chosen=summary.key == self._expert))
-        model = "SCRIPTED MODEL" if definitions.provider_name == "scripted" else flat(definitions.model)
+        model = (
+            "SCRIPTED MODEL" if definitions.provider_name == "scripted" else flat(definitions.model)
+        )
         self._pane.show(lines, selected=self._expert, frame=Frame("New run", model))
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -104,10 +114,18 @@ def _expert_lines(summary: ExpertSummary, width: int, *, chosen: bool) -> list[L
     mark = "› " if chosen else "  "
     name = cell(summary.key, min(28, max(8, width // 3)))
     lines = [
-        Line(((mark, "accent"), (name, "strong"), (f" {flat(summary.description)}", "muted")), key=summary.key)
+        Line(
+            ((mark, "accent"), (name, "strong"), (f" {flat(summary.description)}", "muted")),
+            key=summary.key,
+        )
     ]
     if chosen:
-        about = f"delegates to {', '.join(summary.delegates)}" if summary.delegates else "works alone"
+        about = (
+            f"delegates to {', '.join(summary.delegates)}" if summary.delegates else "works alone"
+        )
         skills = f" · skills {', '.join(summary.skills)}" if summary.skills else ""
-        lines += [Line((("    " + text, "muted"),), key=summary.key) for text in wrap(about + skills, width - 4)]
+        lines += [
+            Line((("    " + text, "muted"),), key=summary.key)
+            for text in wrap(about + skills, width - 4)
+        ]
     return lines

@@ -17,18 +17,23 @@ class ActionProvider(Provider):
         """Yield all of them."""
         for action, screen in self._offered():
             yield DiscoveryHit(
-                f"{action.label}  ({action.shown})", partial(screen.action_do, action.id), help=action.help
+                f"{action.label.capitalize()}  {action.shown}",
+                partial(screen.action_do, action.id),
+                help=action.help,
             )
 
     async def search(self, query: str) -> Hits:
         """Yield those whose words match."""
         matcher = self.matcher(query)
         for action, screen in self._offered():
-            text = f"{action.label}  ({action.shown})"
+            text = f"{action.label.capitalize()}  {action.shown}"
             score = max(matcher.match(text), matcher.match(action.help) * 0.8)
             if score > 0:
                 yield Hit(
-                    score, matcher.highlight(text), partial(screen.action_do, action.id), help=action.help
+                    score,
+                    matcher.highlight(text),
+                    partial(screen.action_do, action.id),
+                    help=action.help,
                 )
 
     def _offered(self):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from textual.screen import ModalScreen
 
 from perstack.errors import PerstackError
 from perstack.ports.system import Clock
 from perstack_tui.gateway import Gateway
 from perstack_tui.state.cockpit import CockpitState, Tone
 from perstack_tui.state.stream import Live
+
+Result = TypeVar("Result")
 
 
 class Host(Protocol):
@@ -63,6 +67,12 @@ class Host(Protocol):
 
     def request_paint(self) -> None:
         """Paint soon."""
+        ...
+
+    def open_sheet(
+        self, sheet: ModalScreen[Result], closed: Callable[[Result | None], None] | None = None
+    ) -> None:
+        """Open a sheet over the main screen; `closed` gets what it gave."""
         ...
 
     def ask_to_quit(self) -> None:

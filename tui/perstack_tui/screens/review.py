@@ -35,7 +35,11 @@ class ReviewSheet(Sheet[None]):
         self._error = ""
         self._pane = Pane(id="review")
         draft = host.state.drafts.get(("feedback", gate.id), "")
-        self._field = Field(id="feedback", value=draft, placeholder="e: a note to the agent (goes back with the decision)")
+        self._field = Field(
+            id="feedback",
+            value=draft,
+            placeholder="e: a note to the agent (goes back with the decision)",
+        )
 
     def compose(self) -> ComposeResult:
         """What is asked, the note, what would happen, the keys."""
@@ -62,17 +66,21 @@ class ReviewSheet(Sheet[None]):
         title = f"Review · {gate_headline(gate)}"
         hints = "j/k select  space keep/drop  J/K scroll"
         lines = review_lines(review, self._pane.inner_width, now)
-        self._pane.show(lines, selected=review.selected, frame=Frame(title, badge, hints, badge_role="need"))
+        self._pane.show(
+            lines, selected=review.selected, frame=Frame(title, badge, hints, badge_role="need")
+        )
         self._note_read()
         self.query_one("#consequence", Bar).show(self._consequence())
-        self.query_one("#review-keys", Bar).show(_KEYS)
+        self.query_one("#review-keys", Bar).show(_FIELD_KEYS if self._field.has_focus else _KEYS)
 
     def _note_read(self) -> None:
         """Remember which subtasks were visible to their last line."""
         pane = self._pane
         bottom = pane.top + pane.inner_height
         for task in self._review.gate.proposed_subtasks:
-            last = max((at for at, text in enumerate(pane.lines) if text.key == task.id), default=-1)
+            last = max(
+                (at for at, text in enumerate(pane.lines) if text.key == task.id), default=-1
+            )
             if 0 <= last < bottom:
                 self._review.read.add(task.id)
 
@@ -94,6 +102,10 @@ class ReviewSheet(Sheet[None]):
         """Enter only leaves the field."""
         event.stop()
         self._pane.focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Say which keys count now."""
+        self.refresh_view()
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasting outside the field does nothing."""
@@ -175,9 +187,16 @@ class ReviewSheet(Sheet[None]):
             self.refresh_view()
 
 
-
+_FIELD_KEYS = line((" esc", "accent"), (" back to the list; a and r decide there", "muted"))
 _KEYS = line(
-    (" a", "accent"), (" approve kept  ", "muted"), ("r", "accent"), (" reject all  ", "muted"),
-    ("space", "accent"), (" keep/drop  ", "muted"), ("e", "accent"), (" note  ", "muted"),
-    ("esc", "accent"), (" back, no decision", "muted"),
+    (" a", "accent"),
+    (" approve kept  ", "muted"),
+    ("r", "accent"),
+    (" reject all  ", "muted"),
+    ("space", "accent"),
+    (" keep/drop  ", "muted"),
+    ("e", "accent"),
+    (" note  ", "muted"),
+    ("esc", "accent"),
+    (" back, no decision", "muted"),
 )

@@ -14,8 +14,8 @@ from perstack_tui.screens.new_run import NewRunSheet
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.review import ReviewSheet
 from perstack_tui.state.inbox import Item
-from perstack_tui.state.layout import PaneName
 from perstack_tui.state.index import has_stopped
+from perstack_tui.state.layout import PaneName
 from perstack_tui.state.wording import short_id
 from perstack_tui.text import flat
 from perstack_tui.widgets.prompt import Purpose
@@ -101,9 +101,9 @@ class Work:
 
     def _open_item(self, item: Item) -> None:
         if item.question is not None:
-            self._screen.app.push_screen(AnswerSheet(self._host, item.question))
+            self._host.open_sheet(AnswerSheet(self._host, item.question))
         elif item.gate is not None:
-            self._screen.app.push_screen(ReviewSheet(self._host, item.gate))
+            self._host.open_sheet(ReviewSheet(self._host, item.gate))
 
     def _back(self) -> None:
         state = self._host.state
@@ -121,10 +121,11 @@ class Work:
         if not self._host.state.definitions.experts:
             error = self._host.state.definitions.error
             self._host.tell(
-                "no Expert is defined" + (f": {error}" if error else ": write a perstack.toml"), "bad"
+                "no Expert is defined" + (f": {error}" if error else ": write a perstack.toml"),
+                "bad",
             )
             return
-        self._screen.app.push_screen(NewRunSheet(self._host, expert))
+        self._host.open_sheet(NewRunSheet(self._host, expert))
 
     def _reply(self) -> None:
         state = self._host.state
@@ -157,7 +158,11 @@ class Work:
         if job.job_id not in state.local_jobs:
             self._host.tell(f"this job runs in process {job.pid}: stop it there", "bad")
             return
-        names = [flat(run.expert_key) for run in job.runs if run.state in ("run", "waits", "gate", "stall")]
+        names = [
+            flat(run.expert_key)
+            for run in job.runs
+            if run.state in ("run", "waits", "gate", "stall")
+        ]
         lines = [
             f"Job {short_id(job.job_id)}: what stops with it:",
             "  " + (", ".join(names) or flat(job.expert_key)),
@@ -166,7 +171,7 @@ class Work:
         ]
         choices = (Choice("s", "stop at the next step"), Choice("n", "stop now"))
         sheet = ConfirmSheet(self._host, "Stop this job?", lines, choices, "keep running")
-        self._screen.app.push_screen(sheet, lambda key: self._stopped(job.job_id, key))
+        self._host.open_sheet(sheet, lambda key: self._stopped(job.job_id, key))
 
     def _stopped(self, job_id: JobId, key: str | None) -> None:
         if key is None:
@@ -213,7 +218,7 @@ class Work:
         self._screen.prompt.ask("filter", "filter agents", self._host.state.needle)
 
     def _help(self) -> None:
-        self._screen.app.push_screen(HelpSheet(self._host))
+        self._host.open_sheet(HelpSheet(self._host))
 
     # --- the prompt line --------------------------------------------------------------------
 

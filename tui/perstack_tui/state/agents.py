@@ -36,14 +36,17 @@ def columns_for(width: int) -> Columns:
     context, job, origin = (6, 9, 12) if wide else (0, 0, 8)
     fixed = 8 + 5 + 7 + 7 + context + job + origin
     flexible = max(16, width - fixed)
-    agent = min(26, max(9, flexible * 2 // 5))
+    agent = min(26, max(13, flexible // 3))
     return Columns(agent, flexible - agent, context, job, origin)
 
 
 def ranked(index: Index, needle: str) -> list[RunId]:
     """Return the runs that match the filter, most urgent first, newest job first within that."""
     found = [
-        run for job in index.view.jobs for run in job.runs if matches(run, index.job_of(run.run_id), needle)
+        run
+        for job in index.view.jobs
+        for run in job.runs
+        if matches(run, index.job_of(run.run_id), needle)
     ]
     found.sort(key=lambda run: (LOOKS[run.state].urgency, -run.started_at))
     return [run.run_id for run in found]
@@ -77,7 +80,10 @@ def agent_lines(
     """Return header and rows; a row's key is its run's id."""
     if not order:
         if needle:
-            return (BLANK, line(("Nothing matches ", "muted"), (flat(needle), "text"), (".", "muted")))
+            return (
+                BLANK,
+                line(("Nothing matches ", "muted"), (flat(needle), "text"), (".", "muted")),
+            )
         return EMPTY if index.view.caught_up else (BLANK, note("Reading the history…"))
     columns = columns_for(width)
     rows = [_header(columns)]
@@ -91,6 +97,16 @@ def agent_lines(
 def processes(index: Index) -> int:
     """Count the processes that drive a job now."""
     return len({(job.host, job.pid) for job in index.view.jobs if job.alive})
+
+
+def agents_badge(index: Index, shown: int, needle: str) -> str:
+    """Return how many rows are shown, of how many processes."""
+    if not index.runs:
+        return ""
+    count = f"/{flat(needle)} · {shown} of {len(index.runs)}" if needle else str(shown)
+    at_work = processes(index)
+    word = "process" if at_work == 1 else "processes"
+    return f"{count} · {at_work} {word}" if at_work else count
 
 
 def origin_of(job: JobView, local: frozenset[JobId]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perstack_tui.actions import Action, footer_actions
 from perstack_tui.gateway import DefinitionsUpdate
-from perstack_tui.state.cockpit import CockpitState
+from perstack_tui.state.cockpit import CockpitState, Tone
 from perstack_tui.state.inbox import headline
 from perstack_tui.state.layout import PANES, TITLES, PaneName
 from perstack_tui.state.lines import Line, Span, line
@@ -27,8 +27,16 @@ _COUNTS: tuple[tuple[str, str, str, Role], ...] = (
     ("fail", "✗", "failed", "fail"),
 )
 
+_TONES: dict[Tone, tuple[str, Role]] = {
+    "info": ("·", "text"),
+    "good": ("✓", "done"),
+    "bad": ("✗", "fail"),
+}
 
-def header_line(state: CockpitState, workspace: str, width: int, *, observing: bool) -> Line:
+
+def header_line(
+    state: CockpitState, workspace: str, width: int, *, observing: bool = False
+) -> Line:
     """Return the top line: where, what runs, who needs you, and whether a script plays the model."""
     spans: list[Span] = [(" ◆ perstack ", "accent"), (flat(workspace) + "  ", "strong")]
     counts = state.counts()
@@ -36,7 +44,9 @@ def header_line(state: CockpitState, workspace: str, width: int, *, observing: b
         number = counts[name]
         if number or name == "run":
             shown: Role = role if number else "muted"
-            spans.append((f" {glyph} {number} {word} " if width >= 100 else f" {glyph}{number}", shown))
+            spans.append(
+                (f" {glyph} {number} {word} " if width >= 100 else f" {glyph}{number}", shown)
+            )
     right: list[Span] = []
     if observing:
         right.append((" observing ", "muted"))
@@ -106,8 +116,7 @@ def _definitions_news(definitions: DefinitionsUpdate) -> tuple[Span, ...]:
 def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
     """Return the last message, else the most urgent item of an inbox that is out of sight."""
     if state.notice is not None:
-        role: Role = {"info": "text", "good": "done", "bad": "fail"}[state.notice.tone]  # type: ignore[assignment]
-        glyph = {"info": "·", "good": "✓", "bad": "✗"}[state.notice.tone]
+        glyph, role = _TONES[state.notice.tone]
         return line((f" {glyph} ", role), (flat(state.notice.text), role))
     pending = state.pending
     if inbox_shown or not pending:

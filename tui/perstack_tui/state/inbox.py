@@ -14,8 +14,8 @@ from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
     Role,
-    countdown,
     count_of,
+    countdown,
     decided_by,
     outcome_of,
     span_of_time,
@@ -71,7 +71,11 @@ def inbox_lines(items: Sequence[Item], width: int, now_ms: int) -> tuple[Line, .
     for item in items:
         if item.key.kind == "decided" and not headed:
             headed = True
-            lines.extend((BLANK, note("┄ decided ┄")) if lines else (note("Nothing needs you."), BLANK, note("┄ decided ┄")))
+            lines.extend(
+                (BLANK, note("┄ decided ┄"))
+                if lines
+                else (note("Nothing needs you."), BLANK, note("┄ decided ┄"))
+            )
         lines.extend(_item_lines(item, width, now_ms))
     return tuple(lines)
 
@@ -88,7 +92,7 @@ def gate_headline(gate: ConsensusCheckpoint) -> str:
     if not gate.proposed_subtasks:
         return "nothing proposed"
     first = gate.proposed_subtasks[0]
-    return flat(f"{first.agent_type}: {first.input}")
+    return flat(first.input.strip())
 
 
 def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
@@ -100,9 +104,7 @@ def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
         yield _decided_line(item, item.gate, width)
 
 
-def _gate_lines(
-    item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int
-) -> Iterable[Line]:
+def _gate_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) -> Iterable[Line]:
     left = countdown(gate.expires_at, now_ms)
     soon = gate.expires_at is not None and gate.expires_at - now_ms <= 60_000
     role: Role = "fail" if soon else "need"
@@ -113,13 +115,19 @@ def _gate_lines(
         (crop(headline(item), width - 8 - width_of(left)), "text"),
     )
     yield Line(head, ((" " + left, role),), item.key)
-    detail = f"  {flat(gate.expert_key)} · {count_of(len(gate.proposed_subtasks), 'subtask')}"
+    detail = f"  {flat(gate.expert_key)}{_for_whom(gate)}"
     yield Line(((crop(detail, width), "muted"),), key=item.key)
 
 
-def _question_lines(
-    item: Item, question: QuestionView, width: int, now_ms: int
-) -> Iterable[Line]:
+def _for_whom(gate: ConsensusCheckpoint) -> str:
+    """Return who would work, and how many subtasks there are."""
+    names = list(dict.fromkeys(task.agent_type for task in gate.proposed_subtasks))
+    whom = f" → {flat(', '.join(names))}" if names else ""
+    count = len(gate.proposed_subtasks)
+    return whom if count == 1 else f"{whom} · {count_of(count, 'subtask')}"
+
+
+def _question_lines(item: Item, question: QuestionView, width: int, now_ms: int) -> Iterable[Line]:
     age = span_of_time(now_ms - question.asked_at)
     head: tuple[Span, ...] = (
         ("▲ ", "need"),

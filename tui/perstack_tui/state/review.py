@@ -90,7 +90,7 @@ class Review:
         dropped = [flat(task.id) for task in self.gate.proposed_subtasks if task.id in self.dropped]
         if not dropped:
             count = len(self.kept)
-            what = "the subtask runs" if count == 1 else f"all {count} subtasks run"
+            what = {1: "the subtask runs", 2: "both subtasks run"}.get(count, f"all {count} run")
             return line(("a approves: ", "done"), (f"{what}, {who} goes on{words}", "text"))
         told = f"{len(self.kept)} kept, {', '.join(dropped)} dropped"
         return line(("a approves in part: ", "done"), (f"{told}; {who} goes on{words}", "text"))
@@ -111,9 +111,7 @@ def review_head(review: Review, now_ms: int) -> list[Line]:
 
 def review_lines(review: Review, width: int, now_ms: int) -> tuple[Line, ...]:
     """Return the whole of what is proposed, each subtask's text in full below it."""
-    lines: list[Line] = []
-    for text in review_head(review, now_ms):
-        lines.append(text)
+    lines = review_head(review, now_ms)
     if not review.gate.proposed_subtasks:
         return (*lines, note("No subtasks were proposed."))
     lines.append(note("  keep  risk  id"))

@@ -105,8 +105,20 @@ def entry_lines(entry: EntryView, width: int) -> Iterable[Line]:
         role: Role = "muted" if entry.kind == "reasoning" else "text"
         yield from _body(entry.text or entry.title, role, width, "")
         yield BLANK
+    elif entry.kind == "query":
+        yield from _query_lines(entry, width)
     else:
         yield from _marked_lines(entry, width)
+
+
+def _query_lines(entry: EntryView, width: int) -> Iterable[Line]:
+    if entry.title != "query":
+        yield note(crop(flat(entry.title), width))
+    mark = "› "
+    for text in wrap(entry.text.strip("\n"), width - 2):
+        yield Line(((mark, "accent"), (text, "strong")))
+        mark = "  "
+    yield BLANK
 
 
 def _tool_lines(entry: EntryView, width: int) -> Iterable[Line]:

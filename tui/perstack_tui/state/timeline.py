@@ -52,7 +52,11 @@ def lanes_of(job: JobView) -> list[Lane]:
     lanes = [Lane(run, len(flags)) for run, flags in family(job)]
     by_run = {lane.run.run_id: lane for lane in lanes}
     moments = sorted(
-        ((point.timestamp, number, lane) for lane in lanes for number, point in enumerate(lane.run.points)),
+        (
+            (point.timestamp, number, lane)
+            for lane in lanes
+            for number, point in enumerate(lane.run.points)
+        ),
         key=lambda moment: (moment[0], moment[2].depth, moment[1]),
     )
     current = 0
@@ -87,7 +91,9 @@ def _spawn_column(lane: Lane, by_run: dict[RunId, Lane]) -> int:
     delegates = [
         column
         for column, point in zip(parent.columns, parent.run.points, strict=False)
-        if point.kind == "delegate" and column < first and point.timestamp <= lane.run.started_at + 1
+        if point.kind == "delegate"
+        and column < first
+        and point.timestamp <= lane.run.started_at + 1
     ]
     return delegates[-1] if delegates else before[-1] if before else -1
 
@@ -155,7 +161,9 @@ class _Grid:
         self.last = max((lane.columns[-1] for lane in lanes if lane.columns), default=0)
         fit = max(1, (room - 3) // STEP_CELLS)
         newest_first = max(0, self.last - fit + 1)
-        self.first = min(newest_first, max(0, focus - fit // 2)) if focus < newest_first else newest_first
+        self.first = (
+            min(newest_first, max(0, focus - fit // 2)) if focus < newest_first else newest_first
+        )
 
     def x(self, column: int) -> int:
         """Return the cell of a column, counted from the lanes' left edge."""

@@ -63,7 +63,11 @@ def _job_lines(job: JobView, width: int, opened: bool) -> Iterable[Line]:
 def _guides(flags: tuple[bool, ...]) -> str:
     if not flags:
         return ""
-    return "  " + "".join("  " if last else "│ " for last in flags[:-1]) + ("└ " if flags[-1] else "├ ")
+    return (
+        "  "
+        + "".join("  " if last else "│ " for last in flags[:-1])
+        + ("└ " if flags[-1] else "├ ")
+    )
 
 
 def _closed(job: JobView, root: RunView | None, width: int) -> Line:
@@ -84,7 +88,7 @@ def _row(run: RunView, lead: str, width: int) -> Line:
     name = cell(run.expert_key, max(4, width - NUMBERS - len(lead) - 2))
     numbers = _numbers(look.word, run.step_number, tokens(run.usage))
     left: tuple[Span, ...] = (
-        (lead, "line"),
+        (lead, "line" if lead.strip("▾ ") else "muted"),
         (look.glyph + " ", look.role),
         (name, "text"),
         (numbers[0], look.role),

@@ -60,7 +60,7 @@ RISK_ROLES: Final[dict[RiskLevel, Role]] = {"low": "muted", "medium": "need", "h
 
 def short_id(value: str) -> str:
     """Return enough of an id to tell it by eye."""
-    return value[:6]
+    return value[:8]
 
 
 def span_of_time(milliseconds: int) -> str:

@@ -6,7 +6,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from perstack_tui.state.lines import BLANK, Line
-from perstack_tui.widgets.paint import Inked, paint
+from perstack_tui.widgets.paint import ink_of, paint
 
 
 class Bar(Widget):
@@ -24,6 +24,4 @@ class Bar(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Return the line; there is only one."""
-        app = self.app
-        assert isinstance(app, Inked)
-        return paint(app.ink, self.line if y == 0 else BLANK, self.size.width)
+        return paint(ink_of(self), self.line if y == 0 else BLANK, self.size.width)

@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
 from textual.strip import Strip
+from textual.widget import Widget
 
 from perstack_tui.state.lines import Line, Span
 from perstack_tui.state.wording import Role
@@ -26,6 +27,14 @@ class Inked(App[int]):
     ink: Ink
 
 
+def ink_of(widget: Widget) -> Ink:
+    """Return the ink of the app that the widget is in."""
+    app: object = widget.app  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not isinstance(app, Inked):
+        raise TypeError(f"{widget!r} is painted, so its app must be Inked")
+    return app.ink
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What a pane's border says: top left and right, bottom left and right."""
@@ -37,7 +46,9 @@ class Frame:
     badge_role: Role = "muted"
 
 
-def paint(ink: Ink, line: Line, width: int, *, selected: bool = False, focused: bool = False) -> Strip:
+def paint(
+    ink: Ink, line: Line, width: int, *, selected: bool = False, focused: bool = False
+) -> Strip:
     """Return `line` in exactly `width` cells; `right` is kept whole when `left` is too long."""
 
     def styled(role: Role) -> Style:

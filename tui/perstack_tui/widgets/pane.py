@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from perstack_tui.state.lines import BLANK, Line
-from perstack_tui.widgets.paint import Frame, Inked, edge, paint, walled
+from perstack_tui.widgets.paint import Frame, edge, ink_of, paint, walled
 
 WHEEL_LINES = 3
 
@@ -155,7 +155,7 @@ class Pane(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the widget."""
-        ink, focused, width = self._ink(), self.has_focus, self.size.width
+        ink, focused, width = ink_of(self), self.has_focus, self.size.width
         if not self._framed:
             return self._row(self.top + y)
         if y == 0 or y == self.size.height - 1:
@@ -163,7 +163,7 @@ class Pane(Widget, can_focus=True):
         return walled(ink, self._row(self.top + y - 1), focused=focused)
 
     def _row(self, at: int) -> Strip:
-        ink, focused, width = self._ink(), self.has_focus, self.inner_width
+        ink, focused, width = ink_of(self), self.has_focus, self.inner_width
         line = _line_at(self.lines, at)
         chosen = line.key is not None and line.key == self.selected
         known = self._strips.get(at)
@@ -175,11 +175,6 @@ class Pane(Widget, can_focus=True):
             self._strips.clear()
         self._strips[at] = (*wanted, strip)
         return strip
-
-    def _ink(self):
-        app = self.app
-        assert isinstance(app, Inked)
-        return app.ink
 
     def on_focus(self) -> None:
         """Paint the heavy border."""

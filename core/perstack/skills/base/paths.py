@@ -83,6 +83,11 @@ class Workspace:
         self._fd = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.path = real
 
+    @property
+    def descriptor(self) -> int:
+        """The open directory itself."""
+        return self._fd
+
     def close(self) -> None:
         """Let go of the directory."""
         os.close(self._fd)

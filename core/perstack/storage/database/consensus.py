@@ -119,7 +119,9 @@ def _all(
 
 def _find_ids(connection: sa.Connection, *, prefix: str) -> Sequence[ConsensusId]:
     head = sa.func.substr(CHECKPOINTS.c.id, 1, len(prefix))
-    query = sa.select(CHECKPOINTS.c.id).where(head == rows.text(prefix)).limit(2)
+    # In order, so that an id that begins others comes first.
+    query = sa.select(CHECKPOINTS.c.id).where(head == rows.text(prefix))
+    query = query.order_by(CHECKPOINTS.c.id).limit(2)
     return [ConsensusId(str(found)) for found in connection.scalars(query)]
 
 

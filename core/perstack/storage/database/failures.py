@@ -28,7 +28,7 @@ def translated(place: str) -> Generator[None]:
     except DBAPIError as error:
         raise _from_driver(place, error.orig or error) from error
     except SQLAlchemyError as error:
-        raise StorageError(f"{place}: {type(error).__name__}") from error
+        raise StorageError(f"{place}: {str(error).splitlines()[0]}") from error
     except ModuleNotFoundError as error:
         raise StorageError(
             f"{place} needs the Python package {error.name}", hint=f"pip install {error.name}"

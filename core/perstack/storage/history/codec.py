@@ -116,14 +116,14 @@ def first_problem(error: ValidationError) -> str:
     return f"{place}: {problem['msg']}" if place else problem["msg"]
 
 
-def readable(value: JsonValue) -> JsonValue:
+def readable(value: JsonValue | tuple[JsonValue, ...]) -> JsonValue:
     """Return `value` without what JSON in UTF-8 has no place for."""
     match value:
         case str():
             return whole_text(value)
         case float():
             return value if math.isfinite(value) else None
-        case list():
+        case list() | tuple():
             return [readable(item) for item in value]
         case dict():
             return {whole_text(key): readable(item) for key, item in value.items()}
@@ -154,7 +154,7 @@ def _encode_as_is(body: Body) -> bytes | None:
 
 def _encode_cleaned(body: Body) -> tuple[Body, bytes]:
     try:
-        loose: JsonValue = _bodies().dump_python(body, mode="json")
+        loose: JsonValue = _bodies().dump_python(body)
         cleaned = _bodies().validate_python(readable(loose))
     except (ValueError, RecursionError) as error:
         raise _unstorable(body) from error

@@ -1,0 +1,135 @@
+"""Which events `perstack log` shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from perstack.domain.events import Event
+from perstack.errors import UsageError
+
+ERRORS: Final = frozenset({"stopRunByError", "retry"})
+TOOLS: Final = frozenset({"callTools", "resolveToolResults", "callInteractiveTool"})
+DELEGATIONS: Final = frozenset({"callDelegate", "stopRunByDelegate"})
+
+Record = dict[str, JsonValue]
+_STEP: Final = re.compile(r"\s*(>=|<=|>|<)?\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
+_CONDITION: Final = re.compile(r"\s*((?:\.[^\s.=!<>]+)+)\s*(==|!=|>=|<=|>|<)\s*(.+?)\s*", re.DOTALL)
+_FIELD: Final = re.compile(r"([^\[\]]+)((?:\[\d*\])*)")
+_INDEX: Final = re.compile(r"\[(\d*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What an event must be like: of one of `types` (any when empty), in the steps that pass."""
+
+    types: frozenset[str] = frozenset()
+    step: Callable[[int], bool] | None = None
+
+    def passes(self, event: Event) -> bool:
+        """Tell whether `event` is to be shown."""
+        if self.types and event.body.type not in self.types:
+            return False
+        return self.step is None or self.step(event.step_number)
+
+
+def parse_steps(text: str) -> Callable[[int], bool]:
+    """Return the test that `N`, `>N`, `>=N`, `<N`, `<=N` or `A-B` describes.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = _STEP.fullmatch(text)
+    if found is None or (found[1] and found[3]):
+        raise UsageError(
+            f"--step {text!r} is not usable", hint="write N, >N, >=N, <N, <=N or A-B, say 2-5"
+        )
+    low = int(found[2])
+    if found[3] is not None:
+        high = int(found[3])
+        return lambda step: low <= step <= high
+    return _comparison(found[1] or "==", low)
+
+
+def parse_condition(text: str) -> Callable[[Record], bool]:
+    """Return the test of an event's JSON that `.path.to[0].field[] op value` describes.
+
+    `[]` is any element; a value is a number, `true`, `false`, a quoted string or bare text; a
+    missing field never passes.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    found = _CONDITION.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"--filter {text!r} is not usable", hint="write, for example, '.stepNumber > 1'"
+        )
+    path = _path(found[1], text)
+    wanted, operator = _value(found[3]), found[2]
+    return lambda record: any(_holds(value, operator, wanted) for value in _reached(record, path))
+
+
+def _comparison(operator: str, limit: int) -> Callable[[int], bool]:
+    return lambda number: _holds(number, operator, limit)
+
+
+def _path(text: str, whole: str) -> list[str | int | None]:
+    """The way to a field: names, indices, and None for any element."""
+    path: list[str | int | None] = []
+    for part in text[1:].split("."):
+        found = _FIELD.fullmatch(part)
+        if found is None:
+            raise UsageError(f"--filter {whole!r}: {part!r} is not a field")
+        path.append(found[1])
+        path += [int(index) if index else None for index in _INDEX.findall(found[2])]
+    return path
+
+
+def _value(text: str) -> JsonValue:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def _reached(value: JsonValue, path: list[str | int | None]) -> Iterator[JsonValue]:
+    if not path:
+        yield value
+        return
+    step, rest = path[0], path[1:]
+    if isinstance(step, str):
+        if isinstance(value, dict) and step in value:
+            yield from _reached(value[step], rest)
+    elif isinstance(value, list):
+        for item in value if step is None else value[step : step + 1]:
+            yield from _reached(item, rest)
+
+
+def _holds(value: JsonValue, operator: str, wanted: JsonValue) -> bool:
+    if operator in ("==", "!="):
+        same = value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+        return same if operator == "==" else not same
+    order = _order(value, wanted)
+    if order is None:
+        return False
+    return {">": order > 0, ">=": order >= 0, "<": order < 0, "<=": order <= 0}[operator]
+
+
+def _order(value: JsonValue, wanted: JsonValue) -> int | None:
+    """How `value` compares; None when the two have no order."""
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return None
+    if isinstance(value, int | float) and isinstance(wanted, int | float):
+        return (value > wanted) - (value < wanted)
+    if isinstance(value, str) and isinstance(wanted, str):
+        return (value > wanted) - (value < wanted)
+    return None

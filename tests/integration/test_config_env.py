@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perstack.config.env import read_environment
+from perstack.errors import ConfigError
+
+BOTH = (".env", ".env.local")
+
+
+def write(folder: Path, text: str, name: str = ".env") -> None:
+    (folder / name).write_text(text)
+
+
+def test_process_wins_over_first_file_over_later_ones(tmp_path: Path) -> None:
+    write(tmp_path, "A=file\nB=file\nC=\nD=file")
+    write(tmp_path, "B=local\nC=local\nE=local", ".env.local")
+    found = read_environment(tmp_path, BOTH, {"A": "process", "D": "", "F": "process", "G": ""})
+    assert dict(found) == {
+        "A": "process",
+        "B": "file",
+        "C": "local",
+        "D": "file",
+        "E": "local",
+        "F": "process",
+    }
+    assert found.warnings == ()
+
+
+def test_missing_files_are_fine(tmp_path: Path) -> None:
+    assert dict(read_environment(tmp_path, ("no.env", "no/where"), {"A": "b"})) == {"A": "b"}
+
+
+def test_an_absolute_path_is_read_as_it_stands(tmp_path: Path) -> None:
+    write(tmp_path, "A=b")
+    assert read_environment(Path("/"), (str(tmp_path / ".env"),), {})["A"] == "b"
+
+
+def test_a_wrong_line_names_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "A=b\noops")
+    with pytest.raises(ConfigError, match=r"\.env: line 2 is not NAME=value$"):
+        read_environment(tmp_path, BOTH, {})
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match=r"folder is not a file$"):
+        read_environment(tmp_path, ("folder",), {})
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / ".env").open("wb") as file:
+        file.truncate(256 * 1024 + 1)
+    with pytest.raises(ConfigError, match="is larger than"):
+        read_environment(tmp_path, BOTH, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HTTPS_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "PERSTACK_PROXY_URL",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "NODE_TLS_REJECT_UNAUTHORIZED",
+        "NODE_OPTIONS",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "DYLD_INSERT_LIBRARIES",
+        "PYTHONPATH",
+        "BASH_ENV",
+        "GIT_SSH_COMMAND",
+        "npm_config_registry",
+        "PATH",
+        "HOME",
+        "PERSTACK_RUN_ID",
+    ],
+)
+def test_a_file_sets_nothing_that_says_where_requests_go_or_what_is_loaded(
+    tmp_path: Path, name: str
+) -> None:
+    write(tmp_path, f"{name}=evil\nANTHROPIC_API_KEY=own")
+    found = read_environment(tmp_path, BOTH, {})
+    assert name not in found
+    (warning,) = found.warnings
+    assert str(warning) == f".env: {name} is ignored: an env file may not set it"
+
+
+def test_the_process_may_set_them(tmp_path: Path) -> None:
+    mine = {"HTTPS_PROXY": "http://p", "PATH": "/bin", "OPENAI_BASE_URL": "https://x"}
+    write(tmp_path, "HTTPS_PROXY=evil\nPATH=evil\nOPENAI_BASE_URL=evil\nOPENAI_API_KEY=k")
+    assert {name: read_environment(tmp_path, BOTH, mine)[name] for name in mine} == mine
+
+
+def test_a_base_url_does_not_redirect_the_users_own_key(tmp_path: Path) -> None:
+    write(tmp_path, "ANTHROPIC_API_KEY=bait\nANTHROPIC_BASE_URL=https://evil.example")
+    found = read_environment(tmp_path, BOTH, {"ANTHROPIC_API_KEY": "mine"})
+    assert dict(found) == {"ANTHROPIC_API_KEY": "mine"}
+    (warning,) = found.warnings
+    assert "ANTHROPIC_BASE_URL is ignored" in warning.message
+
+
+def test_a_base_url_without_any_key_is_ignored(tmp_path: Path) -> None:
+    write(tmp_path, "OPENAI_BASE_URL=https://evil.example")
+    assert dict(read_environment(tmp_path, BOTH, {})) == {}
+
+
+def test_a_base_url_of_one_file_does_not_get_the_key_of_another(tmp_path: Path) -> None:
+    write(tmp_path, "ANTHROPIC_BASE_URL=https://evil.example")
+    write(tmp_path, "ANTHROPIC_API_KEY=mine", ".env.local")
+    assert dict(read_environment(tmp_path, BOTH, {})) == {"ANTHROPIC_API_KEY": "mine"}
+
+
+def test_a_token_beside_the_key_counts_too(tmp_path: Path) -> None:
+    write(tmp_path, "ANTHROPIC_API_KEY=bait\nANTHROPIC_BASE_URL=https://evil.example")
+    found = read_environment(tmp_path, BOTH, {"ANTHROPIC_AUTH_TOKEN": "mine"})
+    assert "ANTHROPIC_BASE_URL" not in found
+
+
+def test_a_base_url_beside_its_own_key_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "OPENAI_API_KEY=k\nOPENAI_BASE_URL=http://127.0.0.1:1\nAPP_BASE_URL=x")
+    found = read_environment(tmp_path, BOTH, {})
+    assert found["OPENAI_BASE_URL"] == "http://127.0.0.1:1"
+    assert found["APP_BASE_URL"] == "x"
+    assert found.warnings == ()
+
+
+def test_the_repr_shows_no_value(tmp_path: Path) -> None:
+    assert repr(read_environment(tmp_path, (), {"A_KEY": "canary"})) == "Environment(1 variables)"

@@ -1,0 +1,314 @@
+"""What a run does, over a real history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from perstack.domain.events import CallTools, CompleteRun, Retry
+from perstack.domain.expert import InteractiveSkill, InteractiveTool
+from perstack.domain.ids import ToolCallId
+from perstack.domain.messages import ToolCallPart, UserMessage
+from perstack.errors import LimitError, ProviderError, UnknownExpertError, UsageError
+from perstack.ports.model import Generation, ModelRequest
+from perstack.services.runs import Continuation
+from tests.fakes.engine import USAGE, FakeSkills, World, done, expert, latest_text, says
+
+pytestmark = pytest.mark.anyio
+
+ASK = InteractiveSkill(tools={"askUser": InteractiveTool(input_schema={"type": "object"})})
+
+
+async def test_text_without_tool_calls_completes_the_run(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, __: says("hello"), (expert("greeter"),))
+    ended = await world.start()
+    assert (ended.outcome.ending, ended.outcome.text) == ("completed", "hello")
+    assert (await world.history.get_job(ended.job_id)).status == "completed"
+    assert world.skills.opened == world.skills.closed
+
+
+async def test_completion_without_text_asks_for_the_result_without_tools(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        lambda request, _: done() if request.use_tools else says("the result"),
+        (expert("greeter"),),
+    )
+    ended = await world.start()
+    assert ended.outcome.text == "the result"
+    assert [request.use_tools for request in world.model.requests] == [True, False]
+    assert [d.kind for d in world.heard.deltas if d.stream == "result"] == ["start", "delta", "end"]
+
+
+async def test_tools_of_one_response_run_in_parallel_and_all_results_reach_the_model(
+    tmp_path: Path,
+) -> None:
+    both = anyio.Event()
+    waiting = 0
+
+    async def meet(_: Mapping[str, JsonValue]) -> str:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 2:
+            both.set()
+        await both.wait()
+        return "met"
+
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("meet", {}), ("meet", {})) if turn == 1 else done("ok"),
+        (expert("host"),),
+        skills=FakeSkills({"meet": meet}),
+    )
+    ended = await world.start()
+    assert ended.outcome.text == "ok"
+    assert [text for tool, text, _ in world.heard.results() if tool == "meet"] == ["met", "met"]
+    assert latest_text(world.model.requests[1]).count("met") == 2
+
+
+async def test_unknown_tools_and_malformed_arguments_are_answered_and_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    called: list[str] = []
+
+    async def record(_: Mapping[str, JsonValue]) -> str:
+        called.append("record")
+        return "ran"
+
+    broken = Generation(
+        (
+            ToolCallPart(
+                tool_call_id=ToolCallId("c1"), tool_name="record", args={}, invalid_args="{oops"
+            ),
+            ToolCallPart(tool_call_id=ToolCallId("c2"), tool_name="no_such_tool", args={}),
+        ),
+        "toolCalls",
+        USAGE,
+    )
+    world = World(
+        tmp_path,
+        lambda _, turn: broken if turn == 1 else done("fine"),
+        (expert("host"),),
+        skills=FakeSkills({"record": record}),
+    )
+    ended = await world.start()
+    assert ended.outcome.text == "fine"
+    assert called == []
+    assert [error for tool, _, error in world.heard.results() if tool != "attemptCompletion"] == [
+        True,
+        True,
+    ]
+
+
+async def test_open_todos_keep_the_run_going(tmp_path: Path) -> None:
+    remaining = ['{"remainingTodos":[{"id":0,"title":"x","completed":false}]}', "{}"]
+
+    async def complete(_: Mapping[str, JsonValue]) -> str:
+        return remaining.pop(0)
+
+    world = World(
+        tmp_path,
+        lambda _, turn: done(f"attempt {turn}"),
+        (expert("host"),),
+        skills=FakeSkills({"attemptCompletion": complete}),
+    )
+    ended = await world.start()
+    assert ended.outcome.text == "attempt 2"
+
+
+async def test_calls_batched_with_completion_run_too(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    async def note(_: Mapping[str, JsonValue]) -> str:
+        ran.append("note")
+        return "noted"
+
+    world = World(
+        tmp_path,
+        lambda _, __: says("all done", ("attemptCompletion", {}), ("note", {})),
+        (expert("host"),),
+        skills=FakeSkills({"note": note}),
+    )
+    ended = await world.start()
+    assert (ended.outcome.text, ran) == ("all done", ["note"])
+
+
+async def test_a_retryable_failure_is_tried_again_and_a_final_one_is_not(tmp_path: Path) -> None:
+    failures = [ProviderError("busy", retryable=True, retry_after_s=0.0)]
+
+    def mind(_: ModelRequest, __: int) -> Generation | Exception:
+        return failures.pop() if failures else says("recovered")
+
+    world = World(tmp_path, mind, (expert("host"),))
+    assert (await world.start()).outcome.text == "recovered"
+    assert sum(isinstance(event.body, Retry) for event in world.heard.events) == 1
+
+    refused = World(tmp_path, lambda _, __: ProviderError("no such model"), (expert("host"),))
+    ended = await refused.start()
+    assert ended.outcome.ending == "failed"
+    assert len(refused.model.requests) == 1
+
+
+async def test_retries_end_at_the_limit_and_the_job_can_go_on_later(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        lambda _, __: ProviderError("still busy", retryable=True, retry_after_s=0.0),
+        (expert("host"),),
+        max_retries=1,
+    )
+    ended = await world.start()
+    assert ended.outcome.error is not None
+    assert ended.outcome.error.message == "Max retries (1) exceeded: still busy"
+    world.model.mind = lambda _, __: says("back again")
+    again = await world.go_on(Continuation(job_id=ended.job_id))
+    assert again.outcome.text == "back again"
+
+
+async def test_an_empty_generation_is_asked_for_again_at_most_max_retries_times(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, lambda _, __: says(""), (expert("host"),), max_retries=2)
+    ended = await world.start()
+    assert ended.outcome.ending == "failed"
+    assert len(world.model.requests) == 3
+
+
+async def test_a_run_that_never_ends_stops_at_max_steps_and_can_be_continued(
+    tmp_path: Path,
+) -> None:
+    async def again(_: Mapping[str, JsonValue]) -> str:
+        return "again"
+
+    world = World(
+        tmp_path,
+        lambda _, __: says("", ("again", {})),
+        (expert("host"),),
+        skills=FakeSkills({"again": again}),
+        max_steps=4,
+    )
+    ended = await world.start()
+    assert ended.outcome.ending == "limit"
+    job = await world.history.get_job(ended.job_id)
+    assert (job.status, job.total_steps) == ("stoppedByMaxSteps", 4)
+    with pytest.raises(LimitError, match="4 of 4 steps"):
+        await world.go_on(Continuation(job_id=ended.job_id))
+    world.max_steps = 10
+    world.model.mind = lambda _, __: says("enough")
+    assert (await world.go_on(Continuation(job_id=ended.job_id))).outcome.text == "enough"
+
+
+async def test_a_question_stops_the_run_and_the_answer_goes_on_in_the_same_run(
+    tmp_path: Path,
+) -> None:
+    def mind(_: ModelRequest, turn: int) -> Generation:
+        return says("", ("askUser", {"question": "which?"})) if turn == 1 else done("thanks")
+
+    world = World(tmp_path, mind, (expert("host", skills={"ask": ASK}),))
+    asked = await world.start()
+    assert asked.outcome.ending == "asked"
+    assert [notice.kind for notice in world.notifier.notices] == ["question"]
+    with pytest.raises(UsageError, match="waits for an answer"):
+        await world.go_on(Continuation(job_id=asked.job_id, text="not an answer"))
+    answered = await world.go_on(
+        Continuation(job_id=asked.job_id, text="the red one", is_answer=True)
+    )
+    assert answered.outcome.text == "thanks"
+    assert answered.run_id == asked.run_id
+    assert "the red one" in latest_text(world.model.requests[-1])
+
+
+async def test_several_questions_are_answered_in_turn(tmp_path: Path) -> None:
+    def mind(_: ModelRequest, turn: int) -> Generation:
+        if turn == 1:
+            return says("", ("askUser", {"question": "a"}), ("askUser", {"question": "b"}))
+        return done("both")
+
+    world = World(tmp_path, mind, (expert("host", skills={"ask": ASK}),))
+    first = await world.start()
+    second = await world.go_on(Continuation(job_id=first.job_id, text="A!", is_answer=True))
+    assert second.outcome.ending == "asked"
+    third = await world.go_on(Continuation(job_id=first.job_id, text="B!", is_answer=True))
+    assert third.outcome.text == "both"
+    latest = latest_text(world.model.requests[-1])
+    assert "A!" in latest
+    assert "B!" in latest
+
+
+async def test_a_follow_up_keeps_the_conversation_in_a_new_run(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, turn: says(f"answer {turn}"), (expert("host"),))
+    first = await world.start("one")
+    second = await world.go_on(Continuation(job_id=first.job_id, text="two"))
+    assert second.outcome.text == "answer 2"
+    assert second.run_id != first.run_id
+    users = [m for m in world.model.requests[-1].messages if isinstance(m, UserMessage)]
+    assert len(users) == 2
+
+
+async def test_a_fork_begins_at_its_checkpoint_and_leaves_the_original_alone(
+    tmp_path: Path,
+) -> None:
+    async def note(args: Mapping[str, JsonValue]) -> str:
+        return f"noted {args['n']}"
+
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("note", {"n": turn})) if turn < 4 else says("end"),
+        (expert("host"),),
+        skills=FakeSkills({"note": note}),
+    )
+    ended = await world.start()
+    stored = await world.history.read_run(ended.job_id, ended.run_id)
+    points = [
+        event.body.checkpoint_id
+        for event in stored.events
+        if event.body.type == "continueToNextStep"
+    ]
+    world.model.mind = lambda _, __: says("another end")
+    forked = await world.go_on(
+        Continuation(job_id=ended.job_id, checkpoint_id=points[0], text="otherwise")
+    )
+    assert forked.outcome.text == "another end"
+    texts = [
+        latest_text(ModelRequest(r.run_id, r.expert_key, r.messages[: i + 1], ()))
+        for r in world.model.requests[-1:]
+        for i in range(len(r.messages))
+    ]
+    assert any("noted 1" in text for text in texts)
+    assert not any("noted 2" in text for text in texts)
+    assert (await world.history.read_run(ended.job_id, ended.run_id)).events == stored.events
+
+
+async def test_an_unknown_expert_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, __: says("x"), (expert("host"),))
+    with pytest.raises(UnknownExpertError, match="nobody"):
+        await world.start(expert_key="nobody")
+    assert await world.history.find_latest_job() is None
+
+
+async def test_secrets_in_tool_results_reach_neither_model_nor_disk(tmp_path: Path) -> None:
+    async def leak(_: Mapping[str, JsonValue]) -> str:
+        return "KEY=sk-canary"
+
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("leak", {})) if turn == 1 else done("ok"),
+        (expert("host"),),
+        skills=FakeSkills({"leak": leak}),
+    )
+    await world.start()
+    assert "sk-canary" not in latest_text(world.model.requests[-1])
+    for path in tmp_path.rglob("*.json*"):
+        assert "sk-canary" not in path.read_text()
+
+
+async def test_the_history_adds_up_to_what_the_listener_heard(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, turn: says("x") if turn else done(), (expert("host"),))
+    ended = await world.start()
+    stored = await world.history.read_run(ended.job_id, ended.run_id)
+    assert list(stored.events) == world.heard.events
+    assert [event.seq for event in stored.events] == list(range(len(stored.events)))
+    assert isinstance(stored.events[-1].body, CompleteRun)
+    assert not any(isinstance(event.body, CallTools) for event in stored.events)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from perstack.config.overrides import Overrides, apply_overrides
+from perstack.domain.settings import ProviderSettings, Settings
+from perstack.errors import UsageError
+from tests.unit.config.reading import read
+
+FILE = (
+    'model = "claude-haiku-5-5"\nmaxSteps = 7\nenvPath = ["a.env"]\n[provider.setting]\n'
+    'baseUrl = "https://proxy.example"\nheaders = { X = "y" }\n'
+)
+
+
+def test_without_options_the_file_stands() -> None:
+    config = read(FILE)
+    assert apply_overrides(config, Overrides()) == config
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults() -> None:
+    joined = apply_overrides(
+        read(FILE),
+        Overrides(
+            model="claude-opus-5-5",
+            reasoning_budget="2048",
+            max_retries=1,
+            timeout_ms=5,
+            env_paths=("b.env", "c.env"),
+            runtime="local",
+        ),
+    )
+    assert joined.settings == Settings(
+        model="claude-opus-5-5",
+        provider=ProviderSettings(base_url="https://proxy.example", headers={"X": "y"}),
+        reasoning_budget=2048,
+        max_steps=7,
+        max_retries=1,
+        timeout=5,
+    )
+    assert joined.env_paths == ("b.env", "c.env")
+    assert joined.model_given
+
+
+def test_another_provider_leaves_url_headers_and_model_of_the_file_behind() -> None:
+    joined = apply_overrides(read(FILE), Overrides(provider="openai"))
+    assert joined.settings.provider == ProviderSettings(name="openai")
+    assert joined.settings.model == "gpt-5.5"
+    assert not joined.redirects_key
+
+
+def test_naming_the_same_provider_keeps_its_settings() -> None:
+    config = read(FILE)
+    assert apply_overrides(config, Overrides(provider="anthropic")).settings == config.settings
+
+
+def test_a_scenario_and_its_pace_reach_the_scripted_provider() -> None:
+    joined = apply_overrides(
+        read(FILE), Overrides(provider="scripted", scenario="s.toml", pace=0.5)
+    )
+    assert joined.settings.provider == ProviderSettings(
+        name="scripted", scenario="s.toml", pace=0.5
+    )
+    assert joined.settings.model == "scripted"
+
+
+def test_the_warning_about_the_model_is_about_the_one_used() -> None:
+    old = read('model = "claude-sonnet-4-5"\nqqq = 1\n')
+    mended = apply_overrides(old, Overrides(model="claude-sonnet-5-5"))
+    assert [warning.key for warning in mended.warnings] == ["qqq"]
+    worsened = apply_overrides(mended, Overrides(model="claude-opus-4-0"))
+    assert [warning.key for warning in worsened.warnings] == ["qqq", "model"]
+    assert worsened.warnings[-1].hint == "--model claude-opus-5-5"
+
+
+@pytest.mark.parametrize("word", ["none", "minimal", "low", "medium", "high"])
+def test_reasoning_budget_takes_the_words(word: str) -> None:
+    joined = apply_overrides(read(""), Overrides(reasoning_budget=word))
+    assert joined.settings.reasoning_budget == word
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            Overrides(provider="invalid-provider-xyz"),
+            (
+                'Provider "invalid-provider-xyz" is not available. Available providers: anthropic, '
+                "openai, scripted"
+            ),
+        ),
+        (
+            Overrides(runtime="invalid-runtime"),
+            'Runtime "invalid-runtime" is not available. Available runtimes: perstack, local',
+        ),
+        (Overrides(max_steps=0), "--max-steps must be an integer from 1 to 1,000,000, not 0"),
+        (Overrides(max_retries=-1), "--max-retries must be an integer from 0 to 1,000, not -1"),
+        (Overrides(timeout_ms=0), "--timeout must be an integer from 1 to 86,400,000, not 0"),
+        (
+            Overrides(reasoning_budget="lots"),
+            (
+                "--reasoning-budget must be one of none, minimal, low, medium, high or a number of "
+                'tokens from 0 to 1,000,000, not "lots"'
+            ),
+        ),
+        (Overrides(reasoning_budget="-1"), "--reasoning-budget must be one of"),
+        (Overrides(reasoning_budget="1000001"), "--reasoning-budget must be one of"),
+        (Overrides(reasoning_budget="9" * 9_999), "--reasoning-budget must be one of"),
+        (Overrides(model=""), '--model "" is not a model\'s name'),
+        (Overrides(model="\x1b[31m"), '--model "\\x1b[31m" is not a model\'s name'),
+        (Overrides(scenario="s.toml"), "a scenario and its pace are for the scripted provider"),
+        (Overrides(pace=1.0), "a scenario and its pace are for the scripted provider"),
+        (Overrides(provider="scripted", pace=-1), "--pace must be a number from 0 to 1000"),
+        (Overrides(provider="scripted", pace=float("nan")), "--pace must be a number from 0"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused_with_a_hint(
+    overrides: Overrides, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        apply_overrides(read(""), overrides)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint

@@ -1,0 +1,83 @@
+"""The cockpit as a front end of the `perstack` command."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from perstack.errors import UsageError
+from perstack.ports.frontend import CockpitRequest
+
+if TYPE_CHECKING:
+    from perstack_tui.gateway import Gateway
+    from perstack_tui.state.pump import Fold
+
+SIGNAL_CODES: Final = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
+
+
+def open_cockpit(request: CockpitRequest) -> int:
+    """Show the cockpit until the user leaves; return the program's exit code.
+
+    Raises:
+        UsageError: there is no terminal that could show it, or no theme of that name.
+    """
+    _require_terminal()
+    from perstack_tui.app import Cockpit, Opening
+    from perstack_tui.driver import SturdyDriver
+    from perstack_tui.theme import load_palette
+
+    theme = request.theme or "dark"
+    load_palette(theme)
+
+    async def open_gateway() -> Gateway:
+        from perstack_tui.local_gateway import open_local_gateway
+
+        return await open_local_gateway(request)
+
+    opening = Opening(
+        workspace=request.workspace,
+        open_gateway=open_gateway,
+        make_fold=_make_fold,
+        theme=theme,
+        expert_key=request.expert_key,
+        query=request.query,
+        job_id=request.job_id,
+        observing=request.observe,
+        reviewer=reviewer_name(),
+        signals=_signals(),
+    )
+    app = Cockpit(opening, SturdyDriver)
+    app.run()
+    return app.return_code or 0
+
+
+def reviewer_name() -> str:
+    """Return who sits here, as decisions record it: `ana@pi`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _make_fold() -> Fold:
+    from perstack.projection.workspace import WorkspaceFold
+
+    return WorkspaceFold()
+
+
+def _signals() -> dict[int, int]:
+    return {int(getattr(signal, name)): code for name, code in SIGNAL_CODES.items()}
+
+
+def _require_terminal() -> None:
+    dumb = os.environ.get("TERM", "") in ("", "dumb")
+    if dumb or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the cockpit needs a terminal",
+            hint="perstack run EXPERT QUERY prints its progress anywhere",
+        )

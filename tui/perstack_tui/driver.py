@@ -1,0 +1,72 @@
+"""Textual's terminal driver, made to survive bad bytes, a closed terminal and SIGSTOP.
+
+Textual 8.2.8 dies on a byte that is not UTF-8, spins when its input ends, and after SIGCONT takes
+its own raw mode for the one to restore at exit.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+from codecs import getincrementaldecoder
+from typing import Final, Protocol, runtime_checkable
+
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+
+HANGUP_CODE: Final = 129
+_CHUNK: Final = 4096
+
+
+@runtime_checkable
+class Leaver(Protocol):
+    """An app that can be told to leave."""
+
+    def leave(self, code: int) -> None:
+        """End with `code`."""
+        ...
+
+
+class SturdyDriver(LinuxDriver):
+    """Reads replacement characters for bytes that are not UTF-8, and leaves when input ends."""
+
+    def start_application_mode(self) -> None:
+        """Enter raw mode; what is restored at exit is what was found the first time."""
+        found = getattr(self, "attrs_before", None)
+        super().start_application_mode()
+        if found is not None:
+            self.attrs_before = found
+
+    def run_input_thread(self) -> None:
+        """Wait for input and dispatch events until told to stop or until the input ends."""
+        parser = XTermParser(self._debug)
+        decode = getincrementaldecoder("utf-8")(errors="replace").decode
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                if selector.select(0.1):
+                    data = self._read()
+                    if not data:
+                        self._hang_up()
+                        break
+                    for event in parser.feed(decode(data)):
+                        self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+        try:
+            for _ in parser.feed(""):
+                pass
+        except (EOFError, ParseError):
+            return
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.fileno, _CHUNK)
+        except OSError:
+            return b""
+
+    def _hang_up(self) -> None:
+        app = self._app
+        if isinstance(app, Leaver):
+            self._loop.call_soon_threadsafe(app.leave, HANGUP_CODE)
