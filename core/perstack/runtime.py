@@ -21,6 +21,7 @@ from perstack.config.env import read_environment
 from perstack.config.load import LoadedConfig, find_config, load_config, locate_config
 from perstack.config.overrides import Overrides, apply_overrides
 from perstack.config.secrets import redact, secret_values
+from perstack.domain.ids import JobId
 from perstack.domain.settings import ProviderSettings
 from perstack.engine.plan import Deps, Plan
 from perstack.errors import ConfigError
@@ -56,11 +57,15 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a front end opens its runtime with: where the configuration is, and what was typed."""
+    """What a front end opens its runtime with: where the configuration is, and what was typed.
+
+    `job_id` is the id that the first job it starts shall have.
+    """
 
     config_path: Path | None
     overrides: Overrides
     continuation: Continuation | None = None
+    job_id: JobId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,17 @@ def open_project(
     """
     workspace = workspace.absolute()
     path = locate_config(config_path, start=workspace)
-    config = apply_overrides(load_config(path), overrides or Overrides())
+    return project_of(workspace, load_config(path), overrides or Overrides())
+
+
+def project_of(workspace: Path, config: LoadedConfig, overrides: Overrides) -> Project:
+    """Return the project that a configuration makes of a workspace. Blocks on the disk.
+
+    Raises:
+        ConfigError: an env file cannot be used.
+        UsageError: an override cannot.
+    """
+    config = apply_overrides(config, overrides)
     env = read_environment(workspace, config.env_paths, os.environ)
     return Project(workspace, config, env)
 
@@ -126,23 +141,28 @@ def open_consensus(workspace: Path, *, auto_reject: bool = False) -> ConsensusSe
 
 
 @asynccontextmanager
-async def open_runtime(project: Project) -> AsyncGenerator[Runtime]:
+async def open_runtime(
+    project: Project, *, history: History | None = None, consensus: ConsensusService | None = None
+) -> AsyncGenerator[Runtime]:
     """Open everything that jobs need, and close it in bounded time.
+
+    A `history` and a `consensus` that are given are used, and left open.
 
     Raises:
         ConfigError: the provider's key is not set, or its settings cannot be used.
     """
     model = await open_model(project)
     rules = project.config.settings.consensus
-    consensus = open_consensus(project.workspace, auto_reject=rules.auto_reject)
-    history = open_history(project.workspace)
+    own = consensus or open_consensus(project.workspace, auto_reject=rules.auto_reject)
+    used = history or open_history(project.workspace)
     try:
-        deps = _deps(project, model, consensus)
-        yield Runtime(project, history, consensus, Runs(history, deps))
+        runs = Runs(used, _deps(project, model, own))
+        yield Runtime(project, used, own, runs)
     finally:
         with anyio.move_on_after(3, shield=True):
             await model.aclose()
-            await consensus.aclose()
+            if own is not consensus:
+                await own.aclose()
 
 
 async def open_model(project: Project) -> ChatModel:

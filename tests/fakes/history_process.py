@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
@@ -105,7 +106,7 @@ async def _drive(held: DrivenJob, job_id: str) -> None:
 
 
 def _pour(log: RunLog, count: int) -> None:
-    for number, body in enumerate(bodies(count)):
+    for number, body in enumerate(islice(cycle(bodies(50)), count)):
         log.append(body, step_number=1)
         _answer(str(number))
 

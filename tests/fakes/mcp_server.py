@@ -250,7 +250,10 @@ def _ask(method: str) -> object:
     message = {"role": "user", "content": {"type": "text", "text": "hello"}}
     params: dict[str, Json] = {
         "sampling/createMessage": {"messages": [message], "maxTokens": 1},
-        "elicitation/create": {"message": "?", "requestedSchema": {"type": "object", "properties": {}}},
+        "elicitation/create": {
+            "message": "?",
+            "requestedSchema": {"type": "object", "properties": {}},
+        },
     }
     _say({"jsonrpc": "2.0", "id": "mine", "method": method, "params": params.get(method, {})})
     while line := sys.stdin.readline():
@@ -316,7 +319,11 @@ def _odd_content(number: object, _text: str) -> None:
                 {"type": "resource", "resource": {"uri": "file:///t", "text": "inside"}},
                 {
                     "type": "resource",
-                    "resource": {"uri": "file:///p", "blob": "JVBERi0=", "mimeType": "application/pdf"},
+                    "resource": {
+                        "uri": "file:///p",
+                        "blob": "JVBERi0=",
+                        "mimeType": "application/pdf",
+                    },
                 },
             ]
         },

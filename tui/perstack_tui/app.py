@@ -79,6 +79,7 @@ class Cockpit(Inked, inherit_bindings=False):
         self._updates: Worker[None] | None = None
         self._painting = self._ticking = self._leaving = False
         self._started = False
+        self.paints = 0
         self._interrupted = -TWICE_S
         self._waiting_before = 0
         for name in THEMES:
@@ -124,6 +125,16 @@ class Cockpit(Inked, inherit_bindings=False):
                     self._pump.offer(update)
                 self.request_paint()
 
+    @property
+    def paint_pending(self) -> bool:
+        """Whether a paint was asked for and not made yet."""
+        return self._painting
+
+    @property
+    def clock_running(self) -> bool:
+        """Whether ages and countdowns will be painted again a second from now."""
+        return self._ticking
+
     def request_paint(self) -> None:
         """Paint within a frame's time; many requests make one paint."""
         if not self._painting and self._running and not self._leaving:
@@ -132,6 +143,7 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def _paint(self) -> None:
         self._painting = False
+        self.paints += 1
         pump = self._pump
         if pump is not None:
             pump.drain(self.clock.now_ms())

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from perstack.errors import UsageError
@@ -25,6 +26,21 @@ def open_cockpit(request: CockpitRequest) -> int:
     Raises:
         UsageError: there is no terminal that could show it, or no theme of that name.
     """
+
+    async def open_gateway() -> Gateway:
+        from perstack_tui.local_gateway import open_local_gateway
+
+        return await open_local_gateway(request)
+
+    return show(request, open_gateway, _make_fold)
+
+
+def show(
+    request: CockpitRequest,
+    open_gateway: Callable[[], Awaitable[Gateway]],
+    make_fold: Callable[[], Fold],
+) -> int:
+    """Show the cockpit over any gateway; both factories are called after the first paint."""
     _require_terminal()
     from perstack_tui.app import Cockpit, Opening
     from perstack_tui.driver import SturdyDriver
@@ -32,16 +48,10 @@ def open_cockpit(request: CockpitRequest) -> int:
 
     theme = request.theme or "dark"
     load_palette(theme)
-
-    async def open_gateway() -> Gateway:
-        from perstack_tui.local_gateway import open_local_gateway
-
-        return await open_local_gateway(request)
-
     opening = Opening(
         workspace=request.workspace,
         open_gateway=open_gateway,
-        make_fold=_make_fold,
+        make_fold=make_fold,
         theme=theme,
         expert_key=request.expert_key,
         query=request.query,

@@ -84,6 +84,7 @@ class Asked:
     continue_job: str | None = None
     resume_from: str | None = None
     is_answer: bool = False
+    own_definitions: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -122,6 +123,7 @@ class Asked:
             expert_key=ExpertKey(self.expert) if self.expert else None,
             text=self.query,
             is_answer=self.is_answer,
+            own_definitions=self.own_definitions,
         )
 
 

@@ -40,6 +40,10 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Stop (exit 3) where a decision is awaited.")
     ] = False,
+    own_definitions: Annotated[
+        bool,
+        typer.Option("--own-definitions", help="Go on with the definitions the job began with."),
+    ] = False,
     verbose: o.Verbose = False,  # accepted for scripts that pass it; logging is never on stdout
 ) -> None:
     """Run an Expert without a screen; prints one JSON event a line.
@@ -57,6 +61,7 @@ def run(
         continue_job=continue_job,
         resume_from=resume_from,
         is_answer=interactive_tool_call_result,
+        own_definitions=own_definitions,
     )
     over = o.overrides(
         provider=provider,

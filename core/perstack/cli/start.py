@@ -77,7 +77,7 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
         from perstack.cli.listeners import Plain
 
         return drive_to_end(asked, over, Plain())
-    from perstack.domain.ids import ExpertKey
+    from perstack.domain.ids import ExpertKey, JobId
     from perstack.ports.frontend import CockpitRequest
     from perstack.runtime import Setup, locate
 
@@ -88,10 +88,10 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
         CockpitRequest(
             workspace=asked.workspace.absolute(),
             expert_key=ExpertKey(asked.expert) if asked.expert else None,
-            query=asked.query,
+            query=None if continuation else asked.query,
             job_id=continuation.job_id if continuation else None,
             theme=theme,
-            runtime=Setup(path, over, continuation),
+            runtime=Setup(path, over, continuation, JobId(asked.job_id) if asked.job_id else None),
         )
     )
 

@@ -40,6 +40,23 @@ class Overrides:
     pace: float | None = None
     scenario: str | None = None
 
+    def as_arguments(self) -> list[str]:
+        """Return the options as another perstack process would be given them."""
+        single = (
+            ("--model", self.model),
+            ("--provider", self.provider),
+            ("--reasoning-budget", self.reasoning_budget),
+            ("--max-steps", self.max_steps),
+            ("--max-retries", self.max_retries),
+            ("--timeout", self.timeout_ms),
+            ("--runtime", self.runtime),
+            ("--pace", self.pace),
+            ("--scenario", self.scenario),
+        )
+        given = [(name, str(value)) for name, value in single if value is not None]
+        given += [("--env-path", path) for path in self.env_paths]
+        return [word for pair in given for word in pair]
+
 
 def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
     """Join command line over file over default.

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 from anyio import to_thread
@@ -51,16 +51,8 @@ async def watch_config(
     A file that is missing, half-written or unreadable for less than about 100 ms is no change. A
     file saved with the same content is none either, unless an error was told before. Close the
     generator (`contextlib.aclosing`) to stop watching.
-
-    Raises:
-        ConfigError: the file's folder does not exist.
     """
-    folder = path.absolute().parent
-    if not await to_thread.run_sync(folder.is_dir):
-        raise ConfigError(
-            f'Given config path "{path}" is not found', hint="check the spelling of its folder"
-        )
-    watcher = _FileWatcher(path.absolute())
+    watcher = FileWatcher(path.absolute())
     told = _Told(good=current)
     try:
         while True:
@@ -132,7 +124,7 @@ def _same(first: Reading, second: Reading) -> bool:
     return first == second
 
 
-class _FileWatcher:
+class FileWatcher:
     """Waits until the file may have changed.
 
     It watches the folder, because a watch on a file goes deaf when an editor replaces the file.
@@ -143,7 +135,7 @@ class _FileWatcher:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stop = Event()
-        self._stamp: Stamp = None
+        self._stamp: Stamp | Literal["not looked at"] = "not looked at"
         self._events: Iterator[Collection[object]] | None = None
         self._deaf = False
 
@@ -167,7 +159,7 @@ class _FileWatcher:
             try:
                 self._events = self._events or self._open()
                 return bool(next(self._events, ()))
-            except (OSError, RuntimeError) as error:  # no more watches allowed on this machine
+            except (OSError, RuntimeError) as error:  # no folder, or no more watches allowed
                 _log.warning("file events are not available, looking at intervals: %s", error)
                 self._deaf = True
         self._stop.wait(_LOOK_EVERY_MS / 1_000)

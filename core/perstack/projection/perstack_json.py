@@ -206,7 +206,9 @@ class PerstackJson:
                 return plain(body)
             case InitializeRuntime():
                 return {key: value for key, value in plain(body).items() if key != "contextWindow"}
-            case ToolReturned() | RequestApproval() | ResolveApproval() | SuspendRun():
+            case ToolReturned():
+                return {"result": result_json(body.result)}
+            case RequestApproval() | ResolveApproval() | SuspendRun():
                 return plain(body)
             case StartRun():
                 return self._start_run(run, before, event, body)

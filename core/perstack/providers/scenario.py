@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.errors import ConfigError
@@ -135,9 +143,16 @@ class ScriptedDefaults(_Table):
 
 class _File(_Table):
     defaults: ScriptedDefaults = ScriptedDefaults()
-    turns: tuple[ScriptedTurn, ...] = Field(min_length=1)
+    turns: tuple[ScriptedTurn, ...]
     answers: tuple[ScriptedAnswer, ...] = ()
     decisions: tuple[ScriptedDecision, ...] = ()
+
+    @field_validator("turns")
+    @classmethod
+    def _has_turns(cls, turns: tuple[ScriptedTurn, ...]) -> tuple[ScriptedTurn, ...]:
+        if not turns:
+            raise ValueError("give at least one turn")
+        return turns
 
 
 @dataclass(frozen=True, slots=True)

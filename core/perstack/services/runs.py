@@ -33,6 +33,7 @@ class Continuation:
     """What to go on with: the latest job, `job_id`, or one of its checkpoints.
 
     `text` is what the user says, or with `is_answer` the answer to the question that waits.
+    `own_definitions`: the Experts are those that the job was started with, not today's.
     """
 
     job_id: JobId | None = None
@@ -40,6 +41,7 @@ class Continuation:
     expert_key: ExpertKey | None = None
     text: str | None = None
     is_answer: bool = False
+    own_definitions: bool = False
 
 
 class _JsonAnswer(Model):
@@ -115,6 +117,8 @@ class Runs:
         async with self._history.drive_job(found.id) as held:
             job = held.job
             taken_steps = await steps_taken(self._history, job.id)
+            if wanted.own_definitions:
+                plan = await self._with_own_definitions(plan, job.id)
             _check(plan, wanted, job, taken_steps)
             expert = _expert(plan, job.coordinator_expert_key)
             driver = JobDriver(plan, self._deps, held, listener, control, steps_taken=taken_steps)
@@ -132,6 +136,12 @@ class Runs:
                 "No jobs found in this workspace", hint="start one: perstack run <expert> <query>"
             )
         return found
+
+    async def _with_own_definitions(self, plan: Plan, job_id: JobId) -> Plan:
+        for setting in await self._history.list_runs(job_id):
+            if setting.experts is not None:
+                return replace(plan, experts=setting.experts)
+        return plan
 
     async def _take_up(self, wanted: Continuation, held: DrivenJob) -> _Taken:
         job = held.job
@@ -233,8 +243,3 @@ def _as_answer(text: str, state: RunState, first: ToolCallId) -> InteractiveAnsw
     if given.tool_call_id not in state.pending_interactive:
         raise ConflictError(f"call {given.tool_call_id} does not wait for an answer")
     return InteractiveAnswer(**dict(given))
-
-
-def with_snapshot(plan: Plan, experts: dict[ExpertKey, Expert]) -> Plan:
-    """Return the plan with the definitions a job was started with."""
-    return replace(plan, experts=experts)

@@ -219,8 +219,8 @@ inputJsonSchema = '''{SCHEMA}'''
         (
             TOOL,
             (
-                "tools.askUser.inputJsonSchema (line 5): must be given: the answer's JSON Schema as "
-                "a string of JSON"
+                "tools.askUser.inputJsonSchema (line 5): must be given: the answer's JSON Schema "
+                "as a string of JSON"
             ),
         ),
         (

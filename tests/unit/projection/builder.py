@@ -325,7 +325,9 @@ def parallel() -> list[Event]:
     to_b = call("toolu_b", "worker-b", query="Say hello")
     parent.init(query="Do the job")
     parent.start("Do the job")
-    parent.tools(to_a, to_b, text="Delegating.", kinds=["delegate", "delegate"], spent=usage(4193, 15))
+    parent.tools(
+        to_a, to_b, text="Delegating.", kinds=["delegate", "delegate"], spent=usage(4193, 15)
+    )
     made = parent.delegate((to_a, a), (to_b, b))
     a.init()
     b.init()

@@ -242,11 +242,12 @@ def test_a_missing_id_is_made_up() -> None:
 
 
 def test_surrogates_are_joined_or_replaced_in_text_and_arguments() -> None:
+    rest: dict[str, object] = {"type": "text_delta", "text": "\ude00\ud800"}
     generation = collected(
-        *block(0, {"type": "text", "text": "\ud83d"}, {"type": "text_delta", "text": "\ude00\ud800"}),
+        *block(0, {"type": "text", "text": "\ud83d"}, rest),
         *block(1, tool_use(), args_delta('{"a": "\\ud800"}')),
         *ending("tool_use"),
-    )  # fmt: skip
+    )
     assert generation.parts == (
         TextPart(text="\U0001f600\ufffd"),
         ToolCallPart(tool_call_id=ToolCallId("t1"), tool_name="read", args={"a": "\ufffd"}),

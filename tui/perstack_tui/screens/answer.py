@@ -97,7 +97,8 @@ class AnswerSheet(Sheet[None]):
         keys = [*numbers, (" ⏎", "send  "), (" esc", "close, the text is kept")]
         spans: list[Span] = []
         for key, text in keys:
-            spans += [(key, "accent"), (" " + text, "muted")]
+            spans.append((key, "accent"))
+            spans.append((" " + text, "muted"))
         return Line(tuple(spans))
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -37,7 +37,7 @@ _TONES: dict[Tone, tuple[str, Role]] = {
 def header_line(
     state: CockpitState, workspace: str, width: int, *, observing: bool = False
 ) -> Line:
-    """Return the top line: where, what runs, who needs you, and whether a script plays the model."""
+    """Return the top line: where, what runs, who needs you, whether the model is a script."""
     spans: list[Span] = [(" ◆ perstack ", "accent"), (flat(workspace) + "  ", "strong")]
     counts = state.counts()
     for name, glyph, word, role in _COUNTS:

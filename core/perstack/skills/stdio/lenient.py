@@ -16,6 +16,7 @@ from perstack.skills.stdio.limits import MAX_DESCRIPTION_CHARS, MAX_SCHEMA_CHARS
 from perstack.skills.text import cut, printable
 
 Json = dict[str, JsonValue]
+INPUT_SCHEMA: Final = "perstack/inputSchema"
 OUTPUT_SCHEMA: Final = "perstack/outputSchema"
 BROKEN_REPLY: Final = -32603
 
@@ -76,12 +77,14 @@ def _mend_tool(tool: JsonValue, tell: Callable[[str], None]) -> Json | None:
     if len(json.dumps(schema)) > MAX_SCHEMA_CHARS:
         tell(f"the tool {name} was left out: its schema is longer than {MAX_SCHEMA_CHARS:,}")
         return None
-    mended: Json = {"name": name, "inputSchema": schema}
+    # The schemas go past the SDK: it would refuse the whole list for a broken one, and would check
+    # results itself, with patterns.
+    meta: Json = {INPUT_SCHEMA: schema}
+    if isinstance(tool.get("outputSchema"), dict):
+        meta[OUTPUT_SCHEMA] = tool["outputSchema"]
+    mended: Json = {"name": name, "inputSchema": {"type": "object"}, "_meta": meta}
     if isinstance(description, str):
         mended["description"] = cut(description, MAX_DESCRIPTION_CHARS)
-    if isinstance(tool.get("outputSchema"), dict):
-        # Where the SDK would find it, it would check results itself, and with patterns.
-        mended["_meta"] = {OUTPUT_SCHEMA: tool["outputSchema"]}
     return mended
 
 

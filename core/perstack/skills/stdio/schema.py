@@ -9,6 +9,8 @@ from pydantic import JsonValue
 
 _NAMED: Final = ("properties", "$defs", "definitions", "dependentSchemas")
 _DATA: Final = ("enum", "const", "default", "examples")
+# What a schema that is no schema can make the validator raise besides its own errors.
+_CONFUSED: Final = (RecursionError, TypeError, ValueError, LookupError, AttributeError)
 _MAX_PROBLEMS: Final = 3
 _MAX_PROBLEM_CHARS: Final = 300
 
@@ -40,9 +42,23 @@ class Checker:
             found = _problems(_without_patterns(self._schema), value)
         except (SchemaError, UnknownType, Unresolvable):
             return None
-        except (RecursionError, TypeError, ValueError, LookupError, AttributeError):
+        except _CONFUSED:
             return None
         return "; ".join(found) or None
+
+
+def why_broken(schema: dict[str, JsonValue]) -> str | None:
+    """Return why `schema` is no JSON Schema, None if it is one. Blocking: run it in a thread."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        return f"{error.json_path}: {error.message}"[:_MAX_PROBLEM_CHARS]
+    except _CONFUSED:
+        return "it is too deep or refers to what is not there"
+    return None
 
 
 def _problems(schema: dict[str, JsonValue], value: JsonValue) -> list[str]:

@@ -18,8 +18,8 @@ from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome
 from perstack.skills.environment import for_server
 from perstack.skills.stdio.connection import Connection, Launch, live
 from perstack.skills.stdio.limits import ServerLimits
+from perstack.skills.stdio.redact import Redactor
 from perstack.skills.stdio.schema import Checker
-from perstack.skills.stdio.secrets import Redactor
 
 if TYPE_CHECKING:
     from perstack.skills.stdio.session import ListedTool

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 from mcp import MCPError
 from mcp.client.session import ClientSession
@@ -29,11 +30,11 @@ from perstack.domain.events import ServerInfo
 from perstack.errors import SkillError
 from perstack.ports.skills import ToolOutcome
 from perstack.skills.process import Supervised
-from perstack.skills.stdio.lenient import OUTPUT_SCHEMA
+from perstack.skills.stdio.lenient import INPUT_SCHEMA, OUTPUT_SCHEMA
 from perstack.skills.stdio.limits import MAX_PAGES, MAX_TOOLS
 from perstack.skills.stdio.link import Link
 from perstack.skills.stdio.results import outcome_of
-from perstack.skills.stdio.schema import Checker
+from perstack.skills.stdio.schema import Checker, why_broken
 
 _OBJECT: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
 _CLIENT: Final = Implementation(name="perstack", version=__version__)
@@ -94,7 +95,7 @@ class Session:
             raise SkillError(f"its tools could not be listed: {_short(error)}") from error
         if len(tools) > MAX_TOOLS:
             self._tell(f"only the first {MAX_TOOLS:,} of {len(tools):,} tools are used")
-        listed = [_listed(tool) for tool in tools[:MAX_TOOLS]]
+        listed = await anyio.to_thread.run_sync(self._usable, tools[:MAX_TOOLS])
         self._outputs.update({tool.name: Checker(tool.output_schema) for tool in listed})
         return listed
 
@@ -147,6 +148,19 @@ class Session:
         self._tell(f"its list of tools has more than {MAX_PAGES} pages; the rest is not used")
         return tools
 
+    def _usable(self, tools: list[Tool]) -> list[ListedTool]:
+        """Leave out what would make a model's vendor refuse the whole request."""
+        listed: list[ListedTool] = []
+        for tool in map(_listed, tools):
+            why = why_broken(tool.input_schema)
+            if why is None:
+                listed.append(tool)
+            else:
+                anyio.from_thread.run_sync(
+                    self._tell, f"the tool {tool.name} was left out: its schema is broken: {why}"
+                )
+        return listed
+
     async def _check_output(self, tool: str, result: CallToolResult) -> None:
         checker = self._outputs.get(tool)
         if checker is None or result.is_error:
@@ -195,6 +209,6 @@ def _listed(tool: Tool) -> ListedTool:
     return ListedTool(
         name=tool.name,
         description=tool.description or "",
-        input_schema=_OBJECT.validate_python(tool.input_schema),
+        input_schema=_OBJECT.validate_python(meta.get(INPUT_SCHEMA)),
         output_schema=meta.get(OUTPUT_SCHEMA),
     )

@@ -1,0 +1,29 @@
+"""A program that shows the cockpit over the fake gateway, for tests with a real terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from perstack.ports.frontend import CockpitRequest
+from perstack.ports.history import FeedBatch
+from perstack_tui.cli import show
+from perstack_tui.gateway import Gateway
+from tests.fakes.gateway import FakeGateway, ShownFold, busy_view, definitions, local
+
+
+async def open_gateway() -> Gateway:
+    gateway = FakeGateway()
+    gateway.say(definitions(provider="scripted"))
+    gateway.say(local("job-8f3a"))
+    gateway.say(FeedBatch(caught_up=True))
+    return gateway
+
+
+def main() -> int:
+    request = CockpitRequest(Path("/w/release-notes"))
+    return show(request, open_gateway, lambda: ShownFold(busy_view()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The cockpit over the fake gateway, with keys, clock and updates in the test's hands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from perstack.ports.history import FeedBatch
+from perstack.projection.views import WorkspaceView
+from perstack_tui.app import Cockpit, Opening
+from perstack_tui.gateway import DefinitionsUpdate, Gateway
+from perstack_tui.widgets.bar import Bar
+from perstack_tui.widgets.pane import Pane
+from tests.fakes.consensus import SetClock
+from tests.fakes.gateway import NOW, FakeGateway, ShownFold, definitions, local
+
+
+class HandClock:
+    """Monotonic seconds that move only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stage:
+    """A cockpit that is running."""
+
+    def __init__(
+        self, view: WorkspaceView, *, theme: str = "dark", observing: bool = False
+    ) -> None:
+        self.gateway = FakeGateway()
+        self.fold = ShownFold(view)
+        self.seconds = HandClock()
+        self.clock = SetClock(NOW)
+        self.app = Cockpit(
+            Opening(
+                Path("/w/release-notes"),
+                self._open,
+                lambda: self.fold,
+                theme=theme,
+                observing=observing,
+                reviewer="ana@pi",
+                clock=self.clock,
+                monotonic=self.seconds,
+            )
+        )
+        self._pilot: Pilot[int] | None = None
+
+    async def _open(self) -> Gateway:
+        return self.gateway
+
+    @property
+    def pilot(self) -> Pilot[int]:
+        assert self._pilot is not None
+        return self._pilot
+
+    @asynccontextmanager
+    async def play(
+        self,
+        *,
+        size: tuple[int, int] = (120, 40),
+        defined: DefinitionsUpdate | None = None,
+        here: tuple[str, ...] = ("job-8f3a",),
+    ) -> AsyncGenerator[None]:
+        async with self.app.run_test(size=size) as pilot:
+            self._pilot = pilot
+            self.prepare(defined, here)
+            await self.until(lambda: self.app.state.definitions.path is not None)
+            await self.settle()
+            yield
+
+    def prepare(
+        self, defined: DefinitionsUpdate | None = None, here: tuple[str, ...] = ("job-8f3a",)
+    ) -> None:
+        self.gateway.say(local(*here))
+        self.gateway.say(FeedBatch(caught_up=True))
+        self.gateway.say(defined or definitions())
+
+    async def press(self, *keys: str, after: float = 1.0) -> None:
+        """Press keys; `after` seconds pass on the hand clock before each."""
+        for key in keys:
+            self.seconds.now += after
+            await self.pilot.press(key)
+        await self.settle()
+
+    async def write(self, text: str) -> None:
+        await self.press(*("space" if letter == " " else letter for letter in text))
+
+    async def show(self, view: WorkspaceView) -> None:
+        """Make the fold show `view`, as if something had happened."""
+        self.fold.shown = view
+        self.gateway.say(FeedBatch())
+        await self.until(lambda: self.app.state.index.view is view)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until what was asked to be painted is painted."""
+        await self.pilot.pause()
+        await self.until(lambda: not self.app.paint_pending)
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for `condition`, for at most five seconds."""
+        for _ in range(250):
+            if condition():
+                return
+            await self.pilot.pause(0.02)
+        raise AssertionError("the condition did not come true")
+
+    def text_of(self, selector: str) -> str:
+        """Return what a pane or bar shows, line by line."""
+        widget = self.app.screen.query_one(selector, Widget)
+        assert isinstance(widget, (Pane, Bar))
+        return "\n".join(widget.render_line(y).text for y in range(widget.size.height))
+
+    def screen_text(self) -> str:
+        """Return all that panes and bars show."""
+        painted = [widget for widget in self.app.screen.query(Widget) if isinstance(widget, (Pane, Bar))]
+        return "\n".join(
+            widget.render_line(y).text for widget in painted if widget.display for y in range(widget.size.height)
+        )

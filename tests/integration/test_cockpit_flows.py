@@ -1,0 +1,408 @@
+"""The cockpit driven by keys over the fake gateway."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from textual import events
+
+from perstack.domain.consensus import Decision
+from perstack.domain.ids import ConsensusId, JobId, RunId, SubtaskId, ToolCallId
+from perstack.errors import ConflictError
+from perstack.ports.history import FeedBatch
+from perstack.projection.views import InboxView, WorkspaceView
+from perstack_tui.gateway import LocalJobsUpdate, Trouble
+from perstack_tui.screens.answer import AnswerSheet
+from perstack_tui.screens.confirm import ConfirmSheet
+from perstack_tui.screens.main import MainScreen
+from perstack_tui.screens.new_run import NewRunSheet
+from perstack_tui.screens.review import ReviewSheet
+from tests.fakes.gateway import (
+    busy_view,
+    decided,
+    definitions,
+    failed_view,
+    gate,
+    job,
+    question,
+    run,
+    running_view,
+    subtask,
+)
+from tests.fakes.stage import Stage
+
+pytestmark = pytest.mark.anyio
+
+GATE = ConsensusId("gate-1")
+
+
+def decisions(stage: Stage) -> list[Decision]:
+    return [call[2] for call in stage.gateway.calls if call[0] == "decide" and isinstance(call[2], Decision)]
+
+
+async def test_a_in_the_review_approves_everything_kept() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "a")
+        assert stage.gateway.calls == [
+            ("decide", GATE, Decision(approved=True, reviewed_by="ana@pi"))
+        ]
+        assert isinstance(stage.app.screen, MainScreen)
+
+
+async def test_dropped_subtask_makes_the_approval_partial() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "j", "space")
+        assert "1 kept, s2 dropped" in stage.text_of("#consequence")
+        await stage.press("a")
+        assert decisions(stage)[0].rejected_subtask_ids == (SubtaskId("s2"),)
+        assert decisions(stage)[0].approved
+
+
+async def test_nothing_kept_cannot_be_approved() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "space", "j", "space", "a")
+        assert not decisions(stage)
+        assert "nothing is kept" in stage.text_of("#consequence")
+
+
+async def test_rejection_takes_the_note_along_and_enter_decides_nothing() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "e")
+        await stage.write("only docs")
+        await stage.press("enter", "enter")
+        assert not decisions(stage)
+        await stage.press("r")
+        assert decisions(stage) == [
+            Decision(approved=False, feedback="only docs", reviewed_by="ana@pi")
+        ]
+
+
+async def test_keys_typed_before_the_sheet_opens_decide_nothing() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "a", "a", "r", "a", after=0.05)
+        assert isinstance(stage.app.screen, ReviewSheet)
+        assert not decisions(stage)
+        await stage.press("a", after=0.5)
+        assert len(decisions(stage)) == 1
+
+
+async def test_pasting_decides_nothing() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter")
+        stage.seconds.now += 5
+        stage.app.post_message(events.Paste("a"))
+        stage.app.screen.post_message(events.Paste("a\nr\n"))
+        await stage.settle()
+        assert not decisions(stage)
+
+
+async def test_gate_that_arrives_takes_neither_screen_nor_focus() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("5")
+        focused = stage.app.focused
+        await stage.show(busy_view())
+        assert isinstance(stage.app.screen, MainScreen)
+        assert stage.app.focused is focused
+        assert "2 need you" in stage.text_of("#header")
+
+
+async def test_losing_a_race_names_the_winner_and_keeps_the_note() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "e")
+        await stage.write("late")
+        stage.gateway.refuse = ConflictError("already approved by bob@box")
+        await stage.press("escape", "a")
+        assert isinstance(stage.app.screen, ReviewSheet)
+        assert "already approved by bob@box" in stage.text_of("#consequence")
+        assert stage.app.state.drafts[("feedback", GATE)] == "late"
+
+
+async def test_gate_decided_elsewhere_can_no_longer_be_decided() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter")
+        await stage.show(
+            replace(busy_view(), inbox=InboxView(decided=(decided("gate-1", "approved", "x", "bob"),)))
+        )
+        await stage.press("a", "r")
+        assert not decisions(stage)
+        assert "already approved by bob" in stage.text_of("#consequence")
+
+
+async def test_long_command_must_be_read_to_its_end_before_approving() -> None:
+    long = subtask("s1", "curl " + "x" * 5000 + " END")
+    view = replace(busy_view(), inbox=InboxView(pending=(gate(subtasks=(long,)),)))
+    stage = Stage(view)
+    async with stage.play(size=(80, 24)):
+        await stage.press("4", "enter", "a")
+        assert not decisions(stage)
+        assert "read s1 to its end" in stage.text_of("#consequence")
+        for _ in range(20):
+            await stage.press("J")
+        assert "END" in stage.text_of("#review")
+        await stage.press("a")
+        assert len(decisions(stage)) == 1
+
+
+async def test_questions_of_a_run_are_answered_one_after_the_other() -> None:
+    first = question("q1", "Which audience?", of=2)
+    second = question("q2", "How long?", choices=(), position=2, of=2)
+    stage = Stage(replace(busy_view(), inbox=InboxView(questions=(first,))))
+    async with stage.play():
+        await stage.press("4", "enter")
+        assert isinstance(stage.app.screen, AnswerSheet)
+        await stage.press("2", "enter")
+        assert stage.gateway.calls == [("answer", ToolCallId("q1"), "operators")]
+        assert "waiting for what comes next" in stage.text_of("#answer-keys")
+        await stage.show(replace(busy_view(), inbox=InboxView(questions=(second,))))
+        assert "How long?" in stage.text_of("#question")
+        await stage.write("a page")
+        await stage.press("enter")
+        assert stage.gateway.calls[1] == ("answer", ToolCallId("q2"), "a page")
+        assert isinstance(stage.app.screen, MainScreen)
+
+
+async def test_unsent_answer_survives_closing_the_sheet() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "j", "i", "tab")
+        await stage.write("both")
+        await stage.press("escape", "i")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("answer", ToolCallId("q1"), "both")]
+
+
+async def test_new_run_starts_the_picked_expert_and_is_selected_when_it_appears() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("n", "down")
+        await stage.write("find it")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("start", "researcher", "find it")]
+        started = job("job-started", (run("researcher", job="job-started"),))
+        await stage.show(replace(running_view(), jobs=(started, *running_view().jobs)))
+        assert stage.app.state.run_id == RunId("run-researcher")
+
+
+async def test_new_run_without_a_task_does_not_start() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("n", "enter")
+        assert isinstance(stage.app.screen, NewRunSheet)
+        assert not stage.gateway.calls
+
+
+async def test_child_run_chosen_in_the_tree_is_selected_in_every_pane() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("1", "j", "j", "j", "j")
+        assert stage.app.state.run_id == RunId("run-writer")
+        panes = stage.app.main.panes
+        assert panes["agents"].selected == "run-writer"
+        assert panes["timeline"].selected == "run-writer"
+        assert "Stream · writer" in stage.text_of("#stream")
+        assert "three themes" in stage.text_of("#stream")
+        assert "coordinator › writer" in stage.text_of("#crumbs")
+
+
+async def test_question_opens_on_i_from_the_run_that_asks() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("3", "g", "j", "i")
+        assert isinstance(stage.app.screen, AnswerSheet)
+
+
+async def test_follow_up_goes_to_an_ended_job() -> None:
+    stage = Stage(failed_view())
+    async with stage.play(here=()):
+        await stage.press("i")
+        await stage.write("try again")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("follow_up", JobId("job-8f3a"), "try again")]
+
+
+async def test_stop_names_what_dies_and_stops_only_when_told() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("x")
+        assert "summarizer" in stage.text_of("#confirm")
+        await stage.press("enter", "escape")
+        assert not stage.gateway.calls
+        await stage.press("x", "s")
+        assert stage.gateway.calls == [("stop", JobId("job-8f3a"), False)]
+
+
+async def test_job_of_another_process_cannot_be_stopped_here() -> None:
+    stage = Stage(running_view())
+    async with stage.play(here=()):
+        await stage.press("x")
+        assert "process 4100" in stage.text_of("#notice")
+        assert not stage.gateway.calls
+
+
+async def test_quitting_with_work_in_flight_asks_and_enter_stays() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("q", "enter")
+        assert isinstance(stage.app.screen, ConfirmSheet)
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, MainScreen)
+        assert not stage.gateway.closed
+
+
+async def test_quitting_can_detach_what_runs() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("q")
+        stage.seconds.now += 1
+        await stage.pilot.press("d")
+        await stage.until(lambda: stage.gateway.closed)
+    assert stage.gateway.calls == [("detach", (JobId("job-8f3a"),))]
+    assert stage.app.return_code == 0
+
+
+async def test_quitting_with_nothing_running_leaves_at_once() -> None:
+    stage = Stage(failed_view())
+    async with stage.play(here=()):
+        await stage.pilot.press("q")
+        await stage.until(lambda: stage.gateway.closed)
+    assert stage.app.return_code == 0
+
+
+async def test_interrupt_warns_first_and_a_late_second_one_warns_again() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("ctrl+c")
+        await stage.press("ctrl+c", after=2.0)
+        assert "again" in stage.text_of("#notice")
+        stage.seconds.now += 1
+        await stage.pilot.press("ctrl+c")
+        await stage.until(lambda: stage.gateway.closed)
+    assert stage.app.return_code == 130
+
+
+async def test_resizing_keeps_what_is_selected() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("3", "j", "j")
+        chosen = stage.app.state.run_id
+        for size in ((80, 24), (20, 5), (1, 1), (200, 60), (120, 40)):
+            await stage.pilot.resize_terminal(*size)
+            await stage.settle()
+        assert stage.app.state.run_id == chosen
+        assert stage.app.main.panes["agents"].selected == chosen
+        assert stage.app.main.active == "agents"
+
+
+async def test_rows_do_not_move_under_the_cursor() -> None:
+    view = busy_view()
+    stage = Stage(view)
+    async with stage.play():
+        await stage.press("3", "G")
+        before = stage.app.main.panes["agents"].keys
+        urgent = replace(view.jobs[0].runs[2], state="stall")
+        changed = replace(view.jobs[0], runs=(*view.jobs[0].runs[:2], urgent, *view.jobs[0].runs[3:]))
+        await stage.show(replace(view, jobs=(changed, *view.jobs[1:])))
+        assert stage.app.main.panes["agents"].keys == before
+
+
+async def test_filter_narrows_the_agents_and_escape_clears_it() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("slash")
+        await stage.write("limit")
+        await stage.press("enter")
+        assert stage.app.main.panes["agents"].keys == ["run-backfill"]
+        await stage.press("escape")
+        assert len(stage.app.main.panes["agents"].keys) == 9
+
+
+async def test_observing_cockpit_starts_and_decides_nothing() -> None:
+    stage = Stage(busy_view(), observing=True)
+    async with stage.play():
+        await stage.press("n", "i", "4", "a", "r")
+        assert isinstance(stage.app.screen, MainScreen)
+        assert "only observes" in stage.text_of("#notice")
+
+
+async def test_broken_definitions_are_told_until_they_load_again() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        stage.gateway.say(replace(definitions(), error="line 41: instruction: missing"))
+        await stage.until(lambda: stage.app.state.definitions.error is not None)
+        await stage.settle()
+        assert "line 41: instruction: missing" in stage.text_of("#crumbs")
+        stage.gateway.say(definitions(changes=("writer changed",)))
+        await stage.until(lambda: stage.app.state.definitions.error is None)
+        await stage.settle()
+        assert "writer changed" in stage.text_of("#crumbs")
+
+
+async def test_trouble_is_told_above_the_footer() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        stage.gateway.say(Trouble("the database is locked", "another process is writing"))
+        await stage.until(lambda: stage.app.state.notice is not None)
+        await stage.settle()
+        assert "the database is locked" in stage.text_of("#notice")
+
+
+async def test_stream_releases_when_scrolled_and_tells_what_came() -> None:
+    view = running_view()
+    many = tuple(replace(view.jobs[0].runs[0].entries[3], text=f"line {n}") for n in range(60))
+    filled = replace(view.jobs[0].runs[0], entries=many)
+    stage = Stage(replace(view, jobs=(replace(view.jobs[0], runs=(filled,)),)))
+    async with stage.play():
+        await stage.press("5", "k", "k")
+        seen = stage.text_of("#stream").splitlines()[1]
+        more = replace(filled, entries=(*many, replace(many[0], text="fresh")))
+        await stage.show(replace(view, jobs=(replace(view.jobs[0], runs=(more,)),)))
+        assert stage.text_of("#stream").splitlines()[1] == seen
+        assert "2 new" in stage.text_of("#stream")
+        await stage.press("G")
+        assert "fresh" in stage.text_of("#stream")
+
+
+async def test_flood_of_updates_makes_few_paints() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        painted = stage.app.paints
+        for _ in range(2000):
+            stage.gateway.say(FeedBatch())
+        stage.gateway.say(LocalJobsUpdate(frozenset()))
+        await stage.until(lambda: not stage.app.state.local_jobs)
+        assert stage.app.paints - painted <= 20
+
+
+async def test_nothing_is_scheduled_while_nothing_is_live() -> None:
+    stage = Stage(failed_view())
+    async with stage.play(here=()):
+        assert not stage.app.state.ticking
+        assert not stage.app.clock_running
+
+
+async def test_widgets_are_few_whatever_the_history() -> None:
+    many = tuple(job(f"job-{n}", (run(f"x{n}", job=f"job-{n}"),)) for n in range(300))
+    stage = Stage(WorkspaceView(many, caught_up=True))
+    async with stage.play():
+        assert len(stage.app.screen.query("*")) <= 40
+
+
+async def test_every_action_is_offered_by_the_palette_and_runs() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("ctrl+p")
+        await stage.write("inbox")
+        await stage.until(lambda: bool(stage.app.screen.query("CommandList")))
+        await stage.press("down", "enter")
+        await stage.until(lambda: isinstance(stage.app.screen, MainScreen))
+        assert stage.app.main.active == "inbox"

@@ -1,0 +1,112 @@
+"""The cockpit in a real pseudo-terminal: signals, bad bytes, a terminal that goes away."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALT_SCREEN_OFF = rb"\x1b\[\?1049l"
+
+
+class Terminal:
+    """A pseudo-terminal with the program in it."""
+
+    def __init__(self, *, columns: int = 120, rows: int = 40) -> None:
+        self.child: pexpect.spawn[bytes] = pexpect.spawn(
+            sys.executable,
+            ["-m", "tests.fakes.cockpit_program"],
+            cwd=str(ROOT),
+            dimensions=(rows, columns),
+            env={"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "HOME": "/tmp", "LANG": "C.UTF-8"},
+            timeout=20,
+        )
+        self.modes = termios.tcgetattr(self.child.child_fd)
+
+    def await_screen(self) -> None:
+        """Wait until the view has been painted."""
+        self.child.expect(rb"summarizer")
+
+    def await_end(self) -> int:
+        """Wait for the end; return the exit code, negative for a signal."""
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        status = self.child.exitstatus
+        return -(self.child.signalstatus or 0) if status is None else status
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.child.close(force=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_signal_restores_the_terminal_and_gives_its_code(
+    terminal: Terminal, number: signal.Signals, code: int
+) -> None:
+    terminal.await_screen()
+    terminal.child.kill(number)
+    terminal.child.expect(ALT_SCREEN_OFF)
+    terminal.child.expect(rb"\x1b\[\?25h")
+    assert terminal.await_end() == code
+
+
+def test_malformed_bytes_do_not_end_the_program(terminal: Terminal) -> None:
+    terminal.await_screen()
+    terminal.child.send(b"\xff\xfe\x80\x1b[\xff\x1b")
+    terminal.child.send(b"?")
+    terminal.child.expect(rb"Start an Expert on a task")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.await_end() == 143
+
+
+def test_quitting_with_work_in_flight_asks_and_stays_on_escape(terminal: Terminal) -> None:
+    terminal.await_screen()
+    terminal.child.send(b"q")
+    terminal.child.expect(rb"Leave with runs at work")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.await_end() == 143
+
+
+def test_second_interrupt_leaves_with_130(terminal: Terminal) -> None:
+    terminal.await_screen()
+    terminal.child.send(b"\x03")
+    terminal.child.expect(rb"again")
+    terminal.child.send(b"\x03")
+    assert terminal.await_end() == 130
+
+
+def test_closed_terminal_ends_the_program(terminal: Terminal) -> None:
+    terminal.await_screen()
+    pid = terminal.child.pid
+    terminal.child.close(force=False)
+    assert not terminal.child.isalive() or not Path(f"/proc/{pid}").exists()
+
+
+def test_scripted_model_is_named_on_the_screen(terminal: Terminal) -> None:
+    terminal.child.expect(rb"SCRIPTED MODEL")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.await_end() == 143
+
+
+def test_without_a_terminal_the_program_says_so(tmp_path: Path) -> None:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from perstack_tui.cli import open_cockpit\n"
+         "from perstack.ports.frontend import CockpitRequest\nfrom pathlib import Path\n"
+         "open_cockpit(CockpitRequest(Path('.')))"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=20,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm"},
+    )
+    assert "needs a terminal" in done.stderr
+    assert not re.search(r"\x1b", done.stdout + done.stderr)

@@ -1,0 +1,279 @@
+"""No path that a model writes leads out of the workspace, or to the history (S1, S2, S3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pydantic import JsonValue
+
+from perstack.domain.expert import BaseSkill
+from perstack.skills.base.skill import OpenBaseSkill
+from tests.unit.skills.support import context_for, failure, result, text
+
+pytestmark = pytest.mark.anyio
+
+SECRET: Final = "the crown jewels"
+DATA: Final = "the history"
+
+# {out} is a directory beside the workspace, {ws} the workspace.
+ATTACKS: Final = {
+    "up": "../out/secret.txt",
+    "up from below": "sub/../../out/secret.txt",
+    "far up": "../../../../../../../../../../etc/passwd",
+    "absolute": "{out}/secret.txt",
+    "absolute through the workspace": "{ws}/../out/secret.txt",
+    "sibling prefix": "{ws}-evil/secret.txt",
+    "home": "~/secret.txt",
+    "link to file": "link-file",
+    "link to directory": "link-dir/secret.txt",
+    "link to directory itself": "link-dir",
+    "link to parent": "link-parent/out/secret.txt",
+    "link to link": "link-link/secret.txt",
+    "link to root": "link-root{out}/secret.txt",
+    "link below": "sub/link-up/out/secret.txt",
+    "dangling": "dangling",
+    "dangling directory": "dangling/new.txt",
+    "loop": "loop",
+    "loop directory": "loop/x",
+    "proc root": "/proc/self/root{out}/secret.txt",
+    "proc cwd": "/proc/self/cwd/secret.txt",
+    "link to proc root": "link-proc{out}/secret.txt",
+    "nul": "sub\0/../../out/secret.txt",
+    "empty": "",
+    "history": "perstack/job.json",
+    "history itself": "perstack",
+    "history from below": "sub/../perstack/job.json",
+    "history by absolute path": "{ws}/perstack/job.json",
+    "history in capitals": "PERSTACK/job.json",
+    "history in mixed case": "Perstack",
+    "history through a link": "link-data/job.json",
+    "history linked": "link-data",
+    "history's file linked": "link-job",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A workspace with traps, and what must not be reached from it."""
+
+    base: OpenBaseSkill
+    workspace: Path
+    outside: Path
+
+    def path(self, attack: str) -> str:
+        return attack.replace("{out}", str(self.outside)).replace("{ws}", str(self.workspace))
+
+    def snapshot(self) -> dict[str, str]:
+        """All that tools must not change: what lies outside, and the history."""
+        places = [self.outside, self.workspace.parent / "ws-evil", self.workspace / "perstack"]
+        return {
+            str(path): path.read_text() if path.is_file() else "directory"
+            for place in places
+            for path in place.rglob("*")
+        }
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Generator[Site, None, None]:
+    workspace, outside, evil = (tmp_path / name for name in ("ws", "out", "ws-evil"))
+    for directory in (workspace, outside, evil, workspace / "sub", workspace / "perstack"):
+        directory.mkdir()
+    for directory in (outside, evil):
+        (directory / "secret.txt").write_text(SECRET)
+    (workspace / "perstack" / "job.json").write_text(DATA)
+    (workspace / "mine.txt").write_text("mine")
+    links = {
+        "link-file": outside / "secret.txt",
+        "link-dir": outside,
+        "link-parent": "..",
+        "link-link": "link-dir",
+        "link-root": "/",
+        "sub/link-up": "../..",
+        "dangling": outside / "new.txt",
+        "loop": "loop",
+        "link-proc": "/proc/self/root",
+        "link-data": "perstack",
+        "link-job": "perstack/job.json",
+    }
+    for name, target in links.items():
+        (workspace / name).symlink_to(target)
+    context = context_for(workspace, env={"HOME": str(outside)})
+    base = OpenBaseSkill(context, BaseSkill())
+    yield Site(base, workspace, outside)
+    base.close()
+
+
+def _calls(path: str) -> dict[str, tuple[str, dict[str, JsonValue]]]:
+    return {
+        "readTextFile": ("readTextFile", {"path": path}),
+        "readImageFile": ("readImageFile", {"path": path}),
+        "readPdfFile": ("readPdfFile", {"path": path}),
+        "writeTextFile": ("writeTextFile", {"path": path, "text": "pwned"}),
+        "appendTextFile": ("appendTextFile", {"path": path, "text": "pwned"}),
+        "editTextFile": ("editTextFile", {"path": path, "oldText": "the", "newText": "no"}),
+        "listDirectory": ("listDirectory", {"path": path}),
+        "getFileInfo": ("getFileInfo", {"path": path}),
+        "createDirectory": ("createDirectory", {"path": path}),
+        "deleteFile": ("deleteFile", {"path": path}),
+        "deleteDirectory": ("deleteDirectory", {"path": path, "recursive": True}),
+        "moveFile from": ("moveFile", {"source": path, "destination": "stolen"}),
+        "moveFile to": ("moveFile", {"source": "mine.txt", "destination": path}),
+        "exec cwd": ("exec", {"command": "touch", "args": ["pwned"], "cwd": path}),
+    }
+
+
+@pytest.mark.parametrize("use", list(_calls("")))
+@pytest.mark.parametrize("attack", list(ATTACKS))
+async def test_no_tool_reaches_outside_the_workspace_or_the_history(
+    site: Site, attack: str, use: str
+) -> None:
+    before = site.snapshot()
+    tool, args = _calls(site.path(ATTACKS[attack]))[use]
+
+    outcome = await site.base.call(tool, args)
+
+    assert set(failure(outcome)) == {"error", "message"}
+    assert SECRET not in text(outcome)
+    assert DATA not in text(outcome)
+    assert site.snapshot() == before
+    assert not (site.workspace / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    "use", [use for use in _calls("") if not use.startswith(("read", "list", "get", "exec"))]
+)
+async def test_what_writes_refuses_a_link_as_its_target_even_within_the_workspace(
+    site: Site, use: str
+) -> None:
+    (site.workspace / "inner").symlink_to("mine.txt")
+    tool, args = _calls("inner")[use]
+
+    told = failure(await site.base.call(tool, args))
+
+    assert told["message"] == "Operation denied: target is a symbolic link"
+    assert (site.workspace / "mine.txt").read_text() == "mine"
+
+
+async def test_links_within_the_workspace_are_read_through(site: Site) -> None:
+    (site.workspace / "inner").symlink_to("mine.txt")
+    (site.workspace / "absolute").symlink_to(site.workspace / "sub")
+    (site.workspace / "sub" / "deep.txt").write_text("deep")
+
+    assert result(await site.base.call("readTextFile", {"path": "inner"}))["content"] == "mine"
+    deep = await site.base.call("readTextFile", {"path": "absolute/deep.txt"})
+    assert result(deep)["content"] == "deep"
+    written = await site.base.call("writeTextFile", {"path": "absolute/new.txt", "text": "new"})
+    assert not written.is_error
+    assert (site.workspace / "sub" / "new.txt").read_text() == "new"
+
+
+async def test_a_directory_called_perstack_further_down_is_nobodys(site: Site) -> None:
+    path = "sub/perstack/notes.txt"
+    assert not (await site.base.call("writeTextFile", {"path": path, "text": "x"})).is_error
+    assert result(await site.base.call("readTextFile", {"path": path}))["content"] == "x"
+
+
+async def test_the_history_is_refused_under_another_name_of_the_same_directory(
+    site: Site, tmp_path: Path
+) -> None:
+    (site.workspace / "perstack").rename(site.workspace / "elsewhere")
+    (site.workspace / "perstack").symlink_to("elsewhere")
+
+    for path in ("elsewhere", "elsewhere/job.json"):
+        told = failure(await site.base.call("getFileInfo", {"path": path}))
+        assert told["message"] == "Access denied - perstack directory is not allowed"
+
+
+async def test_listing_hides_the_history_but_nothing_of_that_name_below(site: Site) -> None:
+    (site.workspace / "sub" / "perstack").mkdir()
+
+    above = result(await site.base.call("listDirectory", {"path": "."}))["items"]
+    below = result(await site.base.call("listDirectory", {"path": "sub"}))["items"]
+
+    assert '"perstack"' not in str(above).replace("'", '"')
+    assert "'name': 'perstack'" in str(below)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory"])
+async def test_what_is_no_regular_file_is_refused_at_once(
+    site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = site.workspace / "odd"
+    if kind == "fifo":
+        os.mkfifo(odd)
+    elif kind == "directory":
+        odd.mkdir()
+    else:
+        monkeypatch.chdir(site.workspace)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("odd")
+    for use in ("readTextFile", "writeTextFile", "appendTextFile", "editTextFile", "deleteFile"):
+        tool, args = _calls("odd")[use]
+        assert failure(await site.base.call(tool, args))["error"] in ("NotAFile", "IsADirectory")
+    assert odd.exists()
+
+
+async def test_a_file_with_a_second_name_is_not_changed_under_it(site: Site) -> None:
+    (site.workspace / "alias.txt").hardlink_to(site.workspace / "perstack" / "job.json")
+    before = site.snapshot()
+
+    await site.base.call("appendTextFile", {"path": "alias.txt", "text": "pwned"})
+    await site.base.call("editTextFile", {"path": "alias.txt", "oldText": "the", "newText": "no"})
+    await site.base.call("writeTextFile", {"path": "alias.txt", "text": "pwned"})
+
+    assert site.snapshot() == before
+
+
+class Swapper:
+    """Swaps a directory for a link that leads outside, as fast as it can."""
+
+    def __init__(self, site: Site) -> None:
+        self._real, self._link = site.workspace / "real", site.workspace / "lure"
+        self._swapped = site.workspace / "swap"
+        self._stop = threading.Event()
+        self._real.mkdir()
+        (self._real / "secret.txt").write_text("harmless")
+        self._link.symlink_to(site.outside)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_args: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for place in (self._real, self._link):
+                place.rename(self._swapped)
+                self._swapped.rename(place)
+
+
+async def _race(site: Site, *, times: int) -> None:
+    before = site.snapshot()
+    reached = 0
+    with Swapper(site):
+        for _ in range(times):
+            read = await site.base.call("readTextFile", {"path": "swap/secret.txt"})
+            await site.base.call("writeTextFile", {"path": "swap/secret.txt", "text": "harmless"})
+            assert SECRET not in text(read)
+            reached += not read.is_error
+    assert site.snapshot() == before
+    assert reached > 0, "the race never hit the real directory; it proves nothing"
+
+
+async def test_a_directory_swapped_for_a_link_in_between_leads_nowhere(site: Site) -> None:
+    await _race(site, times=300)
+
+
+@pytest.mark.long
+async def test_a_directory_swapped_for_a_link_10_000_times_leads_nowhere(site: Site) -> None:
+    await _race(site, times=5_000)

@@ -1,0 +1,386 @@
+"""The gateway onto a runtime in this process; other processes are seen through the workspace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from perstack.config.load import LoadedConfig
+from perstack.config.watch import ConfigChange, watch_config
+from perstack.domain.consensus import ConsensusCheckpoint, Decision
+from perstack.domain.events import Delta, Event
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
+from perstack.engine.control import StopControl
+from perstack.errors import ConfigError, ConflictError, PerstackError
+from perstack.ports.frontend import CockpitRequest
+from perstack.ports.system import RandomIds, SystemClock
+from perstack.projection.run_state import RunState
+from perstack.projection.views import QuestionView
+from perstack.runtime import (
+    Project,
+    Runtime,
+    Setup,
+    open_consensus,
+    open_history,
+    open_runtime,
+    project_of,
+)
+from perstack.services.runs import Continuation
+from perstack_tui.gateway import (
+    DefinitionsUpdate,
+    ExpertSummary,
+    Gateway,
+    InboxUpdate,
+    LocalJobsUpdate,
+    Trouble,
+    Update,
+)
+
+INBOX_POLL_S: Final = 0.15
+RETRY_S: Final = 2.0
+LEAVE_WITHIN_S: Final = 5.0
+DETACH_WITHIN_S: Final = 15.0
+_QUEUED: Final = 10_000
+
+
+async def open_local_gateway(request: CockpitRequest) -> Gateway:
+    """Open the workspace that `request` names; its `runtime` must be a `Setup`."""
+    setup = request.runtime
+    if not isinstance(setup, Setup):
+        raise ConfigError("the cockpit was opened without a setup")
+    return LocalGateway(request.workspace, setup)
+
+
+class LocalGateway:
+    """Runs jobs in this process and follows every job of the workspace."""
+
+    def __init__(self, workspace: Path, setup: Setup) -> None:
+        self._workspace = workspace
+        self._setup = setup
+        self._history = open_history(workspace)
+        self._consensus = open_consensus(workspace)
+        self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)
+        self._group: TaskGroup | None = None
+        self._config: LoadedConfig | None = None
+        self._config_error: ConfigError | None = None
+        self._config_read = anyio.Event()
+        self._jobs: dict[JobId, _LocalJob] = {}
+        self._first_job_id = setup.job_id
+
+    @property
+    def workspace(self) -> Path:
+        """The folder whose `perstack/` is watched."""
+        return self._workspace
+
+    async def updates(self) -> AsyncGenerator[Update, None]:
+        """Yield what happens until closed; everything this gateway does runs while it is open."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            group.start_soon(self._follow, name="cockpit:history")
+            group.start_soon(self._watch_inbox, name="cockpit:inbox")
+            group.start_soon(self._watch_config, name="cockpit:config")
+            if self._setup.continuation is not None:
+                group.start_soon(self._continue_first, self._setup.continuation)
+            async for update in self._receive:
+                yield update
+            group.cancel_scope.cancel()
+
+    # ---------------------------------------------------------------- commands
+
+    async def start(self, expert_key: ExpertKey, query: str) -> JobId:
+        """Start a job in this process and return once it runs."""
+        project = await self._project()
+        job_id = self._first_job_id or JobId(RandomIds().new())
+        self._first_job_id = None
+
+        async def work(runtime: Runtime, job: _LocalJob) -> None:
+            await runtime.runs.start(
+                project.plan(),
+                expert_key,
+                query,
+                listener=job,
+                control=job.control,
+                job_id=job_id,
+            )
+
+        await self._launch(job_id, project, work)
+        return job_id
+
+    async def follow_up(self, job_id: JobId, text: str) -> None:
+        """Go on with a job that has ended or that no process drives."""
+        await self._go_on(Continuation(job_id=job_id, text=text))
+
+    async def answer(self, question: QuestionView, text: str) -> None:
+        """Answer an interactive call; the job goes on in this process."""
+        stored = await self._history.read_run(question.job_id, question.run_id)
+        skill = next(
+            (
+                route.skill_name
+                for event in reversed(stored.events)
+                if event.body.type == "callTools"
+                for route in event.body.routes
+                if route.tool_call_id == question.tool_call_id
+            ),
+            "",
+        )
+        given = {
+            "toolCallId": question.tool_call_id,
+            "toolName": question.tool_name,
+            "skillName": skill,
+            "text": text,
+        }
+        await self._go_on(
+            Continuation(job_id=question.job_id, text=json.dumps(given), is_answer=True)
+        )
+
+    async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+        """Decide a consensus checkpoint; a person pressed the key here."""
+        return await self._consensus.record(consensus_id, decision, allow_self=True)
+
+    async def stop(self, job_id: JobId, *, now: bool = False) -> None:
+        """Stop a job of this process at its next step boundary, or `now`."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise ConflictError(
+                "another process runs this job", hint="stop it where it runs, with ctrl+c"
+            )
+        job.control.stop("user", now=now)
+
+    async def detach(self, job_ids: Sequence[JobId]) -> None:
+        """Hand running jobs of this process to a headless one each, which goes on with them."""
+        jobs = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
+        for job in jobs:
+            job.control.stop("detach")
+        await self._ended(jobs, within_s=DETACH_WITHIN_S)
+        for job in jobs:
+            if not job.settled:
+                await anyio.to_thread.run_sync(partial(_go_on_headless, job, self._setup))
+
+    async def aclose(self) -> None:
+        """Stop what still runs at a step boundary (bounded in time) and close everything."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.control.stop("user")
+        await self._ended(jobs, within_s=LEAVE_WITHIN_S)
+        with anyio.move_on_after(1, shield=True):
+            await self._consensus.aclose()
+        self._send.close()
+
+    # ---------------------------------------------------------------- jobs of this process
+
+    async def _ended(self, jobs: Sequence[_LocalJob], *, within_s: float) -> None:
+        with anyio.move_on_after(within_s) as scope:
+            for job in jobs:
+                await job.over.wait()
+        if scope.cancelled_caught:
+            with anyio.move_on_after(1):
+                for job in jobs:
+                    job.control.stop("user", now=True)
+                    await job.over.wait()
+
+    async def _go_on(self, wanted: Continuation) -> None:
+        project = await self._project()
+        job_id = wanted.job_id
+        if job_id is None:
+            found = await self._history.find_latest_job()
+            if found is None:
+                raise ConflictError("there is no job to go on with")
+            job_id = found.id
+
+        async def work(runtime: Runtime, job: _LocalJob) -> None:
+            await runtime.runs.go_on(project.plan(), wanted, listener=job, control=job.control)
+
+        await self._launch(job_id, project, work)
+
+    async def _continue_first(self, wanted: Continuation) -> None:
+        try:
+            if wanted.text is not None:
+                await self._go_on(wanted)
+        except PerstackError as error:
+            await self._send.send(Trouble(error.message, error.hint))
+
+    async def _launch(
+        self, job_id: JobId, project: Project, work: Callable[[Runtime, _LocalJob], Awaitable[None]]
+    ) -> None:
+        """Run `work` beside everything else; return once it got going, raise what kept it."""
+        if self._group is None:
+            raise ConflictError("the cockpit is not open yet")
+        if job_id in self._jobs:
+            raise ConflictError("this process already runs that job")
+        job = _LocalJob(job_id, self._workspace, project)
+        self._jobs[job_id] = job
+        self._group.start_soon(self._drive, job, work, name=f"job:{job_id}")
+        await job.going.wait()
+        if job.error is not None:
+            raise job.error
+
+    async def _drive(
+        self, job: _LocalJob, work: Callable[[Runtime, _LocalJob], Awaitable[None]]
+    ) -> None:
+        error: PerstackError | None = None
+        try:
+            await self._announce_jobs()
+            async with open_runtime(
+                job.project, history=self._history, consensus=self._consensus
+            ) as runtime:
+                await work(runtime, job)
+        except PerstackError as caught:
+            error = caught
+        finally:
+            self._jobs.pop(job.job_id, None)
+            if error is not None and job.going.is_set():
+                self._send.send_nowait(Trouble(error.message, error.hint))
+            job.error = error
+            job.going.set()
+            job.over.set()
+        await self._announce_jobs()
+
+    async def _announce_jobs(self) -> None:
+        await self._send.send(LocalJobsUpdate(frozenset(self._jobs)))
+
+    # ---------------------------------------------------------------- what is watched
+
+    async def _follow(self) -> None:
+        async with aclosing(self._history.follow()) as batches:
+            async for batch in batches:
+                await self._send.send(batch)
+
+    async def _watch_inbox(self) -> None:
+        while True:
+            try:
+                async with aclosing(self._consensus.watch(poll_s=INBOX_POLL_S)) as inboxes:
+                    async for inbox in inboxes:
+                        await self._send.send(InboxUpdate((*inbox.pending, *inbox.decided)))
+            except PerstackError as error:
+                await self._send.send(Trouble(error.message, error.hint))
+                await anyio.sleep(RETRY_S)
+
+    async def _watch_config(self) -> None:
+        path = self._setup.config_path
+        if path is None:
+            self._config_read.set()
+            await self._send.send(DefinitionsUpdate(path=None))
+            return
+        async with aclosing(watch_config(path)) as changes:
+            async for change in changes:
+                await self._send.send(await self._took(path, change))
+
+    async def _took(self, path: Path, change: ConfigChange) -> DefinitionsUpdate:
+        error = change.error
+        if change.config is not None:
+            try:
+                await anyio.to_thread.run_sync(
+                    project_of, self._workspace, change.config, self._setup.overrides
+                )
+                self._config = change.config
+            except PerstackError as refused:
+                error = ConfigError(refused.message, hint=refused.hint)
+        self._config_error = error if self._config is None else None
+        self._config_read.set()
+        return self._definitions(path, change, error)
+
+    def _definitions(
+        self, path: Path, change: ConfigChange, error: ConfigError | None
+    ) -> DefinitionsUpdate:
+        if self._config is None:
+            return DefinitionsUpdate(
+                path=path,
+                error=error.message if error else None,
+                error_hint=error.hint if error else None,
+            )
+        project = project_of(self._workspace, self._config, self._setup.overrides)
+        settings = project.config.settings
+        return DefinitionsUpdate(
+            path=path,
+            experts=tuple(_summary(expert) for expert in project.config.experts.values()),
+            model=settings.model,
+            provider_name=settings.provider.name,
+            changes=change.changes,
+            warnings=tuple(str(warning) for warning in project.config.warnings),
+            error=error.message if error else None,
+            error_hint=error.hint if error else None,
+            loaded_at=SystemClock().now_ms(),
+        )
+
+    async def _project(self) -> Project:
+        """The project as the file stands now: what runs keeps what it started with."""
+        await self._config_read.wait()
+        if self._config is None:
+            raise self._config_error or ConfigError(
+                "there is no perstack.toml here", hint="write one, or open with --config PATH"
+            )
+        return await anyio.to_thread.run_sync(
+            project_of, self._workspace, self._config, self._setup.overrides
+        )
+
+
+class _LocalJob:
+    """A job of this process, and the listener that notices when it gets going.
+
+    What it says is not shown from here: the screen follows the history, as for every process.
+    """
+
+    def __init__(self, job_id: JobId, workspace: Path, project: Project) -> None:
+        self.job_id = job_id
+        self.workspace = workspace
+        self.project = project
+        self.control = StopControl()
+        self.going = anyio.Event()
+        self.over = anyio.Event()
+        self.error: PerstackError | None = None
+        self.expert_key = ExpertKey("")
+        self.settled = True
+
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """Nothing to remember: the history has it."""
+
+    def on_event(self, event: Event) -> None:
+        """The first event says that the job runs; a suspension, that it can go on elsewhere."""
+        self.going.set()
+        self.expert_key = self.expert_key or event.expert_key
+        self.settled = event.body.type != "suspendRun"
+
+    def on_delta(self, delta: Delta) -> None:
+        """Shown from the workspace, like everything."""
+
+
+def _summary(expert: Expert) -> ExpertSummary:
+    return ExpertSummary(
+        key=expert.key,
+        version=expert.version,
+        description=(expert.description or "").strip(),
+        delegates=expert.delegates,
+        skills=tuple(expert.skills),
+    )
+
+
+def _go_on_headless(job: _LocalJob, setup: Setup) -> None:
+    """Start a process of its own session that takes the job up, with its own definitions."""
+    logs = job.workspace / "perstack" / "logs"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "perstack", "run", job.expert_key),
+        *("--continue-job", job.job_id, "--own-definitions"),
+        *("--workspace", str(job.workspace), "--config", str(job.project.config.path)),
+        *setup.overrides.as_arguments(),
+    ]
+    with (logs / f"{job.job_id}.log").open("ab") as log:
+        subprocess.Popen(
+            command,
+            cwd=job.workspace,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
