@@ -65,7 +65,14 @@ class FaultyFiles(Files):
         self._sticky = sticky
         self._torn = torn
         self._count = 0
+        self._below: Path | None = None
         self._paths: dict[int, Path] = {}
+
+    def fail_next(self, error: int, *, torn: bool = False, below: Path | None = None) -> None:
+        """Let the next operation fail; given `below`, all operations there."""
+        self._error, self._torn = error, torn
+        self._at = 0 if below else self._count + 1
+        self._below = below
 
     def open(self, path: Path, flags: int) -> int:
         self._step("create" if flags & os.O_CREAT and not path.exists() else "open", path)
@@ -77,7 +84,8 @@ class FaultyFiles(Files):
     def close(self, fd: int) -> None:
         path = self._paths.pop(fd)
         super().close(fd)
-        self._step("close", path)
+        if not self.struck:
+            self._step("close", path)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         half = memoryview(data)[: len(data) // 2]
@@ -120,7 +128,7 @@ class FaultyFiles(Files):
 
     def _step(self, name: str, path: Path, half: Callable[[], object] | None = None) -> None:
         self._count += 1
-        due = self._count == self._at
+        due = self._count == self._at or self._below in path.parents
         if due and self._torn and half is not None:
             half()
         after = self.struck and (self._sticky or self._error is None)

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from perstack.domain.events import StartRun, StopRunByDelegate
 from perstack.domain.messages import ExpertMessage, ToolMessage
+from perstack.engine.plan import JobOutcome
 from perstack.errors import ProviderError
 from perstack.ports.model import Generation, ModelRequest
 from perstack.services.runs import Continuation
@@ -81,13 +82,6 @@ async def test_steps_are_numbered_through_the_job_without_repeats(tmp_path: Path
 
     world = World(tmp_path, mind, (expert("lead", "a", "b"), expert("a"), expert("b")))
     ended = await world.start()
-    steps = [
-        event.step_number
-        for event in world.heard.events
-        if event.body.type in {"startRun", "continueToNextStep"}
-    ]
-    starts = [s for e, s in zip(world.heard.events, steps, strict=False) if e.job_id]
-    assert sorted(starts)[0] == 1
     generated = [e.step_number for e in world.heard.events if e.body.type == "startGeneration"]
     assert len(generated) == len(set(generated))
     assert (await world.history.get_job(ended.job_id)).total_steps == max(generated)
@@ -277,22 +271,24 @@ async def test_stopping_while_delegates_run_resumes_them_where_they_were(tmp_pat
 
     experts = (expert("lead", "quick", "slow"), expert("quick"), expert("slow"))
     world = World(tmp_path, mind, experts)
+    endings: list[JobOutcome] = []
+
+    async def stop() -> None:
+        await started.wait()
+        while ("quick", "completeRun") not in world.heard.types("completeRun"):
+            await anyio.lowlevel.checkpoint()
+        world.control.stop("signal")
+
     async with anyio.create_task_group() as group:
-
-        async def stop() -> None:
-            await started.wait()
-            while ("quick", "completeRun") not in world.heard.types("completeRun"):
-                await anyio.lowlevel.checkpoint()
-            world.control.stop("signal")
-
         group.start_soon(stop)
-        stopped = await world.start()
+        endings.append(await world.start())
+    stopped = endings[0]
     assert stopped.outcome.ending == "stopped"
     hold = False
     world.control = type(world.control)()
     ended = await world.go_on(Continuation(job_id=stopped.job_id))
     assert ended.outcome.text == "joined"
-    asked = [request.expert_key for request in world.model.requests]
+    asked = [str(request.expert_key) for request in world.model.requests]
     assert asked.count("quick") == 1
     runs = {e.run_id for e in world.heard.events if e.expert_key == "slow"}
     assert len(runs) == 1

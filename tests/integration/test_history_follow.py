@@ -15,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from perstack.domain.events import Delta, Event, StartGeneration
 from perstack.domain.ids import JobId, RunId
@@ -89,6 +90,18 @@ def zombie() -> Generator[int]:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         yield process.pid
+
+
+async def come_true(condition: Callable[[], bool]) -> None:
+    """Wait for the condition, for at most 20 s."""
+
+    def look() -> None:
+        until = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.005)
+
+    await to_thread.run_sync(look)
 
 
 def leave_live_file(workspace: Path, *, pid: int, host: str, age_s: int = 0) -> None:
@@ -196,9 +209,7 @@ async def test_while_a_job_is_driven_its_heart_beats(tmp_path: Path) -> None:
     live = tmp_path / "perstack/live/job1.jsonl"
     async with history(tmp_path).create_job(job()):
         os.utime(live, (1000, 1000))
-        with anyio.fail_after(20):
-            while live.stat().st_mtime == 1000:
-                await anyio.sleep(0.05)
+        await come_true(lambda: live.stat().st_mtime != 1000)
     assert not live.exists()
 
 
@@ -256,9 +267,7 @@ async def test_who_comes_late_is_shown_only_the_text_that_still_streams(tmp_path
             held.say(delta(text, kind=kind))
         held.say(delta("still "))
         live = tmp_path / "perstack/live/job1.jsonl"
-        with anyio.fail_after(20):
-            while b"still " not in live.read_bytes():
-                await anyio.sleep(0.005)
+        await come_true(lambda: b"still " in live.read_bytes())
         async with following(tmp_path) as seen:
             assert seen.deltas == [delta("", kind="start"), delta("still ")]
             held.say(delta("coming"))
@@ -300,8 +309,7 @@ async def test_a_removed_folder_is_watched_again(tmp_path: Path) -> None:
         with anyio.fail_after(20):
             async with anyio.create_task_group() as group:
                 group.start_soon(seen.until, partial(Seen.gone, job_id="job2"))
-                while not (tmp_path / "perstack/live").exists():
-                    await anyio.sleep(0.005)
+                await come_true((tmp_path / "perstack/live").exists)
                 await write_job(tmp_path, "job2", 3)
 
 

@@ -35,24 +35,28 @@ BROKEN: Sequence[FaultKind] = (
 
 async def failing(model: ChatModel) -> ProviderError:
     """Ask; return the error. No answer, and so no tool call, may have come before it."""
-    with anyio.fail_after(20), pytest.raises(ProviderError) as caught:
+
+    async def listen() -> None:
         async for piece in model.stream(request()):
             assert not isinstance(piece, Generation)
+
+    with anyio.fail_after(20), pytest.raises(ProviderError) as caught:
+        await listen()
     return caught.value
 
 
-@pytest.mark.parametrize(("vendor", "kind"), itertools.product(BOTH, BROKEN))
+@pytest.mark.parametrize(("vendor", "kind"), [*itertools.product(BOTH, BROKEN)])
 async def test_a_broken_answer_is_a_retryable_error_and_never_a_tool_call(
     vendor: Vendor, kind: FaultKind
 ) -> None:
     reply = Reply(["I will"], calls=CALLING.calls, fault=Fault(kind, after=5))
-    async with model_server(reply, Reply(["well again"])) as server:
-        async with connected(vendor, server.url) as model:
-            error = await failing(model)
-            assert error.retryable
-            assert error.message.isprintable()
-            _, generation = await ask(model, request())
-            assert generation.parts == (TextPart(text="well again"),)
+    replies = [reply, Reply(["well again"])]
+    async with model_server(*replies) as server, connected(vendor, server.url) as model:
+        error = await failing(model)
+        assert error.retryable
+        assert error.message.isprintable()
+        _, generation = await ask(model, request())
+        assert generation.parts == (TextPart(text="well again"),)
 
 
 @pytest.mark.parametrize("vendor", BOTH)
@@ -68,13 +72,15 @@ async def test_a_stream_cut_after_any_event_is_never_an_answer(vendor: Vendor) -
 
 
 @pytest.mark.parametrize(
-    ("vendor", "kind", "after"), itertools.product(BOTH, ("hang", "stall_mid"), (1, 4))
+    ("vendor", "kind", "after"), [*itertools.product(BOTH, ("hang", "stall_mid"), (1, 2))]
 )
 async def test_silence_ends_at_the_timeout(vendor: Vendor, kind: FaultKind, after: int) -> None:
     reply = Reply(["text"], fault=Fault(kind, after=after))
-    async with model_server(reply) as server:
-        async with connected(vendor, server.url, timeout_s=0.2) as model:
-            error = await failing(model)
+    async with (
+        model_server(reply) as server,
+        connected(vendor, server.url, timeout_s=0.2) as model,
+    ):
+        error = await failing(model)
     assert error.retryable
     assert "in time" in error.message
 
@@ -90,7 +96,7 @@ async def test_nobody_listening_is_retryable(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "status"), itertools.product(BOTH, (408, 409, 429, 500, 503, 529))
+    ("vendor", "status"), [*itertools.product(BOTH, (408, 409, 429, 500, 503, 529))]
 )
 async def test_a_passing_status_is_retryable_after_exactly_one_request(
     vendor: Vendor, status: int
@@ -103,7 +109,7 @@ async def test_a_passing_status_is_retryable_after_exactly_one_request(
 
 
 @pytest.mark.parametrize(
-    ("vendor", "status"), itertools.product(BOTH, (400, 401, 403, 404, 413, 422))
+    ("vendor", "status"), [*itertools.product(BOTH, (400, 401, 403, 404, 413, 422))]
 )
 async def test_a_lasting_status_is_final_after_one_request_and_hides_the_key(
     vendor: Vendor, status: int
@@ -136,7 +142,7 @@ async def test_a_redirect_is_not_followed(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "kind"), itertools.product(BOTH, ("unknown_events", "crlf", "fragments"))
+    ("vendor", "kind"), [*itertools.product(BOTH, ("unknown_events", "crlf", "fragments"))]
 )
 async def test_an_odd_but_whole_stream_gives_the_same_answer(
     vendor: Vendor, kind: FaultKind
@@ -169,14 +175,14 @@ async def test_lone_surrogates_are_replaced_and_can_be_sent_back(vendor: Vendor)
 
 
 @pytest.mark.parametrize(
-    ("vendor", "raw"), itertools.product(BOTH, ('{"path": "prec', "[1, 2]", '"text"', "7"))
+    ("vendor", "raw"), [*itertools.product(BOTH, ('{"path": "prec', "[1, 2]", '"text"', "7"))]
 )
 async def test_arguments_that_are_no_object_are_marked_and_kept_apart(
     vendor: Vendor, raw: str
 ) -> None:
-    async with model_server(Reply(calls=[Call("rm", raw)])) as server:
-        async with connected(vendor, server.url) as model:
-            _, generation = await ask(model, request())
+    reply = Reply(calls=[Call("rm", raw)])
+    async with model_server(reply) as server, connected(vendor, server.url) as model:
+        _, generation = await ask(model, request())
     (call,) = generation.parts
     assert isinstance(call, ToolCallPart)
     assert (call.args, call.invalid_args) == ({}, raw)
@@ -228,9 +234,9 @@ async def test_a_compressed_answer_is_refused(vendor: Vendor) -> None:
 async def test_every_stop_reason_has_a_defined_outcome(
     vendor: Vendor, reason: str, finish: str
 ) -> None:
-    async with model_server(Reply(["x"], stop_reason=reason)) as server:
-        async with connected(vendor, server.url) as model:
-            _, generation = await ask(model, request())
+    reply = Reply(["x"], stop_reason=reason)
+    async with model_server(reply) as server, connected(vendor, server.url) as model:
+        _, generation = await ask(model, request())
     assert generation.finish == finish
 
 

@@ -199,8 +199,8 @@ async def test_addresses_come_from_the_given_environment() -> None:
             "OPENAI_ORGANIZATION": "org-1",
             "OPENAI_PROJECT": "proj-1",
         }
-        for Model, name in ((AnthropicModel, "claude-haiku-4-5"), (OpenAIModel, "gpt-5")):
-            model = Model(ProviderSettings(), name, env=env, reasoning_budget=0, timeout_s=10)
+        for adapter, name in ((AnthropicModel, "claude-haiku-4-5"), (OpenAIModel, "gpt-5")):
+            model = adapter(ProviderSettings(), name, env=env, reasoning_budget=0, timeout_s=10)
             await ask(model, request())
             await model.aclose()
         anthropic, openai = server.requests

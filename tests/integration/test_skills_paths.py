@@ -129,21 +129,20 @@ def _calls(path: str) -> dict[str, tuple[str, dict[str, JsonValue]]]:
     }
 
 
-@pytest.mark.parametrize("use", list(_calls("")))
 @pytest.mark.parametrize("attack", list(ATTACKS))
 async def test_no_tool_reaches_outside_the_workspace_or_the_history(
-    site: Site, attack: str, use: str
+    site: Site, attack: str, subtests: pytest.Subtests
 ) -> None:
     before = site.snapshot()
-    tool, args = _calls(site.path(ATTACKS[attack]))[use]
+    for use, (tool, args) in _calls(site.path(ATTACKS[attack])).items():
+        with subtests.test(use):
+            outcome = await site.base.call(tool, args)
 
-    outcome = await site.base.call(tool, args)
-
-    assert set(failure(outcome)) == {"error", "message"}
-    assert SECRET not in text(outcome)
-    assert DATA not in text(outcome)
-    assert site.snapshot() == before
-    assert not (site.workspace / "stolen").exists()
+            assert set(failure(outcome)) == {"error", "message"}
+            assert SECRET not in text(outcome)
+            assert DATA not in text(outcome)
+            assert site.snapshot() == before
+            assert not (site.workspace / "stolen").exists()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ async def test_listing_hides_the_history_but_nothing_of_that_name_below(site: Si
     above = result(await site.base.call("listDirectory", {"path": "."}))["items"]
     below = result(await site.base.call("listDirectory", {"path": "sub"}))["items"]
 
-    assert '"perstack"' not in str(above).replace("'", '"')
+    assert "'name': 'perstack'" not in str(above)
     assert "'name': 'perstack'" in str(below)
 
 
@@ -263,7 +262,7 @@ async def _race(site: Site, *, times: int) -> None:
     with Swapper(site):
         for _ in range(times):
             read = await site.base.call("readTextFile", {"path": "swap/secret.txt"})
-            await site.base.call("writeTextFile", {"path": "swap/secret.txt", "text": "harmless"})
+            await site.base.call("appendTextFile", {"path": "swap/secret.txt", "text": "!"})
             assert SECRET not in text(read)
             reached += not read.is_error
     assert site.snapshot() == before

@@ -14,6 +14,7 @@ import anyio
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
 from textual.worker import Worker
 
 from perstack.domain.ids import ExpertKey, JobId
@@ -79,6 +80,8 @@ class Cockpit(Inked, inherit_bindings=False):
         self._updates: Worker[None] | None = None
         self._painting = self._ticking = self._leaving = False
         self._started = False
+        self._frame: Timer | None = None
+        self._painted_at = 0.0
         self.paints = 0
         self._interrupted = -TWICE_S
         self._waiting_before = 0
@@ -135,14 +138,24 @@ class Cockpit(Inked, inherit_bindings=False):
         """Whether ages and countdowns will be painted again a second from now."""
         return self._ticking
 
-    def request_paint(self) -> None:
-        """Paint within a frame's time; many requests make one paint."""
-        if not self._painting and self._running and not self._leaving:
-            self._painting = True
-            self.set_timer(FRAME_S, self._paint)
+    def request_paint(self, *, now: bool = False) -> None:
+        """Paint, `now` for what a key did, else at most every 50 ms; many requests, one paint."""
+        if not self._running or self._leaving:
+            return
+        self._painting = True
+        wait = 0.0 if now else self._painted_at + FRAME_S - self.monotonic()
+        if wait <= 0:
+            self.call_later(self._paint)
+        elif self._frame is None:
+            self._frame = self.set_timer(wait, self._paint)
 
     def _paint(self) -> None:
-        self._painting = False
+        if not self._painting:
+            return
+        if self._frame is not None:
+            self._frame.stop()
+            self._frame = None
+        self._painting, self._painted_at = False, self.monotonic()
         self.paints += 1
         pump = self._pump
         if pump is not None:

@@ -37,9 +37,23 @@ def demo(
     """Watch the example team at work: no key, no network, the words are scripted."""
     if keep is not None:
         raise typer.Exit(_play(_furnished(keep), pace, plain=plain, theme=theme))
-    with tempfile.TemporaryDirectory(prefix="perstack-demo-") as folder:
-        workspace = _furnished(Path(folder) / "workspace")
-        raise typer.Exit(_play(workspace, pace, plain=plain, theme=theme))
+    folder = Path(tempfile.mkdtemp(prefix="perstack-demo-"))
+    workspace = _furnished(folder / "workspace")
+    try:
+        code = _play(workspace, pace, plain=plain, theme=theme)
+    finally:
+        _tidy_up(folder, workspace)
+    raise typer.Exit(code)
+
+
+def _tidy_up(folder: Path, workspace: Path) -> None:
+    """Remove the demonstration, unless a detached job still works in it."""
+    if any((workspace / "perstack" / "live").glob("*")):
+        typer.echo(
+            f"The demonstration goes on in {workspace}\nWatch it: perstack --workspace {workspace}"
+        )
+        return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _furnished(workspace: Path) -> Path:

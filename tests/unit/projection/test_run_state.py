@@ -52,7 +52,7 @@ def test_messages_of_one_line_share_their_storage() -> None:
     for number in range(1000):
         history = history.plus(user(str(number)))
         seen.append(history)
-    assert len({id(one._shared) for one in seen}) == 1
+    assert len({id(one._shared) for one in seen}) == 1  # pyright: ignore[reportPrivateUsage]
     assert all(len(one) == number for number, one in enumerate(seen, start=1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,15 @@ def test_a_mistake_is_named_with_file_and_place(tmp_path: Path, text: str, named
     assert str(tmp_path / "demo.toml") in caught.value.message
     assert named in caught.value.message
     assert "scenarios.md" in (caught.value.hint or "")
+
+
+def test_the_examples_of_the_documentation_are_a_scenario(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "scenarios.md"
+    _configuration, *examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    read = scenario(tmp_path, "\n".join(examples))
+    assert len(read.turns) == 4
+    assert read.answers
+    assert read.decisions
 
 
 def test_several_mistakes_are_counted(tmp_path: Path) -> None:

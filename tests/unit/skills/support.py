@@ -103,7 +103,9 @@ def failure(outcome: ToolOutcome) -> dict[str, JsonValue]:
 async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
     """Wait until something is so."""
     with anyio.fail_after(within_s):
-        while not condition():
+        while True:
+            if condition():
+                return
             await anyio.sleep(0.01)
 
 

@@ -103,7 +103,7 @@ class MainScreen(Screen[None]):
         for pane in PANES:
             if pane == name and pane != self.active:
                 self.active = pane
-                self.host.request_paint()
+                self.host.request_paint(now=True)
 
     def _lay_out(self, width: int, height: int) -> None:
         wanted = arrange(width or 80, height or 24, self.active)
@@ -225,7 +225,7 @@ class MainScreen(Screen[None]):
             return
         self.host.state.notice = None
         self._work.do(name)
-        self.host.request_paint()
+        self.host.request_paint(now=True)
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Select in every pane what was chosen in one."""
@@ -234,7 +234,7 @@ class MainScreen(Screen[None]):
             state.select_item(key)
         elif isinstance(key, str):
             state.select(RunId(key))
-        self.host.request_paint()
+        self.host.request_paint(now=True)
 
     def on_pane_opened(self, event: Pane.Opened) -> None:
         """Open what was double-clicked."""

@@ -65,8 +65,8 @@ class Host(Protocol):
         """Do `work` with the gateway; an error is told to `failed`, or to the user."""
         ...
 
-    def request_paint(self) -> None:
-        """Paint soon."""
+    def request_paint(self, *, now: bool = False) -> None:
+        """Paint soon; `now` for what a key did."""
         ...
 
     def open_sheet(

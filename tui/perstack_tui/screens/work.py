@@ -226,7 +226,7 @@ class Work:
         """Act on what is being typed."""
         if purpose == "filter":
             self._host.state.needle = text
-            self._host.request_paint()
+            self._host.request_paint(now=True)
         else:
             self._host.state.drafts[("follow_up", self._follow_up_job)] = text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -27,6 +28,8 @@ def translated(place: str) -> Generator[None]:
         yield
     except DBAPIError as error:
         raise _from_driver(place, error.orig or error) from error
+    except sqlite3.Error as error:
+        raise _from_driver(place, error) from error
     except SQLAlchemyError as error:
         raise StorageError(f"{place}: {str(error).splitlines()[0]}") from error
     except ModuleNotFoundError as error:

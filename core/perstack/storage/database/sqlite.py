@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from perstack.storage.database.failures import DAMAGED_HINT
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _QUICK_CHECK_BYTES: Final = 4 << 20
+_NAP_S: Final = 0.002
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -39,7 +41,7 @@ def make_engine(path: Path, *, busy_s: float) -> sa.Engine:
         hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", partial(_begin, busy_s=busy_s))
     return engine
 
 
@@ -49,10 +51,37 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(pragma).close()
 
 
-def _begin(connection: sa.Connection) -> None:
-    # Taken at once: a transaction that reads first and writes later fails instead of waiting.
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin(connection: sa.Connection, *, busy_s: float) -> None:
+    driver = connection.connection.dbapi_connection
+    if not isinstance(driver, sqlite3.Connection) or not _writes(connection):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver.execute("PRAGMA busy_timeout=0").close()
+    try:
+        _take_write_lock(driver, time.monotonic() + busy_s)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={round(busy_s * 1000)}").close()
+
+
+def _writes(connection: sa.Connection) -> bool:
+    return bool(connection.get_execution_options().get("write"))
+
+
+def _take_write_lock(driver: sqlite3.Connection, deadline: float) -> None:
+    """Begin with the write lock: who reads first and writes later fails instead of waiting.
+
+    SQLite's own wait sleeps up to 100 ms at a time, so that with ten writers some wait seconds for
+    a lock that was free for most of them.
+    """
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_NAP_S)
+        else:
+            return
 
 
 def create(path: Path, fill: Callable[[sa.Engine], None], *, busy_s: float) -> None:

@@ -79,10 +79,12 @@ class FileDrivenJob:
 
     def release(self) -> None:
         """Close all logs, take the live file away and unlock; idempotent."""
-        for log in self._logs.values():
-            log.close()
-        self._live.close()
-        self._lock.release()
+        try:
+            for log in self._logs.values():
+                log.close()
+            self._live.close()
+        finally:
+            self._lock.release()
 
     def save(self, job: Job) -> None:
         """Replace the job's record atomically and durably.

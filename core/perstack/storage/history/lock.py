@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Final
 
 from perstack.errors import ConflictError
 from perstack.storage.files import Files, explained
+
+_log = logging.getLogger(__name__)
 
 # Some file systems grant a lock again to the process that has it, so we keep count ourselves.
 _held: Final[set[Path]] = set()
@@ -45,17 +48,19 @@ class JobLock:
                 return
             _held.discard(self._path)
             fd, self._fd = self._fd, None
-            self._files.close(fd)
+            try:
+                self._files.close(fd)
+            except OSError as error:  # it is closed all the same
+                _log.warning("closing %s: %s", self._path, error.strerror)
 
     def _open_locked(self) -> int:
         fd = self._files.open(self._path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._files.touch(fd)
-        except BlockingIOError as error:
+        except BaseException as error:
             self._files.close(fd)
-            raise ConflictError("another process drives the job") from error
-        except OSError:
-            self._files.close(fd)
+            if isinstance(error, BlockingIOError):
+                raise ConflictError("another process drives the job") from error
             raise
         return fd
