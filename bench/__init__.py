@@ -1,1 +1,1 @@
-"""Benchmarks: reported as ratios, never asserted."""
+"""Benchmarks: every figure beside its floor, measured in the same run; reported, never asserted."""

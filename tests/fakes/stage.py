@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from textual import events
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -17,6 +18,8 @@ from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.pane import Pane
 from tests.fakes.consensus import SetClock
 from tests.fakes.gateway import NOW, FakeGateway, ShownFold, definitions, local
+
+_CHARACTERS = {"space": " ", "slash": "/", "question_mark": "?", "enter": "\r", "tab": "\t"}
 
 
 class HandClock:
@@ -70,27 +73,31 @@ class Stage:
         here: tuple[str, ...] = ("job-8f3a",),
     ) -> AsyncGenerator[None]:
         async with self.app.run_test(size=size) as pilot:
-            self._pilot = pilot
-            self.prepare(defined, here)
-            await self.until(lambda: self.app.state.definitions.path is not None)
-            await self.settle()
+            await self.join(pilot, defined or definitions(), here)
             yield
 
-    def prepare(
-        self, defined: DefinitionsUpdate | None = None, here: tuple[str, ...] = ("job-8f3a",)
+    async def join(
+        self, pilot: Pilot[int], defined: DefinitionsUpdate, here: tuple[str, ...]
     ) -> None:
+        """Take over a cockpit that was started by somebody else; wait for its first view."""
+        self._pilot = pilot
         self.gateway.say(local(*here))
         self.gateway.say(FeedBatch(caught_up=True))
-        self.gateway.say(defined or definitions())
+        self.gateway.say(defined)
+        await self.until(lambda: self.app.state.definitions.path is not None)
+        await self.settle()
 
     async def press(self, *keys: str, after: float = 1.0) -> None:
         """Press keys; `after` seconds pass on the hand clock before each."""
         for key in keys:
             self.seconds.now += after
-            await self.pilot.press(key)
-        await self.settle()
+            self.app.post_message(
+                events.Key(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
+            )
+            await self.settle()
 
     async def write(self, text: str) -> None:
+        """Type `text`."""
         await self.press(*("space" if letter == " " else letter for letter in text))
 
     async def show(self, view: WorkspaceView) -> None:
@@ -101,17 +108,17 @@ class Stage:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until what was asked to be painted is painted."""
-        await self.pilot.pause()
+        """Wait until messages are handled and what was asked to be painted is painted."""
+        for _ in range(4):
+            await self.pilot.pause(0)
         await self.until(lambda: not self.app.paint_pending)
-        await self.pilot.pause()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for `condition`, for at most five seconds."""
-        for _ in range(250):
+        for _ in range(1000):
             if condition():
                 return
-            await self.pilot.pause(0.02)
+            await self.pilot.pause(0.005)
         raise AssertionError("the condition did not come true")
 
     def text_of(self, selector: str) -> str:
@@ -122,7 +129,12 @@ class Stage:
 
     def screen_text(self) -> str:
         """Return all that panes and bars show."""
-        painted = [widget for widget in self.app.screen.query(Widget) if isinstance(widget, (Pane, Bar))]
+        painted = [
+            widget for widget in self.app.screen.query(Widget) if isinstance(widget, (Pane, Bar))
+        ]
         return "\n".join(
-            widget.render_line(y).text for widget in painted if widget.display for y in range(widget.size.height)
+            widget.render_line(y).text
+            for widget in painted
+            if widget.display
+            for y in range(widget.size.height)
         )

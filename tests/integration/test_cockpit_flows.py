@@ -38,7 +38,11 @@ GATE = ConsensusId("gate-1")
 
 
 def decisions(stage: Stage) -> list[Decision]:
-    return [call[2] for call in stage.gateway.calls if call[0] == "decide" and isinstance(call[2], Decision)]
+    return [
+        call[2]
+        for call in stage.gateway.calls
+        if call[0] == "decide" and isinstance(call[2], Decision)
+    ]
 
 
 async def test_a_in_the_review_approves_everything_kept() -> None:
@@ -131,7 +135,9 @@ async def test_gate_decided_elsewhere_can_no_longer_be_decided() -> None:
     async with stage.play():
         await stage.press("4", "enter")
         await stage.show(
-            replace(busy_view(), inbox=InboxView(decided=(decided("gate-1", "approved", "x", "bob"),)))
+            replace(
+                busy_view(), inbox=InboxView(decided=(decided("gate-1", "approved", "x", "bob"),))
+            )
         )
         await stage.press("a", "r")
         assert not decisions(stage)
@@ -263,8 +269,7 @@ async def test_quitting_can_detach_what_runs() -> None:
     stage = Stage(running_view())
     async with stage.play():
         await stage.press("q")
-        stage.seconds.now += 1
-        await stage.pilot.press("d")
+        await stage.press("d")
         await stage.until(lambda: stage.gateway.closed)
     assert stage.gateway.calls == [("detach", (JobId("job-8f3a"),))]
     assert stage.app.return_code == 0
@@ -273,7 +278,7 @@ async def test_quitting_can_detach_what_runs() -> None:
 async def test_quitting_with_nothing_running_leaves_at_once() -> None:
     stage = Stage(failed_view())
     async with stage.play(here=()):
-        await stage.pilot.press("q")
+        await stage.press("q")
         await stage.until(lambda: stage.gateway.closed)
     assert stage.app.return_code == 0
 
@@ -284,8 +289,7 @@ async def test_interrupt_warns_first_and_a_late_second_one_warns_again() -> None
         await stage.press("ctrl+c")
         await stage.press("ctrl+c", after=2.0)
         assert "again" in stage.text_of("#notice")
-        stage.seconds.now += 1
-        await stage.pilot.press("ctrl+c")
+        await stage.press("ctrl+c")
         await stage.until(lambda: stage.gateway.closed)
     assert stage.app.return_code == 130
 
@@ -310,7 +314,9 @@ async def test_rows_do_not_move_under_the_cursor() -> None:
         await stage.press("3", "G")
         before = stage.app.main.panes["agents"].keys
         urgent = replace(view.jobs[0].runs[2], state="stall")
-        changed = replace(view.jobs[0], runs=(*view.jobs[0].runs[:2], urgent, *view.jobs[0].runs[3:]))
+        changed = replace(
+            view.jobs[0], runs=(*view.jobs[0].runs[:2], urgent, *view.jobs[0].runs[3:])
+        )
         await stage.show(replace(view, jobs=(changed, *view.jobs[1:])))
         assert stage.app.main.panes["agents"].keys == before
 

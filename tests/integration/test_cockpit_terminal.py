@@ -25,7 +25,12 @@ class Terminal:
             ["-m", "tests.fakes.cockpit_program"],
             cwd=str(ROOT),
             dimensions=(rows, columns),
-            env={"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "HOME": "/tmp", "LANG": "C.UTF-8"},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "TERM": "xterm-256color",
+                "HOME": "/tmp",
+                "LANG": "C.UTF-8",
+            },
             timeout=20,
         )
         self.modes = termios.tcgetattr(self.child.child_fd)
@@ -49,7 +54,9 @@ def terminal() -> Iterator[Terminal]:
     made.child.close(force=True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
 def test_signal_restores_the_terminal_and_gives_its_code(
     terminal: Terminal, number: signal.Signals, code: int
 ) -> None:
@@ -102,10 +109,18 @@ def test_without_a_terminal_the_program_says_so(tmp_path: Path) -> None:
     import subprocess
 
     done = subprocess.run(
-        [sys.executable, "-c", "from perstack_tui.cli import open_cockpit\n"
-         "from perstack.ports.frontend import CockpitRequest\nfrom pathlib import Path\n"
-         "open_cockpit(CockpitRequest(Path('.')))"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=20,
+        [
+            sys.executable,
+            "-c",
+            "from perstack_tui.cli import open_cockpit\n"
+            "from perstack.ports.frontend import CockpitRequest\nfrom pathlib import Path\n"
+            "open_cockpit(CockpitRequest(Path('.')))",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
         env={"PATH": "/usr/bin:/bin", "TERM": "xterm"},
     )
     assert "needs a terminal" in done.stderr

@@ -20,7 +20,7 @@ from perstack.errors import (
     StorageError,
     UsageError,
 )
-from perstack.ports.consensus import ConsensusStore
+from perstack.ports.consensus import ConsensusStore, Gate
 from perstack.services.consensus import ConsensusService, Inbox, whoami
 from perstack.storage.database.opener import database_path, open_consensus_store
 from tests.fakes.consensus import NOW_MS, SetClock, make_checkpoint
@@ -189,10 +189,13 @@ async def test_many_waits_at_once_all_end(make_service: Make) -> None:
     assert sorted(found) == sorted(names)
 
 
-async def test_proposing_twice_is_one_checkpoint(make_service: Make) -> None:
+async def test_the_service_is_the_engine_s_gate_and_proposing_twice_is_one_checkpoint(
+    make_service: Make,
+) -> None:
     service = make_service()
-    await service.propose(make_checkpoint())
-    await service.propose(make_checkpoint())
+    gate: Gate = service
+    await gate.propose(make_checkpoint())
+    await gate.propose(make_checkpoint())
     assert len(await service.list()) == 1
 
 

@@ -53,7 +53,7 @@ async def watch_config(
     generator (`contextlib.aclosing`) to stop watching.
     """
     watcher = FileWatcher(path.absolute())
-    told = _Told(good=current)
+    told = Told(good=current)
     try:
         while True:
             change = told.compare(await _read_settled(path))
@@ -65,7 +65,7 @@ async def watch_config(
 
 
 @dataclass(slots=True)
-class _Told:
+class Told:
     """What the consumer knows: the last good configuration and the error told since."""
 
     good: LoadedConfig | None

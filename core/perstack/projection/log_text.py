@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from perstack.domain.events import (
     CallDelegate,
@@ -27,9 +27,8 @@ from perstack.domain.ids import RunId
 from perstack.domain.jobs import Job
 from perstack.domain.messages import UserMessage, text_of
 from perstack.projection.inert import inert
-from perstack.projection.messages import Messages
 from perstack.projection.phrases import call_phrase, one_line, question_of, result_text
-from perstack.projection.run_state import RunState, fold, initial
+from perstack.projection.run_state import RunState, fold, initial, without_messages
 
 _QUERY, _RESULT, _COMPLETION, _MESSAGE = 60, 40, 80, 100
 
@@ -97,7 +96,7 @@ class EventLines:
         """Return the event's lines, none when it is not to be `shown`."""
         before = self._states.get(event.run_id) or initial()
         after = fold(before, event)
-        self._states[event.run_id] = replace(after, messages=Messages())
+        self._states[event.run_id] = without_messages(after)
         if isinstance(event.body, CallTools) and event.body.new_message.text:
             self._said[event.run_id] = event.body.new_message.text
         if not shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from perstack.domain.events import (
@@ -25,9 +25,8 @@ from perstack.domain.events import (
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
 from perstack.projection.inert import inert
-from perstack.projection.messages import Messages
 from perstack.projection.phrases import COMPLETION_TOOL, call_phrase, one_line, question_of
-from perstack.projection.run_state import RunState, fold, initial
+from perstack.projection.run_state import RunState, fold, initial, without_messages
 
 _WHY: Final = {
     "user": "stopped",
@@ -59,14 +58,14 @@ class PlainLines:
     def seed(self, run_id: RunId, state: RunState) -> None:
         """Say how a run stood whose earlier events are not shown, or what a fork begins with."""
         depth = 1 if state.delegated_by else 0
-        self._runs[run_id] = _Run(depth, replace(state, messages=Messages()), state.last_text)
+        self._runs[run_id] = _Run(depth, without_messages(state), state.last_text)
 
     def event(self, event: Event) -> list[str]:
         """Return the lines that `event` adds, often none."""
         run = self._runs.setdefault(event.run_id, _Run())
         before = run.state
         after = fold(before, event)
-        run.state = replace(after, messages=Messages()) if after.messages else after
+        run.state = without_messages(after)
         if isinstance(event.body, StartRun) and event.body.delegated_by is not None:
             parent = self._runs.get(event.body.delegated_by.run_id)
             run.depth = parent.depth + 1 if parent else 1

@@ -28,9 +28,15 @@ from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.usage import NO_USAGE, Usage
-from perstack.projection.messages import Messages
 from perstack.projection.phrases import calls_phrase, cut, one_line, question_of
-from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, start_from
+from perstack.projection.run_state import (
+    RunState,
+    fold,
+    initial,
+    made_checkpoint,
+    start_from,
+    without_messages,
+)
 from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
 from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
 
@@ -105,7 +111,7 @@ class RunFold:
         self._transcript.take(event, before, after)
         self._note(event, before, after)
         # The transcript has what a reader wants; the messages themselves would fill the memory.
-        self.state = replace(after, messages=Messages()) if after.messages else after
+        self.state = without_messages(after)
         self._point(event)
         self.changed = True
 

@@ -12,6 +12,8 @@ from perstack.providers.http_rules import is_retryable, retry_after_s
 from perstack.providers.wire import obj, text
 
 _LONGEST_DETAIL: Final = 300
+# A shorter header value ("1") is no secret, and would garble every message.
+_SHORTEST_SECRET: Final = 6
 _KEY_LIKE: Final = re.compile(r"\b(sk|key|Bearer)[-_ ][A-Za-z0-9*._-]{6,}")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\u00a1-\ufffd]+")
 # Kinds of failure that asking again does not mend, whatever the status they came with.
@@ -79,7 +81,8 @@ class Endpoint:
     def redact(self, said: str) -> str:
         """Return `said` on one printable line, without keys, cut at 300 characters."""
         for secret in self.secrets:
-            said = said.replace(secret, "***")
+            if len(secret) >= _SHORTEST_SECRET:
+                said = said.replace(secret, "***")
         said = _KEY_LIKE.sub("***", said)
         line = _UNPRINTABLE.sub(" ", said).strip()
         return line if len(line) <= _LONGEST_DETAIL else line[:_LONGEST_DETAIL] + "…"

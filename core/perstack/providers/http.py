@@ -28,7 +28,7 @@ def open_http(*, timeout_s: float) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, MOST_CONNECT_S)),
         limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         headers={"Accept-Encoding": "identity"},
-        follow_redirects=True,
+        follow_redirects=False,
         event_hooks={"response": [_guard_body]},
     )
 

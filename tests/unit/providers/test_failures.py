@@ -78,6 +78,12 @@ def test_keys_are_never_shown(said: str) -> None:
         assert part not in message
 
 
+def test_a_secret_of_any_shape_is_not_shown_and_a_short_header_garbles_nothing() -> None:
+    endpoint = Endpoint("Vendor", "m", "K", ("my~odd~secret", "1"))
+    message = endpoint.refused(400, {}, body(message="my~odd~secret at line 11")).message
+    assert message.endswith("*** at line 11")
+
+
 def test_a_vendors_words_are_one_short_printable_line() -> None:
     message = ENDPOINT.refused(400, {}, body(message="a\x1b[2J\r\nb\u009d" + "c" * 5000)).message
     assert message.isprintable()

@@ -129,8 +129,8 @@ class Workspace:
                 raise translated(error, path) from error
 
     def _parts(self, path: str) -> deque[str]:
-        if not path or "\0" in path or len(path) > _MAX_PATH:
-            raise ToolFailure("InvalidPath", "The path is empty, too long, or holds a NUL.")
+        if not path or len(path) > _MAX_PATH or not _can_be_a_name(path):
+            raise ToolFailure("InvalidPath", "The path is empty, too long, or cannot be a path.")
         if self._home and (path == "~" or path.startswith("~/")):
             path = self._home + path[1:]
         if path.startswith("/"):
@@ -209,6 +209,13 @@ class Workspace:
 
 def _split(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _can_be_a_name(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _step_up(walk: _Walk) -> None:

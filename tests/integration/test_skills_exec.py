@@ -1,0 +1,180 @@
+"""The `exec` tool with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from perstack.domain.expert import BaseSkill
+from perstack.ports.skills import RunContext
+from perstack.skills.base.command import SILENT
+from perstack.skills.base.skill import OpenBaseSkill
+from tests.unit.skills.support import context_for, failure, processes_of, result, until
+
+pytestmark = pytest.mark.anyio
+
+CANARIES = {f"CANARY_{number}": f"canary-{number}" for number in range(30)}
+HOSTILE = {
+    "PATH": "/evil",
+    "path": "/evil",
+    "LD_PRELOAD": "/evil.so",
+    "DYLD_INSERT_LIBRARIES": "/evil",
+    "NODE_OPTIONS": "--require /evil",
+    "PYTHONPATH": "/evil",
+    "PYTHONSTARTUP": "/evil",
+    "PERL5LIB": "/evil",
+    "RUBYLIB": "/evil",
+    "BASH_ENV": "/evil",
+    "ENV": "/evil",
+    "GIT_SSH_COMMAND": "/evil",
+    "HTTPS_PROXY": "http://evil",
+    "PERSTACK_RUN_ID": "somebody-else",
+    "PERSTACK_JOB_ID": "somebody-else",
+}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RunContext:
+    secrets = {"ANTHROPIC_API_KEY": "sk-ant-secret", "AWS_SECRET_ACCESS_KEY": "aws-secret"}
+    proxies = {"HTTP_PROXY": "http://me:password@proxy", "NO_PROXY": "localhost"}
+    return context_for(tmp_path, env=CANARIES | secrets | proxies)
+
+
+@pytest.fixture
+def base(context: RunContext) -> Generator[OpenBaseSkill, None, None]:
+    opened = OpenBaseSkill(context, BaseSkill())
+    yield opened
+    opened.close()
+
+
+async def _sh(base: OpenBaseSkill, script: str, **others: JsonValue) -> dict[str, JsonValue]:
+    return result(await base.call("exec", {"command": "sh", "args": ["-c", script], **others}))
+
+
+async def test_output_of_both_streams_comes_back(base: OpenBaseSkill) -> None:
+    script = "echo out; echo err >&2"
+    assert await _sh(base, script) == {"output": "out\n\nerr\n"}
+    assert await _sh(base, script, stderr=False) == {"output": "out\n"}
+    assert await _sh(base, script, stdout=False) == {"output": "err\n"}
+    assert await _sh(base, "true") == {"output": SILENT}
+
+
+async def test_no_shell_reads_the_arguments(base: OpenBaseSkill) -> None:
+    told = await base.call("exec", {"command": "echo", "args": ["$HOME; `id` *"]})
+    assert result(told) == {"output": "$HOME; `id` *\n"}
+
+
+async def test_failure_names_the_exit_code_and_keeps_the_output(base: OpenBaseSkill) -> None:
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", "echo out; echo err >&2; exit 7"]}
+    assert failure(await base.call("exec", args)) == {
+        "error": "Command 'sh' ended with exit code 7.",
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
+
+
+async def test_a_command_that_does_not_exist_is_told(base: OpenBaseSkill) -> None:
+    told = failure(await base.call("exec", {"command": "no-such-command"}))
+    expected = "Command 'no-such-command' could not be started: No such file or directory."
+    assert told["error"] == expected
+
+
+async def test_a_command_ended_by_a_signal_is_told(base: OpenBaseSkill) -> None:
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", "kill -SEGV $$"]}
+    told = failure(await base.call("exec", args))
+    assert told["error"] == "Command 'sh' was ended by signal SIGSEGV."
+
+
+@pytest.mark.parametrize("args", [["a\0b"], ["x" * 5_000_000]], ids=["nul", "too long"])
+async def test_arguments_that_no_process_can_take_are_told(
+    base: OpenBaseSkill, args: list[JsonValue]
+) -> None:
+    assert failure(await base.call("exec", {"command": "echo", "args": args}))["error"]
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "A\0"])
+async def test_variables_that_cannot_be_are_told(base: OpenBaseSkill, name: str) -> None:
+    told = await base.call("exec", {"command": "true", "env": {name: "x"}})
+    assert failure(told)["error"] == "InvalidArguments"
+
+
+async def test_the_environment_is_an_allow_list(base: OpenBaseSkill, context: RunContext) -> None:
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    given: JsonValue = {**HOSTILE, "MINE": "yes"}
+    args: dict[str, JsonValue] = {"command": sys.executable, "args": ["-S", "-c", code]}
+
+    told = result(await base.call("exec", {**args, "env": given}))
+
+    env = json.loads(str(told["output"]))
+    allowed = {"PATH", "HOME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "NO_PROXY"}
+    assert set(env) <= allowed | {"MINE", "PERSTACK_RUN_ID", "PERSTACK_JOB_ID"}
+    assert env["MINE"] == "yes"
+    assert env["PATH"] == os.environ["PATH"]
+    assert (env["PERSTACK_RUN_ID"], env["PERSTACK_JOB_ID"]) == (context.run_id, context.job_id)
+    assert told["ignoredEnv"] == sorted(HOSTILE)
+
+
+async def test_it_runs_where_it_is_told_and_nowhere_else(
+    base: OpenBaseSkill, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    assert await _sh(base, "pwd") == {"output": f"{tmp_path}\n"}
+    assert await _sh(base, "pwd", cwd="sub") == {"output": f"{tmp_path}/sub\n"}
+    (tmp_path / "file").touch()
+    assert failure(await base.call("exec", {"command": "pwd", "cwd": "file"}))["error"]
+    assert failure(await base.call("exec", {"command": "pwd", "cwd": "nowhere"}))["error"]
+
+
+async def test_it_has_no_input_and_no_descriptors_of_ours(base: OpenBaseSkill) -> None:
+    code = "import os, sys; print(repr(sys.stdin.read()), os.listdir('/proc/self/fd'))"
+    args: dict[str, JsonValue] = {"command": sys.executable, "args": ["-S", "-c", code]}
+    # The fourth is the listing's own.
+    assert result(await base.call("exec", args))["output"] == "'' ['0', '1', '2', '3']\n"
+
+
+async def test_endless_output_is_kept_at_both_ends_and_counted(base: OpenBaseSkill) -> None:
+    told = await _sh(base, "echo begin; head -c 30000000 /dev/zero | tr '\\0' x; echo end")
+    output = str(told["output"])
+    assert output.startswith("begin\n")
+    assert output.endswith("xend\n")
+    assert "… 29,900,010 bytes left out …" in output
+    assert len(output) < 101_000
+
+
+async def test_late_commands_are_ended_with_all_they_started(
+    base: OpenBaseSkill, context: RunContext
+) -> None:
+    script = "(trap '' TERM; sleep 600) & setsid sleep 600 & echo begun; sleep 600"
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script], "timeout": 300}
+    told = failure(await base.call("exec", args))
+    assert told == {"error": "Command timed out after 300ms.", "stdout": "begun\n", "stderr": ""}
+    assert processes_of(context.run_id) == []
+
+
+async def test_what_a_command_leaves_running_neither_holds_up_the_call_nor_survives(
+    base: OpenBaseSkill, context: RunContext
+) -> None:
+    with anyio.fail_after(10):
+        told = await _sh(base, "sleep 600 & (setsid sleep 600 &) ; echo done")
+    assert told == {"output": "done\n"}
+    assert processes_of(context.run_id) == []
+
+
+async def test_a_cancelled_call_leaves_nothing_running(
+    base: OpenBaseSkill, context: RunContext, tmp_path: Path
+) -> None:
+    script = "(trap '' TERM; setsid sleep 600) & touch begun; sleep 600"
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script]}
+    async with anyio.create_task_group() as group:
+        group.start_soon(base.call, "exec", args)
+        await until((tmp_path / "begun").exists)
+        assert processes_of(context.run_id)
+        group.cancel_scope.cancel()
+    assert processes_of(context.run_id) == []
