@@ -6,7 +6,7 @@ Everything heavy (vendor SDKs, the database library) is imported when it is firs
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from perstack import __version__
-from perstack.config.env import read_environment
+from perstack.config.env import Environment, read_environment
 from perstack.config.load import LoadedConfig, find_config, load_config, locate_config
 from perstack.config.overrides import Overrides, apply_overrides
 from perstack.config.secrets import redact, secret_values
@@ -41,7 +41,12 @@ class Project:
 
     workspace: Path
     config: LoadedConfig
-    env: Mapping[str, str] = field(repr=False)
+    env: Environment = field(repr=False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What in the file and the environment will not do what it seems to."""
+        return tuple(str(warning) for warning in (*self.config.warnings, *self.env.warnings))
 
     def plan(self, *, wait_at_gates: bool = True) -> Plan:
         """Return what a job of this project runs with."""

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 SKILLS = Skills(QUICK)
 IMPATIENT = Skills(ServerLimits(start_s=1.0, leave_s=0.2, grace_s=0.1))
+PATIENT = Skills(ServerLimits(leave_s=0.2, grace_s=0.1))
 AGAIN = "(The server of skill fake had ended and was started again.)"
 UNKNOWN = "Whether it did what was asked is unknown."
 
@@ -199,7 +200,7 @@ async def test_nothing_survives_a_cancelled_run(context: RunContext) -> None:
     opened = anyio.Event()
 
     async def run() -> None:
-        async with Skills().open(expert, context, Notices()) as skills:
+        async with PATIENT.open(expert, context, Notices()) as skills:
             opened.set()
             await skills.call("echo", {"text": "x"})
             pytest.fail("it answered")
@@ -216,7 +217,7 @@ async def test_nothing_survives_a_run_cancelled_while_servers_start(context: Run
     expert = expert_with(fake=fake_skill("hang_init", "orphan", "ignore_sigterm", "ignore_eof"))
 
     async def run() -> None:
-        async with Skills().open(expert, context, Notices()):
+        async with PATIENT.open(expert, context, Notices()):
             pytest.fail("it opened")
 
     async with anyio.create_task_group() as group:
@@ -245,10 +246,7 @@ anyio.run(main)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-async def test_nothing_survives_our_own_sudden_death(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_nothing_survives_our_own_sudden_death(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     root = Path(__file__).parents[2]
     env = dict(os.environ) | {"PYTHONPATH": str(root)}
@@ -257,7 +255,7 @@ async def test_nothing_survives_our_own_sudden_death(
         assert process.stdout is not None
         run_id = (await process.stdout.receive()).decode().strip()
         await until(lambda: len(processes_of(run_id)) >= 6)
-        process.send_signal(number)
+        process.send_signal(signal.SIGKILL)
         await process.wait()
     await until(lambda: processes_of(run_id) == [])
 

@@ -62,7 +62,7 @@ async def test_a_server_is_announced_called_and_closed_in_order(
     effects = tmp_path / "effects.txt"
     skill = fake_skill(options=("--effects", str(effects)))
     async with SKILLS.open(expert_with(fake=skill), context, notices) as skills:
-        assert list(skills.tools)[0] in NAMES
+        assert next(iter(skills.tools)) in NAMES
         assert skills.tools["echo"].skill_name == "fake"
         assert skills.tools["echo"].description == "Says it again."
         assert skills.tools["echo"].input_schema["required"] == ["text"]
@@ -114,7 +114,7 @@ async def test_a_required_variable_that_is_not_set_starts_nothing(
 ) -> None:
     context = context_for(tmp_path, env={} if value is None else {"NEEDED": value})
     skill = fake_skill(required_env=("NEEDED",))
-    with pytest.raises(ConfigError, match="^Skill fake requires environment variable NEEDED$"):
+    with pytest.raises(ConfigError, match=r"^Skill fake requires environment variable NEEDED$"):
         async with SKILLS.open(expert_with(fake=skill), context, notices):
             pass
     assert notices.of("fake") == []

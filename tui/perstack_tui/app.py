@@ -171,7 +171,7 @@ class Cockpit(Inked, inherit_bindings=False):
     def _take(self, pump: Pump) -> None:
         state = self.state
         state.definitions, state.local_jobs = pump.definitions, pump.local_jobs
-        state.take(pump.fold.view(), hold_inbox=self.main.panes["inbox"].has_focus)
+        state.take(pump.fold.view(), hold_inbox=self.main.active == "inbox")
         while pump.troubles:
             trouble = pump.troubles.popleft()
             self._report(PerstackError(trouble.message, hint=trouble.hint))

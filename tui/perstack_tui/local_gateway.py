@@ -307,7 +307,7 @@ class LocalGateway:
             model=settings.model,
             provider_name=settings.provider.name,
             changes=change.changes,
-            warnings=tuple(str(warning) for warning in project.config.warnings),
+            warnings=project.warnings,
             error=error.message if error else None,
             error_hint=error.hint if error else None,
             loaded_at=SystemClock().now_ms(),

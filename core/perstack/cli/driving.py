@@ -52,8 +52,8 @@ def drive_to_end(
 
 
 def warn(project: Project) -> None:
-    """Print the configuration's warnings on stderr."""
-    for warning in project.config.warnings:
+    """Print the project's warnings on stderr."""
+    for warning in project.warnings:
         say(f"Warning: {warning}")
 
 

@@ -126,9 +126,18 @@ def _readable(text: str) -> str:
     todos = answer.get("todos")
     if isinstance(todos, list):
         return "\n".join(_todo(item) for item in todos)
+    if isinstance(items := answer.get("items"), list):
+        return "\n".join(_item(item) for item in items)
     if isinstance(error := answer.get("error"), str):
         return f"{error}: {answer.get('message', '')}".rstrip(": ")
     return _first_text(answer, _READABLE_KEYS) or text
+
+
+def _item(item: JsonValue) -> str:
+    """A folder's entry as `listDirectory` answers it, or anything else as JSON."""
+    if not isinstance(item, dict) or not isinstance(name := item.get("name"), str):
+        return json.dumps(item)
+    return f"{name}/" if item.get("type") == "directory" else name
 
 
 def _todo(item: JsonValue) -> str:

@@ -138,7 +138,9 @@ def _returned(line: _Line, before: RunState, body: ToolReturned) -> Iterator[str
         if "remainingTodos" in text_of(result.result):
             yield line.step("not done yet: todos remain")
         return
-    outcome = "in doubt" if result.in_doubt else "failed" if result.is_error else "ok"
+    route = before.routes.get(result.id)
+    fine = "answered" if route is not None and route.kind == "interactive" else "ok"
+    outcome = "in doubt" if result.in_doubt else "failed" if result.is_error else fine
     yield line.step(call_phrase(call, line.width), f" … {outcome}")
     if result.is_error and not result.in_doubt:
         yield line.under(one_line(text_of(result.result), line.width))

@@ -28,7 +28,7 @@ from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.usage import NO_USAGE, Usage
-from perstack.projection.phrases import calls_phrase, cut, one_line, question_of
+from perstack.projection.phrases import COMPLETION_TOOL, calls_phrase, cut, one_line, question_of
 from perstack.projection.run_state import (
     RunState,
     fold,
@@ -154,7 +154,8 @@ class RunFold:
             case StartGeneration():
                 self._generating(event)
             case CallTools():
-                self._step_tools += [call.tool_name for call in body.new_message.tool_calls]
+                names = [call.tool_name for call in body.new_message.tool_calls]
+                self._step_tools += [name for name in names if name != COMPLETION_TOOL]
                 self._spent(body.usage)
                 self._working(after)
             case ToolReturned():

@@ -24,7 +24,8 @@ import anyio.to_thread
 from perstack.errors import SkillError
 
 _SUPERVISOR: Final = str(Path(__file__).with_name("supervisor.py"))
-_KILL_AFTER_S: Final = 6.0
+# Longer than the supervisor takes after its grace, so that it is killed only if it hangs.
+_KILL_AFTER_S: Final = 2.5
 _REPORT_BYTES: Final = 4096
 
 
@@ -51,9 +52,12 @@ class Ending:
 class Supervised:
     """A running command. `stdout` and `stderr` end when nothing of it is left."""
 
-    def __init__(self, process: anyio.abc.Process, lifeline: socket.socket) -> None:
+    def __init__(
+        self, process: anyio.abc.Process, lifeline: socket.socket, *, grace_s: float
+    ) -> None:
         self._process = process
         self._lifeline = lifeline
+        self._patience_s = grace_s + _KILL_AFTER_S
         self._ending: Ending | None = None
 
     @property
@@ -96,10 +100,10 @@ class Supervised:
         return self._ending
 
     async def end(self) -> None:
-        """End what is left; return when it is gone, after at most `_KILL_AFTER_S`."""
+        """End what is left; return when it is gone, whatever it takes."""
         with suppress(OSError):
             self._lifeline.shutdown(socket.SHUT_WR)
-        with anyio.move_on_after(_KILL_AFTER_S) as patience:
+        with anyio.move_on_after(self._patience_s) as patience:
             await self.wait()
         if patience.cancelled_caught:
             await anyio.to_thread.run_sync(_kill_tree, self.pid)
@@ -151,7 +155,7 @@ async def _start(
         raise SkillError(f"{command[0]!r} could not be started: {error}") from error
     finally:
         theirs.close()
-    return Supervised(process, ours)
+    return Supervised(process, ours, grace_s=grace_s)
 
 
 async def _spawn(

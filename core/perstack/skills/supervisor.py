@@ -22,7 +22,7 @@ import time
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
-_KILL_FOR_S = 4.0
+_KILL_FOR_S = 1.5
 _POLL_S = 0.01
 _WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

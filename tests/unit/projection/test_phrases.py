@@ -61,6 +61,10 @@ def test_invalid_arguments_are_said_to_be() -> None:
         ('{"output":"done"}', "done"),
         ('{"todos":[{"id":0,"title":"a","completed":true}]}', "[x] a"),
         ('{"error":"NotFound","message":"no such file"}', "NotFound: no such file"),
+        (
+            '{"path":".","items":[{"name":"a","type":"directory"},{"name":"b","type":"file"},1]}',
+            "a/\nb\n1",
+        ),
         ('{"other":1}', '{"other":1}'),
         ("plain", "plain"),
         ("{broken", "{broken"),

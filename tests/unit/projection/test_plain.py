@@ -155,4 +155,4 @@ def test_run_that_goes_on_knows_its_open_calls() -> None:
     run.add(StopRunByInteractiveTool(checkpoint_id=run.point("s"), pending=ids))
     plain = PlainLines()
     plain.seed(run.id, fold_all(run.events))
-    assert plain.event(run.returns(part, "Because")) == ["[x] step 1 · askUser Why? … ok"]
+    assert plain.event(run.returns(part, "Because")) == ["[x] step 1 · askUser Why? … answered"]

@@ -370,6 +370,7 @@ def test_parallel_delegation_is_shown_whole() -> None:
     assert [point.kind for point in top.points] == ["delegate", "step", "done"]
     assert [point.kind for point in a.points] == ["step", "step", "done"]
     assert [point.usage.total_tokens for point in a.points] == [4114, 4270, 4347]
+    assert [point.label for point in a.points] == ["readTextFile, todo", "todo", ""]
     assert (a.steps, a.step_number, top.step_number) == (3, 4, 6)
     assert [entry.kind for entry in a.entries] == [
         "query",

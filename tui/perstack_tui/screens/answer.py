@@ -70,7 +70,7 @@ class AnswerSheet(Sheet[None]):
             self._pane.focus()
         else:
             self._field.focus()
-        self.call_after_refresh(self._paint)
+        self._paint()
 
     def _paint(self) -> None:
         asked, width = self._question, self._pane.inner_width

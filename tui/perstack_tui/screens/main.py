@@ -78,7 +78,10 @@ class MainScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Choose the layout for the size; what is selected stays."""
         self._lay_out(event.size.width, event.size.height)
-        self.call_after_refresh(self.refresh_view)
+
+    def on_pane_resized(self, event: Pane.Resized) -> None:
+        """Fill the pane to its new size."""
+        self.host.request_paint(now=True)
 
     def on_screen_resume(self) -> None:
         """Paint what changed while a sheet was open."""
@@ -91,7 +94,7 @@ class MainScreen(Screen[None]):
         self.active = name
         self._lay_out(self.size.width, self.size.height)
         self.panes[name].focus()
-        self.call_after_refresh(self.refresh_view)
+        self.refresh_view()
 
     def step_pane(self, by: int) -> None:
         """Go to the next or previous pane."""
@@ -164,7 +167,7 @@ class MainScreen(Screen[None]):
     def _paint_timeline(self, now: int) -> None:
         state, pane = self.host.state, self.panes["timeline"]
         lines = timeline_lines(state.job, pane.inner_width, state.point, state.run_id)
-        hints = "h/l checkpoint" if pane.has_focus else ""
+        hints = "h/l checkpoint" if self.active == "timeline" else ""
         frame = Frame(
             "2 Timeline", checkpoints_in(state.job), hints, point_detail(state.run, state.point)
         )
@@ -172,7 +175,7 @@ class MainScreen(Screen[None]):
 
     def _paint_agents(self, now: int) -> None:
         state, pane = self.host.state, self.panes["agents"]
-        order = state.agents(held=pane.has_focus)
+        order = state.agents(held=self.active == "agents")
         lines = agent_lines(
             state.index,
             order,
@@ -188,7 +191,7 @@ class MainScreen(Screen[None]):
         state, pane = self.host.state, self.panes["inbox"]
         lines = inbox_lines(state.items, pane.inner_width, now)
         waiting = len(state.pending)
-        hints = "⏎ review or answer" if pane.has_focus and waiting else ""
+        hints = "⏎ review or answer" if self.active == "inbox" and waiting else ""
         frame = Frame("4 Inbox", f"▲ {waiting}" if waiting else "", hints, badge_role="need")
         pane.show(lines, selected=state.item_key, frame=frame)
 

@@ -57,7 +57,6 @@ class NewRunSheet(Sheet[None]):
                 (" close, the text is kept", "muted"),
             )
         )
-        self.call_after_refresh(self.refresh_view)
 
     def refresh_view(self) -> None:
         """Paint the Experts."""

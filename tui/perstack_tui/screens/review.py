@@ -52,7 +52,6 @@ class ReviewSheet(Sheet[None]):
         """The list has the keyboard, not the field."""
         self._grace.restart()
         self._pane.focus()
-        self.call_after_refresh(self.refresh_view)
 
     def refresh_view(self) -> None:
         """Paint; a decision made elsewhere closes the sheet for deciding."""

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from textual.screen import ModalScreen
 
 from perstack_tui.screens.port import Host
+from perstack_tui.widgets.pane import Pane
 
 Result = TypeVar("Result")
 
@@ -20,3 +21,8 @@ class Sheet(ModalScreen[Result], Generic[Result]):
 
     def refresh_view(self) -> None:
         """Paint what is known now."""
+
+    def on_pane_resized(self, event: Pane.Resized) -> None:
+        """Fill the pane to its new size."""
+        event.stop()
+        self.refresh_view()

@@ -32,6 +32,9 @@ class Pane(Widget, can_focus=True):
             """The pane."""
             return self.pane
 
+    class Resized(Message):
+        """The pane has another size; what it shows may have to be made anew."""
+
     class Opened(Chosen):
         """The user opened the line with `key`."""
 
@@ -175,6 +178,10 @@ class Pane(Widget, can_focus=True):
             self._strips.clear()
         self._strips[at] = (*wanted, strip)
         return strip
+
+    def on_resize(self) -> None:
+        """Say so."""
+        self.post_message(self.Resized())
 
     def on_focus(self) -> None:
         """Paint the heavy border."""

@@ -23,6 +23,8 @@ from perstack.ports.skills import ToolOutcome
 from perstack.skills.text import MAX_TEXT_CHARS, cut, storable
 
 MAX_ENCODED_CHARS: Final = 30_000_000
+# A text that was cut already is longer than allowed by the mark that says so.
+_MARK_CHARS: Final = 100
 _SHOWN_ARGS_CHARS: Final = 500
 
 
@@ -70,7 +72,7 @@ def _embedded(block: EmbeddedResource) -> ResultPart:
 def _within_bounds(
     parts: Iterable[ResultPart], clean: Callable[[str], str]
 ) -> Iterable[ResultPart]:
-    text_room, encoded_room = MAX_TEXT_CHARS, MAX_ENCODED_CHARS
+    text_room, encoded_room = MAX_TEXT_CHARS + _MARK_CHARS, MAX_ENCODED_CHARS
     left_out = 0
     for part in parts:
         if isinstance(part, TextPart):

@@ -25,7 +25,11 @@ def database_path(workspace: Path) -> Path:
 def has_database(workspace: Path) -> bool:
     """Say whether a workspace has a database, or what is left of one."""
     path = database_path(workspace)
-    return path.exists() or path.with_name(path.name + "-wal").exists()
+    try:
+        return path.exists() or path.with_name(path.name + "-wal").exists()
+    except OSError:
+        # Opening it will say what is the matter.
+        return True
 
 
 async def open_database(target: Path | str, *, busy_s: float = BUSY_S) -> Database:

@@ -56,7 +56,7 @@ class JobLock:
     def _open_locked(self) -> int:
         fd = self._files.open(self._path, os.O_RDWR | os.O_CREAT)
         try:
-            pass
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._files.touch(fd)
         except BaseException as error:
             self._files.close(fd)
