@@ -117,10 +117,11 @@ def open_migrating(path: Path, start: Barrier) -> None:
     migrating(path).engine.dispose()
 
 
-def open_new(path: Path, start: Barrier) -> None:
-    """Open a database that does not exist."""
-    start.wait(TIMEOUT_S)
-    connect(path, busy_s=30).engine.dispose()
+def open_new(paths: Sequence[Path], start: Barrier) -> None:
+    """Open databases that do not exist, each at the same moment as the others."""
+    for path in paths:
+        start.wait(TIMEOUT_S)
+        connect(path, busy_s=30).engine.dispose()
 
 
 def hang_in_migration(path: Path, inside: Queue[int]) -> None:

@@ -227,15 +227,17 @@ async def test_a_writer_killed_within_its_transaction_leaves_nothing(
     check_integrity(path)
 
 
-async def test_processes_that_open_a_new_database_at_once_make_one(path: Path) -> None:
+async def test_processes_that_open_a_new_database_at_once_make_one(tmp_path: Path) -> None:
+    paths = [tmp_path / str(n) / "perstack.db" for n in range(15)]
     context = workers.processes()
-    start = context.Barrier(8)
-    started = [context.Process(target=workers.open_new, args=(path, start)) for _ in range(8)]
+    start = context.Barrier(4)
+    started = [context.Process(target=workers.open_new, args=(paths, start)) for _ in range(4)]
     for process in started:
         process.start()
     workers.join(started)
-    assert [entry.name for entry in path.parent.iterdir()] == ["perstack.db"]
-    await prepare(path, ["k1"])
+    for path in paths:
+        assert [entry.name for entry in path.parent.iterdir()] == ["perstack.db"]
+    await prepare(paths[0], ["k1"])
 
 
 async def test_processes_that_open_an_old_database_at_once_migrate_it_once(path: Path) -> None:

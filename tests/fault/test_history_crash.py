@@ -88,7 +88,7 @@ async def test_whenever_it_ends_the_history_is_whole_and_goes_on(
 
 async def check(workspace: Path, story: Story, *, power_lost: bool) -> None:
     """The job is there if it was said to be, nothing durable is missing, and it can go on."""
-    store = history(workspace)
+    store = history(workspace, FaultyFiles())
     try:
         await store.get_job(JOB)
     except NotFoundError:

@@ -16,6 +16,7 @@ from perstack.errors import ConfigError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.skill import NAMES
 from perstack.skills.opener import Skills
+from perstack.skills.stdio.limits import ServerLimits
 from perstack.skills.text import MAX_TEXT_CHARS
 from tests.unit.skills.support import (
     QUICK,
@@ -282,7 +283,7 @@ async def test_every_kind_of_content_becomes_a_part(context: RunContext) -> None
 
 async def test_a_huge_result_is_cut_and_says_so(context: RunContext) -> None:
     skill = fake_skill("huge_result")
-    limits = type(QUICK)(call_s=30.0)
+    limits = ServerLimits(call_s=30.0)
     async with Skills(limits).open(expert_with(fake=skill), context, Notices()) as skills:
         told = text(await skills.call("echo", {"text": "x"}))
     assert "200,000 of 50,000,000 characters are shown" in told

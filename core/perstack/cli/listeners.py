@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping
-
-from pydantic import JsonValue
+from collections.abc import Callable
 
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import RunId
@@ -47,11 +44,11 @@ class JsonLines:
 
     def on_event(self, event: Event) -> None:
         """Print it."""
-        self.output.line(_compact(self._json.event(event)))
+        self.output.line(self._json.event_line(event))
 
     def on_delta(self, delta: Delta) -> None:
         """Print it."""
-        self.output.line(_compact(self._json.delta(delta)))
+        self.output.line(self._json.delta_line(delta))
 
 
 class Plain:
@@ -72,10 +69,6 @@ class Plain:
 
     def on_delta(self, delta: Delta) -> None:
         """Say nothing: plain output tells what was finished."""
-
-
-def _compact(shown: Mapping[str, JsonValue]) -> str:
-    return json.dumps(shown, ensure_ascii=True, separators=(",", ":"))
 
 
 def _nothing() -> None:

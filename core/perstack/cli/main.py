@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -62,6 +63,10 @@ register_log(app)
 
 def main() -> None:
     """Run the program; every failure becomes one sentence, a hint and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding shows escapes instead of ending the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PerstackError as error:

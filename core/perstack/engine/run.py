@@ -176,6 +176,7 @@ class RunDriver:
             expert_name=self.expert.name,
             experts=tuple(self.job.plan.experts),
             model=self.job.deps.model.name,
+            context_window=self.job.deps.model.context_window,
             provider_name=settings.provider.name,
             max_steps=settings.max_steps,
             max_retries=settings.max_retries,

@@ -73,3 +73,11 @@ def test_newlines_can_be_shown_as_a_sign() -> None:
 def test_tabs_and_newlines_are_not_hidden() -> None:
     assert not has_hidden("a\tb\r\nc")
     assert has_hidden("a\rb")
+
+
+def test_every_control_and_every_direction_mark_is_shown() -> None:
+    for code in [*range(0x3000), *range(0xD7FF, 0xE001), *range(0xFE00, 0x10000), 0xE0001]:
+        char = chr(code)
+        acting = unicodedata.category(char) in ACTING or unicodedata.bidirectional(char) in BIDI
+        if acting and char not in "\t\n":
+            assert inert(char) == f"‹U+{code:04X}›"

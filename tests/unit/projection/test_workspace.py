@@ -413,13 +413,15 @@ def test_checkpoint_lists_the_files_that_its_step_wrote() -> None:
 def test_suspension_marks_the_checkpoint_it_names_again() -> None:
     run = started()
     part = call("t1", "exec", command="ls")
-    run.tools(part)
+    run.tools(part, spent=usage(5, 2))
     run.returns(part, "{}")
     run.close_batch()
     made = run.next_step()
+    run.add(Retry(reason="529", attempt=1, delay_ms=0, usage=usage(1, 0)))
     run.add(SuspendRun(checkpoint_id=made, reason="user"))
     (point,) = run_of(folded(run.events)).points
     assert (point.checkpoint_id, point.kind, point.step_number) == (made, "stop", 1)
+    assert point.usage == usage(6, 2)
 
 
 def test_retry_and_failure_are_in_the_transcript() -> None:

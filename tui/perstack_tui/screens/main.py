@@ -143,7 +143,8 @@ class MainScreen(Screen[None]):
             "stream": self._paint_stream,
         }
         for name in self._arrangement.visible:
-            painters[name](now)
+            if self.panes[name].inner_width:
+                painters[name](now)
         self._paint_bars(now)
 
     def _paint_bars(self, now: int) -> None:

@@ -75,7 +75,8 @@ def _mend_tool(tool: JsonValue, tell: Callable[[str], None]) -> Json | None:
     given = tool.get("inputSchema")
     schema: Json = {**given, "type": "object"} if isinstance(given, dict) else {"type": "object"}
     if len(json.dumps(schema)) > MAX_SCHEMA_CHARS:
-        tell(f"the tool {name} was left out: its schema is longer than {MAX_SCHEMA_CHARS:,}")
+        too_long = f"its schema is longer than {MAX_SCHEMA_CHARS:,} characters"
+        tell(f"the tool {name} was left out: {too_long}")
         return None
     # The schemas go past the SDK: it would refuse the whole list for a broken one, and would check
     # results itself, with patterns.

@@ -211,7 +211,7 @@ class JobFeed:
             found = os.fstat(file.fileno())
             top = file.read(_HEADER_BYTES)
             header = read_header(top)
-            known = self._live_bytes > 0 and self._live_bytes <= found.st_size
+            known = header == self._header and self._live_bytes <= found.st_size
             start = self._live_bytes if known else top.find(b"\n") + 1
             file.seek(start)
             data = file.read()

@@ -1,0 +1,267 @@
+"""What the panes show, made from views without a screen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
+from perstack.projection.views import EntryView, InboxView, WorkspaceView
+from perstack_tui.actions import ACTIONS, BY_ID
+from perstack_tui.state.agents import agent_lines, matches, ranked
+from perstack_tui.state.bars import crumb_line, footer_line, header_line
+from perstack_tui.state.cockpit import CockpitState
+from perstack_tui.state.grace import Grace
+from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of
+from perstack_tui.state.index import index_of
+from perstack_tui.state.layout import PANES, arrange
+from perstack_tui.state.lines import Line
+from perstack_tui.state.order import StickyOrder
+from perstack_tui.state.review import Review
+from perstack_tui.state.stream import StreamLines
+from perstack_tui.state.timeline import lanes_of, step_along, timeline_lines
+from perstack_tui.state.tree import tree_lines
+from perstack_tui.state.wording import amount, countdown, span_of_time
+from perstack_tui.text import cell, crop, width_of, wrap
+from tests.fakes.gateway import (
+    NOW,
+    busy_view,
+    gate,
+    job,
+    question,
+    run,
+    running_job,
+    running_view,
+    subtask,
+)
+from tests.fakes.stage import HandClock
+
+
+def text_of(line: Line) -> str:
+    return "".join(text for text, _ in (*line.left, *line.right))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"),
+    [(0, "0s"), (59_999, "59s"), (582_000, "9m42"), (11_100_000, "3h05"), (10**9, "11d")],
+)
+def test_span_of_time_is_short(milliseconds: int, shown: str) -> None:
+    assert span_of_time(milliseconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0"), (999, "999"), (9_600, "9.6k"), (61_200, "61k"), (1_240_000, "1.2M")],
+)
+def test_amount_takes_at_most_five_cells(count: int, shown: str) -> None:
+    assert amount(count) == shown
+
+
+def test_countdown_says_expired_and_no_limit() -> None:
+    assert countdown(NOW + 252_000, NOW) == "4:12 left"
+    assert countdown(NOW - 1, NOW) == "expired"
+    assert countdown(None, NOW) == "no limit"
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 40])
+def test_cells_are_exactly_as_wide_as_asked_even_for_wide_characters(width: int) -> None:
+    for text in ("漢字かな交じり文", "abc", "", "e\u0301e\u0301", "\x1b[31mred"):
+        assert width_of(cell(text, width)) == width
+        assert width_of(crop(text, width)) <= width
+
+
+@pytest.mark.parametrize("width", [1, 2, 9, 30])
+def test_wrapped_lines_fit_and_lose_no_word(width: int) -> None:
+    text = "The release has three themes:\n  - 漢字かな reload\n" + "x" * 100
+    lines = wrap(text, width)
+    assert all(width_of(line) <= max(2, width) for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+
+
+def test_grace_waits_for_quiet_but_not_for_ever() -> None:
+    seconds = HandClock()
+    grace = Grace(seconds)
+    refused = 0
+    for _ in range(20):
+        seconds.now += 0.1
+        if grace.admits():
+            break
+        refused += 1
+    assert refused == 14
+    assert grace.admits()
+
+
+def test_grace_admits_at_once_after_quiet() -> None:
+    seconds = HandClock()
+    grace = Grace(seconds)
+    seconds.now += 0.41
+    assert grace.admits()
+
+
+def test_sticky_order_adds_at_the_end_and_sorts_only_when_not_held() -> None:
+    order: StickyOrder[str] = StickyOrder()
+    assert order.arrange(["a", "b", "c"], held=False) == ["a", "b", "c"]
+    assert order.arrange(["new", "c", "a"], held=True) == ["a", "c", "new"]
+    assert order.arrange(["new", "c", "a"], held=False) == ["new", "c", "a"]
+
+
+def test_timeline_gives_parallel_runs_common_columns_after_their_delegation() -> None:
+    lanes = {lane.run.expert_key: lane for lane in lanes_of(running_job())}
+    delegated = lanes_columns(lanes, "coordinator")[-1]
+    for child in ("researcher", "writer", "devops", "linter"):
+        assert lanes_columns(lanes, child)[0] > delegated
+    assert set(lanes_columns(lanes, "writer")) & set(lanes_columns(lanes, "researcher"))
+
+
+def lanes_columns(lanes: dict[object, object], name: str) -> list[int]:
+    from perstack_tui.state.timeline import Lane
+
+    lane = lanes[name]
+    assert isinstance(lane, Lane)
+    return lane.columns
+
+
+def test_parent_goes_on_after_its_children() -> None:
+    parent = run("p", "run", kinds="sds", started=100_000, children=("c",))
+    child = run("c", "done", parent="p", kinds="sss", started=85_000)
+    late = replace(parent, points=(*parent.points[:2], replace(parent.points[2], timestamp=NOW)))
+    lanes = {lane.run.expert_key: lane.columns for lane in lanes_of(job("j", (late, child)))}
+    assert lanes[late.expert_key][2] > lanes[child.expert_key][-1]
+
+
+@pytest.mark.parametrize("width", [20, 60, 120])
+def test_timeline_lines_never_exceed_the_width(width: int) -> None:
+    long = job("j", (run("p", "run", kinds="s" * 400),))
+    for shown in (long, running_job()):
+        for line in timeline_lines(shown, max(width, 34), None, None):
+            assert width_of(text_of(line)) <= max(width, 34)
+
+
+def test_cursor_moves_along_the_lane_and_stops_at_its_ends() -> None:
+    one = run("p", kinds="sss")
+    assert step_along(one, None, -1) == CheckpointId("p-2")
+    assert step_along(one, CheckpointId("p-1"), -1) == CheckpointId("p-1")
+    assert step_along(one, CheckpointId("p-3"), 1) == CheckpointId("p-3")
+
+
+def test_tree_closes_done_jobs_and_opens_the_newest() -> None:
+    older = job(
+        "old",
+        (run("a", "done", job="old", children=("b",)), run("b", "done", job="old", parent="a")),
+    )
+    view = WorkspaceView((running_job(), older), caught_up=True)
+    lines = tree_lines(index_of(view), 44, {})
+    keys = [line.key for line in lines if line.key]
+    assert "run-summarizer" in keys
+    assert "run-b" not in keys
+    opened = tree_lines(index_of(view), 44, {JobId("old"): False})
+    assert "run-b" in [line.key for line in opened]
+
+
+def test_tree_survives_runs_that_name_each_other() -> None:
+    loop = job("j", (run("a", children=("b",)), run("b", parent="a", children=("a",))))
+    lines = tree_lines(index_of(WorkspaceView((loop,))), 44, {})
+    assert len(lines) < 10
+
+
+@pytest.mark.parametrize("width", [40, 76, 150])
+def test_agent_rows_have_one_width(width: int) -> None:
+    index = index_of(busy_view())
+    lines = agent_lines(index, ranked(index, ""), width, now_ms=NOW, local=frozenset())
+    assert len({width_of(text_of(line)) for line in lines}) == 1
+
+
+def test_agents_that_need_a_person_come_first() -> None:
+    order = ranked(index_of(busy_view()), "")
+    assert set(order[:2]) == {RunId("run-devops"), RunId("run-auditor")}
+    assert order[-1] == RunId("run-fetcher")
+
+
+def test_filter_words_must_all_match_and_exclamation_excludes() -> None:
+    one = run("writer", doing="writeTextFile CHANGELOG.md")
+    assert matches(one, None, "WRITER changelog")
+    assert not matches(one, None, "writer !changelog")
+    assert not matches(one, None, "reader")
+
+
+def test_inbox_lists_pending_then_decided() -> None:
+    lines = [text_of(line) for line in inbox_lines(items_of(busy_view().inbox), 40, NOW)]
+    assert "HIGH" in lines[0]
+    assert "4:12 left" in lines[0]
+    assert any("ASK" in line for line in lines)
+    assert lines.index("┄ decided ┄") < next(
+        i for i, line in enumerate(lines) if "approved" in line
+    )
+
+
+def test_selection_survives_a_view_in_which_its_neighbours_changed() -> None:
+    state = CockpitState()
+    state.take(busy_view(), hold_inbox=False)
+    state.select(RunId("run-writer"))
+    state.select_item(ItemKey("ask", "q1"))
+    assert state.run_id == RunId("run-auditor")
+    state.select(RunId("run-writer"))
+    state.take(replace(busy_view(), inbox=InboxView((gate("g2"),), (question(),))), hold_inbox=True)
+    assert state.run_id == RunId("run-writer")
+    assert state.item_key == ItemKey("ask", "q1")
+
+
+def test_started_job_is_selected_once_it_appears() -> None:
+    state = CockpitState(awaited_job=JobId("job-8f3a"))
+    state.take(WorkspaceView(), hold_inbox=False)
+    assert state.run_id is None
+    state.take(running_view(), hold_inbox=False)
+    assert state.run_id == RunId("run-writer")
+
+
+def test_review_needs_something_kept_and_everything_kept_read() -> None:
+    review = Review(gate(subtasks=(subtask("s1", "a"), subtask("s2", "b"))))
+    assert "read s1" in (review.why_not_approve() or "")
+    review.read |= {SubtaskId("s1"), SubtaskId("s2")}
+    assert review.why_not_approve() is None
+    review.toggle()
+    assert review.approval("", "me").rejected_subtask_ids == (SubtaskId("s1"),)
+    review.selected = SubtaskId("s2")
+    review.toggle()
+    assert "nothing is kept" in (review.why_not_approve() or "")
+
+
+def test_stream_rewraps_only_what_changed() -> None:
+    lines = StreamLines()
+    entries = tuple(EntryView("text", "", f"text {number}") for number in range(50))
+    first = lines.build(run("a", entries=entries), None, 40)
+    later = lines.build(run("a", entries=(*entries, EntryView("text", "", "new"))), None, 40)
+    assert all(one is other for one, other in zip(first, later, strict=False))
+    assert len(later) == len(first) + 2
+
+
+@pytest.mark.parametrize("columns", [1, 40, 80, 99, 100, 120, 159, 160, 400])
+@pytest.mark.parametrize("rows", [1, 5, 12, 24, 29, 30, 40, 120])
+def test_active_pane_is_always_visible(columns: int, rows: int) -> None:
+    for active in PANES:
+        assert active in arrange(columns, rows, active).visible
+
+
+def test_every_action_has_its_own_keys_and_words() -> None:
+    keys = [key for action in ACTIONS for key in action.keys.split(",")]
+    assert len(keys) == len(set(keys))
+    assert len(BY_ID) == len(ACTIONS)
+    assert all(action.help and action.label for action in ACTIONS)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_footer_fits(width: int) -> None:
+    state = CockpitState()
+    state.take(busy_view(), hold_inbox=False)
+    assert width_of(text_of(footer_line(state, width))) <= max(width, 50)
+
+
+def test_header_names_a_scripted_model() -> None:
+    state = CockpitState()
+    scripted = replace(running_view().jobs[0].runs[0], provider_name="scripted")
+    state.take(
+        WorkspaceView((job("j", (replace(scripted, job_id=JobId("j")),)),)), hold_inbox=False
+    )
+    assert "SCRIPTED MODEL" in text_of(header_line(state, "w", 80))
+    assert "writer" in text_of(crumb_line(state))
