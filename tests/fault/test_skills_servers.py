@@ -186,9 +186,11 @@ async def test_bytes_that_are_no_text_are_replaced(context: RunContext) -> None:
         assert text(await skills.call("echo", {"text": "x"})) == "a\ufffdb"
 
 
-@pytest.mark.parametrize("fault", ["ignore_sigterm", "ignore_eof", "orphan"])
-async def test_nothing_survives_a_run(context: RunContext, fault: str) -> None:
-    skill = fake_skill(fault, "ignore_eof", "ignore_sigterm")
+@pytest.mark.parametrize(
+    "faults", [("orphan",), ("ignore_eof",), ("orphan", "ignore_eof", "ignore_sigterm")]
+)
+async def test_nothing_survives_a_run(context: RunContext, faults: tuple[str, ...]) -> None:
+    skill = fake_skill(*faults)
     async with SKILLS.open(expert_with(fake=skill), context, Notices()) as skills:
         await skills.call("spawn", {})
         assert len(processes_of(context.run_id)) >= 3

@@ -53,7 +53,7 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
 def _wrap_line(line: str, width: int) -> tuple[str, ...]:
     if cell_len(line) <= width:
         return (line.rstrip(),)
-    indent = line[: len(line) - len(line.lstrip(" "))][: width // 2]
+    indent = line[: len(line) - len(line.lstrip(" "))][: max(0, width - 8) // 2]
     lines: list[str] = []
     current = indent
     for word in _words(line.strip(), width - len(indent)):

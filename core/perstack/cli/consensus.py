@@ -150,16 +150,9 @@ def _with_service(workspace: Path, ask: Callable[[ConsensusService], Awaitable[T
 
 @asynccontextmanager
 async def _open(workspace: Path) -> AsyncGenerator[ConsensusService]:
-    from perstack.ports.system import SystemClock
-    from perstack.services.consensus import ConsensusService
-    from perstack.storage.database.opener import database_path, open_consensus_store
+    from perstack.runtime import open_consensus
 
-    clock = SystemClock()
-    service = ConsensusService(
-        lambda: open_consensus_store(database_path(workspace), clock=clock),
-        clock=clock,
-        workspace=workspace,
-    )
+    service = open_consensus(workspace)
     try:
         yield service
     finally:

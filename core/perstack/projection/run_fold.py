@@ -84,6 +84,8 @@ class RunFold:
         self.max_steps = 0
         self.changed = True
         self.live = SILENT
+        self._live_step = 0
+        self._told_step = 0
         self._next_seq = 0
         self._init: InitializeRuntime | None = None
         self._query = ""
@@ -116,7 +118,10 @@ class RunFold:
         self.changed = True
 
     def speak(self, delta: Delta) -> None:
-        """Take in a piece of streaming text."""
+        """Take in a piece of streaming text, unless its whole is in the transcript already."""
+        if delta.stream != "result" and delta.step_number <= self._told_step:
+            return
+        self._live_step = delta.step_number
         old = self.live.reasoning if delta.stream == "reasoning" else self.live.text
         new = {"start": "", "delta": old + delta.text, "end": delta.text or old}[delta.kind]
         new = new[-LIVE_CHARACTERS:]
@@ -154,6 +159,7 @@ class RunFold:
             case StartGeneration():
                 self._generating(event)
             case CallTools():
+                self._told_step = event.step_number
                 names = [call.tool_name for call in body.new_message.tool_calls]
                 self._step_tools += [name for name in names if name != COMPLETION_TOOL]
                 self._spent(body.usage)
@@ -166,6 +172,7 @@ class RunFold:
                 self._activity = one_line(f"retry {body.attempt}: {body.reason}", _PHRASE)
             case CompleteRun():
                 self._spent(body.usage)
+                self._told_step = event.step_number
             case _:
                 pass
         if after.status in _ENDED:
@@ -182,14 +189,17 @@ class RunFold:
 
     def _generating(self, event: Event) -> None:
         self._activity = "thinking"
-        self.live = SILENT
+        if self._live_step < event.step_number:
+            self.live = SILENT
         if event.step_number != self._last_step:
             self._last_step = event.step_number
             self._steps += 1
 
     def _spent(self, usage: Usage) -> None:
         self._step_usage = self._step_usage.plus(usage)
-        self.live = SILENT
+        # What was said is in the transcript now; the next step may already be speaking.
+        if self._live_step <= self._last_step:
+            self.live = SILENT
 
     def _working(self, after: RunState) -> None:
         waiting = set(after.waiting_approval)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.events import Event, StartRun
+from perstack.domain.events import Delta, Event, StartRun
 from perstack.domain.ids import JobId, RunId
 from perstack.domain.jobs import Job
 from perstack.domain.settings import RiskLevel
@@ -75,21 +75,30 @@ class WorkspaceFold:
         """Take in what happened."""
         for presence in batch.presences:
             self._apply_presence(presence)
+        # What was being said is told by an event at its end, so it comes before the events; only
+        # a run that begins in this very batch has to be met first.
+        early = [self._speak(delta) for delta in batch.deltas]
         for event in batch.events:
             self._apply_event(event)
-        for delta in batch.deltas:
-            run = self._runs.get(delta.run_id)
-            if run is not None:
-                run.speak(delta)
-                self._spoke.add(run.run_id)
-                self._dirty_runs.add(run.run_id)
-                if run.changed:
-                    self._dirty_jobs.add(run.job_id)
+        for delta, heard in zip(batch.deltas, early, strict=True):
+            if not heard:
+                self._speak(delta)
         for run_id, damage in batch.damaged:
             self._damage[run_id] = damage
             if run := self._runs.get(run_id):
                 self._dirty_jobs.add(run.job_id)
         self._caught_up = self._caught_up or batch.caught_up
+
+    def _speak(self, delta: Delta) -> bool:
+        run = self._runs.get(delta.run_id)
+        if run is None:
+            return False
+        run.speak(delta)
+        self._spoke.add(run.run_id)
+        self._dirty_runs.add(run.run_id)
+        if run.changed:
+            self._dirty_jobs.add(run.job_id)
+        return True
 
     def apply_inbox(self, checkpoints: Sequence[ConsensusCheckpoint]) -> None:
         """Take in all pending consensus checkpoints and the latest decided ones."""

@@ -158,6 +158,18 @@ def test_speaking_counts_as_being_heard_of() -> None:
     assert run_of(fold).state == "stall"
 
 
+def test_what_was_said_is_live_no_longer_once_its_event_came_in_the_same_batch() -> None:
+    run = started()
+    fold = folded(run.events, alive=True)
+    called = run.tools(call("t1", "readTextFile", path="notes.txt"))
+    spoken = (delta("text", "start"), delta("text", "delta", "hm"), delta("text", "end", "hm"))
+    fold.apply(FeedBatch(events=tuple(run.events), deltas=spoken))
+    assert called in run.events
+    assert fold.live(called.run_id).text == ""
+    fold.apply(FeedBatch(deltas=spoken))
+    assert fold.live(called.run_id).text == ""
+
+
 def test_run_without_a_process_is_lost_and_so_is_who_waits_for_it() -> None:
     parent, child = delegating()
     fold = folded(in_order(parent, child), alive=True)

@@ -24,7 +24,7 @@ IDENTITY = RunIdentity(JobId("job1"), RunId("run1"), ExpertKey("writer"))
 
 
 @given(events())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_every_event_comes_back_as_it_was(event: Event) -> None:
     stored, line = encode(event)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perstack.errors import UsageError
-from perstack_tui.state.wording import LOOKS
+from perstack_tui.state.wording import LOOKS, Role
 from perstack_tui.theme import THEMES, Ink, load_palette
 
 TEXT_ROLES = ("text", "strong", "muted", "accent", *sorted({look.role for look in LOOKS.values()}))
@@ -47,7 +47,8 @@ def test_chips_have_enough_contrast(theme: str) -> None:
 
 def test_mono_uses_no_colour_at_all() -> None:
     ink = Ink(load_palette("mono"))
-    for role in TEXT_ROLES:
+    roles: tuple[Role, ...] = ("text", "muted", "accent", "need", "fail", "chip", "line")
+    for role in roles:
         style = ink.style(role, selected=True, focused=True)
         assert style.color is None
         assert style.bgcolor is None

@@ -108,9 +108,9 @@ class Reader:
         folder = self.layout.runs(job_id)
         with explained("list", folder):
             return [
-                RunId(name)
-                for name in _names(folder)
-                if is_path_id(name) and self.layout.setting(job_id, RunId(name)).exists()
+                RunId(path.name)
+                for path in _entries(folder)
+                if is_path_id(path.name) and (path / "run-setting.json").exists()
             ]
 
     def runs(self, job_id: JobId) -> list[RunSetting]:
@@ -131,14 +131,15 @@ class Reader:
             yield from sorted(found, key=lambda job: (job.started_at, job.id), reverse=True)
 
     def _by_time(self) -> list[tuple[int, JobId]]:
+        """Return the jobs by when they were last driven, with as few looks at each as will do."""
         with explained("list", self.layout.jobs):
-            ids = [JobId(name) for name in _names(self.layout.jobs) if is_path_id(name)]
-        return sorted(((self._driven_ns(job_id), job_id) for job_id in ids), reverse=True)
-
-    def _driven_ns(self, job_id: JobId) -> int:
-        layout = self.layout
-        paths = (layout.lock(job_id), layout.record(job_id), layout.live_file(job_id))
-        return max(_changed_ns(path) for path in paths)
+            beats = {path.stem: _changed_ns(path) for path in _entries(self.layout.live)}
+            found = [
+                (max(_driven_ns(folder), beats.get(folder.name, 0)), JobId(folder.name))
+                for folder in _entries(self.layout.jobs)
+                if is_path_id(folder.name)
+            ]
+        return sorted(found, reverse=True)
 
     def _readable_job(self, job_id: JobId) -> Job | None:
         try:
@@ -205,15 +206,19 @@ def _corrupt(path: Path, seq: int, reason: str) -> CorruptRecordError:
     return CorruptRecordError(f"{path}, line {seq + 1} is damaged: {reason}", hint=_RESTORE)
 
 
-def _names(folder: Path) -> list[str]:
+def _entries(folder: Path) -> list[Path]:
     try:
-        return [path.name for path in folder.iterdir()]
+        return list(folder.iterdir())
     except FileNotFoundError:
         return []
+
+
+def _driven_ns(folder: Path) -> int:
+    return max(_changed_ns(folder / "lock"), _changed_ns(folder / "job.json"))
 
 
 def _changed_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
