@@ -125,6 +125,20 @@ def find(workspace: Path, config_path: Path | None) -> Path | None:
     return find_config(workspace.absolute())
 
 
+def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
+    """Send the program's log to `perstack/logs/perstack.log`, made with its first record.
+
+    Nothing is ever logged to the terminal: stdout is data, and the screen is somebody's.
+    """
+    import logging
+
+    from perstack.storage.log_file import LogFile
+
+    root = logging.getLogger()
+    root.handlers = [LogFile(workspace / "perstack" / "logs" / "perstack.log", secrets)]
+    root.setLevel(logging.WARNING)
+
+
 def open_history(workspace: Path) -> History:
     """Return the workspace's history."""
     from perstack.storage.history.store import FileHistory
@@ -156,6 +170,7 @@ async def open_runtime(
     Raises:
         ConfigError: the provider's key is not set, or its settings cannot be used.
     """
+    log_to_file(project.workspace, secret_values(project.env))
     model = await open_model(project)
     rules = project.config.settings.consensus
     own = consensus or open_consensus(project.workspace, auto_reject=rules.auto_reject)

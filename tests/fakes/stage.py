@@ -10,6 +10,8 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from perstack.domain.ids import ExpertKey, JobId
+from perstack.errors import PerstackError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import WorkspaceView
 from perstack_tui.app import Cockpit, Opening
@@ -36,8 +38,17 @@ class Stage:
     """A cockpit that is running."""
 
     def __init__(
-        self, view: WorkspaceView, *, theme: str = "dark", observing: bool = False
+        self,
+        view: WorkspaceView,
+        *,
+        theme: str = "dark",
+        observing: bool = False,
+        expert: str | None = None,
+        query: str | None = None,
+        job_id: str | None = None,
+        failing: PerstackError | None = None,
     ) -> None:
+        self._failing = failing
         self.gateway = FakeGateway()
         self.fold = ShownFold(view)
         self.seconds = HandClock()
@@ -49,6 +60,9 @@ class Stage:
                 lambda: self.fold,
                 theme=theme,
                 observing=observing,
+                expert_key=ExpertKey(expert) if expert else None,
+                query=query,
+                job_id=JobId(job_id) if job_id else None,
                 reviewer="ana@pi",
                 clock=self.clock,
                 monotonic=self.seconds,
@@ -57,6 +71,8 @@ class Stage:
         self._pilot: Pilot[int] | None = None
 
     async def _open(self) -> Gateway:
+        if self._failing is not None:
+            raise self._failing
         return self.gateway
 
     @property

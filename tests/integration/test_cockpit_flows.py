@@ -9,7 +9,7 @@ from textual import events
 
 from perstack.domain.consensus import Decision
 from perstack.domain.ids import ConsensusId, JobId, RunId, SubtaskId, ToolCallId
-from perstack.errors import ConflictError
+from perstack.errors import ConflictError, StorageError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import InboxView, WorkspaceView
 from perstack_tui.gateway import LocalJobsUpdate, Trouble
@@ -412,3 +412,54 @@ async def test_every_action_is_offered_by_the_palette_and_runs() -> None:
         await stage.press("down", "enter")
         await stage.until(lambda: isinstance(stage.app.screen, MainScreen))
         assert stage.app.main.active == "inbox"
+
+
+async def test_expert_and_query_given_at_the_start_run_at_once() -> None:
+    stage = Stage(running_view(), expert="writer", query="go")
+    async with stage.play():
+        assert stage.gateway.calls == [("start", "writer", "go")]
+
+
+async def test_expert_given_alone_opens_the_prompt_with_it() -> None:
+    stage = Stage(running_view(), expert="writer")
+    async with stage.play():
+        assert isinstance(stage.app.screen, NewRunSheet)
+        await stage.write("go")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("start", "writer", "go")]
+
+
+async def test_job_given_at_the_start_is_selected() -> None:
+    stage = Stage(busy_view(), job_id="job-77aa")
+    async with stage.play():
+        assert stage.app.state.run_id == RunId("run-backfill")
+
+
+async def test_gateway_that_cannot_be_opened_is_told_with_what_to_do() -> None:
+    stage = Stage(busy_view(), failing=StorageError("schema 9 is too new", hint="update perstack"))
+    async with stage.app.run_test() as pilot:
+        for _ in range(100):
+            if stage.app.state.notice is not None:
+                break
+            await pilot.pause(0.02)
+        notice = stage.app.state.notice
+        assert notice is not None
+        assert notice.text == "schema 9 is too new - update perstack"
+        await pilot.press("q")
+
+
+async def test_no_color_gives_the_mono_theme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stage = Stage(busy_view())
+    async with stage.play():
+        assert stage.app.ink.palette.name == "perstack-mono"
+
+
+async def test_interrupt_over_a_sheet_is_told_and_keeps_the_draft() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("n")
+        await stage.write("half a thought")
+        await stage.press("ctrl+c")
+        assert isinstance(stage.app.screen, NewRunSheet)
+        assert "half a thought" in stage.app.state.drafts.values()

@@ -57,6 +57,19 @@ async def test_an_expert_without_skills_has_the_base_tools(
     assert (connected.skill_name, connected.spawn_duration_ms) == (BASE_SKILL, 0)
 
 
+async def test_approval_of_a_tool_that_is_not_there_is_refused(
+    context: RunContext, notices: Notices
+) -> None:
+    misspelt = expert_with(**{BASE_SKILL: BaseSkill(require_approval=("exce",))})
+    with pytest.raises(ConfigError, match="names exce"):
+        async with SKILLS.open(misspelt, context, notices):
+            pytest.fail("opened")
+    server = expert_with(fake=fake_skill(require_approval=("ehco",)))
+    with pytest.raises(ConfigError, match="requireApproval of skill fake names ehco"):
+        async with SKILLS.open(server, context, notices):
+            pytest.fail("opened")
+
+
 async def test_a_server_is_announced_called_and_closed_in_order(
     context: RunContext, notices: Notices, tmp_path: Path
 ) -> None:

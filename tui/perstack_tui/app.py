@@ -28,6 +28,7 @@ from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
 from perstack_tui.state.pump import Fold, Pump
 from perstack_tui.state.stream import Live
+from perstack_tui.text import flat
 from perstack_tui.theme import THEMES, ink_for, textual_theme
 from perstack_tui.widgets.paint import Inked
 
@@ -185,7 +186,7 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def _start(self) -> None:
         expert, query = self.opening.expert_key, self.opening.query
-        if expert is None:
+        if expert is None or self.observing:
             return
         if query is None:
             self.main.start_run(expert)
@@ -216,6 +217,8 @@ class Cockpit(Inked, inherit_bindings=False):
     def tell(self, text: str, tone: Tone = "info") -> None:
         """Show a message above the footer."""
         self.state.notice = Notice(text, tone)
+        if isinstance(self.screen, Sheet):
+            self.notify(flat(text), markup=False, timeout=3)
         self.request_paint()
 
     def _report(self, error: PerstackError) -> None:

@@ -31,6 +31,7 @@ from perstack.runtime import (
     Project,
     Runtime,
     Setup,
+    log_to_file,
     open_consensus,
     open_history,
     open_runtime,
@@ -68,6 +69,7 @@ class LocalGateway:
     def __init__(self, workspace: Path, setup: Setup) -> None:
         self._workspace = workspace
         self._setup = setup
+        log_to_file(workspace)
         self._history = open_history(workspace)
         self._consensus = open_consensus(workspace)
         self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)

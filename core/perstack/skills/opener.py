@@ -14,7 +14,8 @@ from perstack import __version__
 from perstack.domain.events import ServerInfo, SkillConnected
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, McpStdioSkill
 from perstack.ports.skills import RunContext, SkillNotice, SkillOpener, SkillSet
-from perstack.skills.base.skill import OpenBaseSkill
+from perstack.skills.base.skill import NAMES, OpenBaseSkill
+from perstack.skills.gated import check_gated
 from perstack.skills.stdio.limits import ServerLimits
 from perstack.skills.toolset import OpenSkillSet
 
@@ -38,9 +39,11 @@ class Skills(SkillOpener):
 
         Raises:
             SkillError: a server could not be started in time; its last stderr lines are named.
-            ConfigError: a `requiredEnv` variable is not set, or the workspace cannot be used.
+            ConfigError: a `requiredEnv` variable is not set, `requireApproval` names a tool that
+                is not there, or the workspace cannot be used.
         """
         began = anyio.current_time()
+        check_gated(BASE_SKILL, _base_settings(expert).require_approval, NAMES)
         base = await anyio.to_thread.run_sync(OpenBaseSkill, context, _base_settings(expert))
         notice(_base_connected(round((anyio.current_time() - began) * 1000)))
         try:

@@ -153,11 +153,8 @@ class ReviewSheet(Sheet[None]):
         self.refresh_view()
 
     def _approve(self) -> None:
-        why = self._review.why_not_approve()
-        if why is not None:
-            self.host.tell(why, "bad")
-            return
-        self._decide(self._review.approval(self._field.value.strip(), self.host.reviewer))
+        if self._review.why_not_approve() is None:
+            self._decide(self._review.approval(self._field.value.strip(), self.host.reviewer))
 
     def _reject(self) -> None:
         if self._review.why_closed() is None:

@@ -154,6 +154,7 @@ class CockpitState:
             coordinator = self.index.jobs[self.awaited_job].coordinator_run_id
             if coordinator in self.index.runs:
                 self.select(coordinator)
-        if self.run_id is None and self.awaited_job is None and jobs and jobs[0].runs:
+        waits = self.awaited_job is not None and not self.index.view.caught_up
+        if self.run_id is None and not waits and jobs and jobs[0].runs:
             coordinator = jobs[0].coordinator_run_id
             self.run_id = coordinator if coordinator in self.index.runs else jobs[0].runs[0].run_id

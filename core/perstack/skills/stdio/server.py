@@ -11,11 +11,13 @@ import anyio.abc
 import anyio.to_thread
 from pydantic import JsonValue
 
+from perstack.config.commands import server_command
 from perstack.domain.expert import McpStdioSkill
 from perstack.domain.messages import TextPart
 from perstack.errors import ConfigError, SkillError
 from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome
 from perstack.skills.environment import for_server
+from perstack.skills.gated import check_gated
 from perstack.skills.stdio.connection import Connection, Launch, live
 from perstack.skills.stdio.limits import ServerLimits
 from perstack.skills.stdio.redact import Redactor
@@ -85,6 +87,7 @@ class StdioServer:
 
         Raises:
             SkillError: it did not get ready.
+            ConfigError: `requireApproval` names a tool that it does not have.
         """
         self._group = group
         connection = await group.start(live, self._launch)
@@ -93,6 +96,7 @@ class StdioServer:
             if tool.name in self._tools:
                 self.tell(f"the tool {tool.name} was listed twice; the first one is used")
             self._tools.setdefault(tool.name, tool)
+        check_gated(self.name, self.skill.require_approval, self._tools)
         self._checkers = {each.name: Checker(each.input_schema) for each in self._tools.values()}
 
     def stop(self) -> None:
@@ -180,10 +184,8 @@ def _command(name: str, skill: McpStdioSkill) -> tuple[str, ...]:
         raise ConfigError(f"Skill {name} has no packageName or args")
     if skill.package_name and skill.args:
         raise ConfigError(f"Skill {name} has both packageName and args")
-    args = (skill.package_name,) if skill.package_name else skill.args
-    if skill.command == "npx" and "-y" not in args:
-        args = ("-y", *args)
-    return (skill.command, *args)
+    program, args = server_command(skill)
+    return (program, *args)
 
 
 def _downloads(skill: McpStdioSkill) -> bool:
