@@ -38,5 +38,5 @@ class LogFile(RotatingFileHandler):
         """Return the record's line without secrets."""
         return redact(super().format(record), self._secrets)
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         """Say nothing: stderr may be under a screen."""
