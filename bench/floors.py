@@ -1,18 +1,26 @@
 """The floors: the least that could be done with the same library, as programs of their own.
 
 python -m bench.floors help
-python -m bench.floors anthropic|openai URL      one request at a time until no tool is called
+python -m bench.floors anthropic|openai URL      steps until no tool is called; delegates at once
 python -m bench.floors paint                     a bare Textual app of five panes
+
+A floor's requests are those of the run it stands beside, byte for byte up to the messages' ids:
+`first.json` in its folder holds the first request that `perstack run` made (and a delegate's),
+with system prompt and tools. Bodies are put together from parts that are JSON already, and the
+SDK is used as thinly as it can be: one `post`, its events as plain JSON.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+Json = dict[str, Any]
 
 
 def bare_help() -> None:
@@ -20,96 +28,173 @@ def bare_help() -> None:
 
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-    @app.command()
     def run(expert: str, query: str) -> None:
         """Run an Expert."""
 
-    @app.command()
     def start(expert: str, query: str) -> None:
         """Start a session."""
 
-    assert run is not start
+    app.command()(run)
+    app.command()(start)
     app(["--help"])
 
 
-async def loop(vendor: str, url: str) -> None:
+class Vendor(ABC):
+    @abstractmethod
+    def post(self, body: bytes) -> AsyncIterator[Json]: ...
+
+    @abstractmethod
+    async def ask(self, body: bytes) -> tuple[str, list[str]]:
+        """Return the text and the ids of the calls."""
+
+    @abstractmethod
+    def messages(self, text: str, calls: list[str], results: list[str]) -> list[Json]:
+        """Return what the step adds to the conversation."""
+
+
+class Conversation:
+    """A request's JSON that messages are added to."""
+
+    def __init__(self, first: Json) -> None:
+        head = {key: value for key, value in first.items() if key != "messages"}
+        self._head = _encode(head)[:-1] + b',"messages":['
+        self._messages = [_encode(message) for message in first["messages"]]
+
+    def body(self) -> bytes:
+        return self._head + b",".join(self._messages) + b"]}"
+
+    def add(self, messages: list[Json]) -> bytes:
+        added = [_encode(message) for message in messages]
+        self._messages += added
+        return b"[" + b",".join(added) + b"]\n"
+
+
+async def loop(vendor: Vendor) -> None:
     """Post ready-made bodies through the SDK; append each step to a synced log."""
-    ask = await _anthropic(url) if vendor == "anthropic" else await _openai(url)
+    first, *child = json.loads(Path("first.json").read_bytes())
     log = os.open("floor.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    talk = Conversation(first)
     while True:
-        step, again = await ask(Path("notes.txt"))
-        os.write(log, json.dumps(step).encode() + b"\n")
-        os.fsync(log)
-        if not again:
+        text, calls = await vendor.ask(talk.body())
+        if child:
+            results = await _delegated(vendor, child[0], len(calls), log)
+        else:
+            results = [Path("notes.txt").read_text() for _ in calls]
+        _append(log, talk.add(vendor.messages(text, calls, results)))
+        if not calls:
             return
 
 
-async def _anthropic(url: str) -> Any:
-    import anthropic
-    from anthropic.types import RawMessageStreamEvent
+async def _delegated(vendor: Vendor, first: Json, number: int, log: int) -> list[str]:
+    import anyio
 
-    client = anthropic.AsyncAnthropic(base_url=url, api_key="k", max_retries=0)
-    messages: list[Any] = [{"role": "user", "content": "go"}]
+    results = [""] * number
 
-    async def ask(file: Path) -> tuple[Any, bool]:
-        body = {"model": "m", "max_tokens": 1000, "messages": messages, "stream": True}
-        stream = await client.post(
+    async def one(place: int) -> None:
+        talk = Conversation(first)
+        results[place], _ = await vendor.ask(talk.body())
+        _append(log, talk.add(vendor.messages(results[place], [], [])))
+
+    async with anyio.create_task_group() as group:
+        for place in range(number):
+            group.start_soon(one, place)
+    return results
+
+
+def _append(log: int, line: bytes) -> None:
+    os.write(log, line)
+    os.fsync(log)
+
+
+class Anthropic(Vendor):
+    def __init__(self, url: str) -> None:
+        import anthropic
+
+        self._stream = anthropic.AsyncStream[object]
+        self._client = anthropic.AsyncAnthropic(base_url=url, api_key="k", max_retries=0)
+
+    async def post(self, body: bytes) -> AsyncIterator[Json]:
+        stream: Any = await self._client.post(
             "/v1/messages",
-            body=body,
-            cast_to=RawMessageStreamEvent,  # pyright: ignore[reportArgumentType]
+            content=body,
+            cast_to=object,
+            options={"headers": {"content-type": "application/json"}},
             stream=True,
-            stream_cls=anthropic.AsyncStream[RawMessageStreamEvent],
+            stream_cls=self._stream,
         )
-        blocks: list[Any] = []
         async for event in stream:
-            if event.type == "content_block_start":
-                blocks.append(event.content_block.model_dump(exclude_none=True))
-            elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                blocks[-1]["text"] += event.delta.text
-        calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        step: list[Any] = [{"role": "assistant", "content": blocks}]
-        if calls:
-            text = file.read_text()
-            results = [{"type": "tool_result", "tool_use_id": c, "content": text} for c in calls]
-            step.append({"role": "user", "content": results})
-        messages.extend(step)
-        return step, bool(calls)
+            yield event
 
-    return ask
+    async def ask(self, body: bytes) -> tuple[str, list[str]]:
+        text, calls = "", list[str]()
+        async for event in self.post(body):
+            match event:
+                case {"content_block": {"type": "tool_use", "id": str(call)}}:
+                    calls.append(call)
+                case {"delta": {"type": "text_delta", "text": str(piece)}}:
+                    text += piece
+                case _:
+                    pass
+        return text, calls
+
+    def messages(self, text: str, calls: list[str], results: list[str]) -> list[Json]:
+        uses = [{"type": "tool_use", "id": call, "name": "t", "input": {}} for call in calls]
+        said = {"role": "assistant", "content": [{"type": "text", "text": text or "-"}, *uses]}
+        if not calls:
+            return [said]
+        content = [
+            {"type": "tool_result", "tool_use_id": call, "content": result}
+            for call, result in zip(calls, results, strict=True)
+        ]
+        return [said, {"role": "user", "content": content}]
 
 
-async def _openai(url: str) -> Any:
-    import openai
-    from openai.types.chat import ChatCompletionChunk
+class OpenAI(Vendor):
+    def __init__(self, url: str) -> None:
+        import openai
 
-    client = openai.AsyncOpenAI(base_url=url + "/v1", api_key="k", max_retries=0)
-    messages: list[Any] = [{"role": "user", "content": "go"}]
+        self._stream = openai.AsyncStream[object]
+        self._client = openai.AsyncOpenAI(base_url=url + "/v1", api_key="k", max_retries=0)
 
-    async def ask(file: Path) -> tuple[Any, bool]:
-        stream = await client.post(
+    async def post(self, body: bytes) -> AsyncIterator[Json]:
+        stream: Any = await self._client.post(
             "/chat/completions",
-            body={"model": "m", "messages": messages, "stream": True},
-            cast_to=ChatCompletionChunk,
+            content=body,
+            cast_to=object,
+            options={"headers": {"content-type": "application/json"}},
             stream=True,
-            stream_cls=openai.AsyncStream[ChatCompletionChunk],
+            stream_cls=self._stream,
         )
-        text, calls = "", list[Any]()
-        async for chunk in stream:
-            for choice in chunk.choices or []:
-                text += choice.delta.content or ""
-                calls += [c.model_dump(exclude_none=True) for c in choice.delta.tool_calls or []]
-        ids = [call["id"] for call in calls if call.get("id")]
-        said = [
-            {"id": i, "type": "function", "function": {"name": "t", "arguments": "{}"}} for i in ids
-        ]
-        step: list[Any] = [
-            {"role": "assistant", "content": text, **({"tool_calls": said} if said else {})}
-        ]
-        step += [{"role": "tool", "tool_call_id": i, "content": file.read_text()} for i in ids]
-        messages.extend(step)
-        return step, bool(ids)
+        async for event in stream:
+            yield event
 
-    return ask
+    async def ask(self, body: bytes) -> tuple[str, list[str]]:
+        text, calls = "", list[str]()
+        async for chunk in self.post(body):
+            for choice in chunk["choices"] or ():
+                text += choice["delta"].get("content") or ""
+                found = choice["delta"].get("tool_calls") or ()
+                calls += [call["id"] for call in found if "id" in call]
+        return text, calls
+
+    def messages(self, text: str, calls: list[str], results: list[str]) -> list[Json]:
+        function = {"name": "t", "arguments": "{}"}
+        said: Json = {"role": "assistant", "content": text}
+        if calls:
+            said["tool_calls"] = [
+                {"id": call, "type": "function", "function": function} for call in calls
+            ]
+        return [
+            said,
+            *(
+                {"role": "tool", "tool_call_id": call, "content": result}
+                for call, result in zip(calls, results, strict=True)
+            ),
+        ]
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def paint() -> None:
@@ -124,6 +209,12 @@ def paint() -> None:
     Bare().run()
 
 
+def steps(vendor: str, url: str) -> None:
+    import asyncio
+
+    asyncio.run(loop(Anthropic(url) if vendor == "anthropic" else OpenAI(url)))
+
+
 if __name__ == "__main__":
     match sys.argv[1]:
         case "help":
@@ -131,4 +222,4 @@ if __name__ == "__main__":
         case "paint":
             paint()
         case vendor:
-            asyncio.run(loop(vendor, sys.argv[2]))
+            steps(vendor, sys.argv[2])

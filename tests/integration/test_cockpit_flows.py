@@ -381,12 +381,12 @@ async def test_stream_releases_when_scrolled_and_tells_what_came() -> None:
 async def test_flood_of_updates_makes_few_paints() -> None:
     stage = Stage(running_view())
     async with stage.play():
-        painted = stage.app.paints
+        painted = stage.app.pacer.paints
         for _ in range(2000):
             stage.gateway.say(FeedBatch())
         stage.gateway.say(LocalJobsUpdate(frozenset()))
         await stage.until(lambda: not stage.app.state.local_jobs)
-        assert stage.app.paints - painted <= 20
+        assert stage.app.pacer.paints - painted <= 20
 
 
 async def test_nothing_is_scheduled_while_nothing_is_live() -> None:

@@ -3,60 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import aclosing, suppress
 from typing import ClassVar, Final, TypeVar
 
 import anyio
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
-from textual.timer import Timer
-from textual.worker import Worker
+from textual.worker import Worker, WorkerError
 
-from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import PerstackError
-from perstack.ports.system import Clock, SystemClock
 from perstack_tui.gateway import Gateway, Update
-from perstack_tui.screens.confirm import Choice, ConfirmSheet
+from perstack_tui.opening import Opening
+from perstack_tui.pacer import Pacer
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.screens.palette import ActionProvider
+from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
-from perstack_tui.state.pump import Fold, Pump
+from perstack_tui.state.pump import Pump
 from perstack_tui.state.stream import Live
 from perstack_tui.text import flat
 from perstack_tui.theme import THEMES, ink_for, textual_theme
 from perstack_tui.widgets.paint import Inked
 
-FRAME_S: Final = 0.05
 TWICE_S: Final = 1.5
 LEAVE_S: Final = 10.0
 SIGNAL_LEAVE_S: Final = 1.5
+CLEANUP_S: Final = 0.4
 
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What the app is opened with; `signals` maps signal numbers to exit codes."""
-
-    workspace: Path
-    open_gateway: Callable[[], Awaitable[Gateway]]
-    make_fold: Callable[[], Fold]
-    theme: str = "dark"
-    expert_key: ExpertKey | None = None
-    query: str | None = None
-    job_id: JobId | None = None
-    observing: bool = False
-    reviewer: str = "you"
-    clock: Clock = field(default_factory=SystemClock)
-    monotonic: Callable[[], float] = time.monotonic
-    signals: dict[int, int] = field(default_factory=dict[int, int])
 
 
 class Cockpit(Inked, inherit_bindings=False):
@@ -79,11 +57,8 @@ class Cockpit(Inked, inherit_bindings=False):
         self._gateway: Gateway | None = None
         self._pump: Pump | None = None
         self._updates: Worker[None] | None = None
-        self._painting = self._ticking = self._leaving = False
-        self._started = False
-        self._frame: Timer | None = None
-        self._painted_at = 0.0
-        self.paints = 0
+        self._ticking = self._leaving = self._started = False
+        self.pacer = Pacer(self, self._paint, opening.monotonic)
         self._interrupted = -TWICE_S
         self._waiting_before = 0
         for name in THEMES:
@@ -121,6 +96,11 @@ class Cockpit(Inked, inherit_bindings=False):
             await self._consume(self._gateway.updates())
         except PerstackError as error:
             self._report(error)
+        except ExceptionGroup as group:
+            told, others = group.split(PerstackError)
+            if others is not None:
+                raise
+            self._report(PerstackError(_first_of(told)))
 
     async def _consume(self, updates: AsyncGenerator[Update, None]) -> None:
         async with aclosing(updates):
@@ -132,7 +112,7 @@ class Cockpit(Inked, inherit_bindings=False):
     @property
     def paint_pending(self) -> bool:
         """Whether a paint was asked for and not made yet."""
-        return self._painting
+        return self.pacer.pending
 
     @property
     def clock_running(self) -> bool:
@@ -141,23 +121,10 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def request_paint(self, *, now: bool = False) -> None:
         """Paint, `now` for what a key did, else at most every 50 ms; many requests, one paint."""
-        if not self._running or self._leaving:
-            return
-        self._painting = True
-        wait = 0.0 if now else self._painted_at + FRAME_S - self.monotonic()
-        if wait <= 0:
-            self.call_later(self._paint)
-        elif self._frame is None:
-            self._frame = self.set_timer(wait, self._paint)
+        if self._running and not self._leaving:
+            self.pacer.request(now=now)
 
     def _paint(self) -> None:
-        if not self._painting:
-            return
-        if self._frame is not None:
-            self._frame.stop()
-            self._frame = None
-        self._painting, self._painted_at = False, self.monotonic()
-        self.paints += 1
         pump = self._pump
         if pump is not None:
             pump.drain(self.clock.now_ms())
@@ -267,28 +234,15 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def ask_to_quit(self) -> None:
         """Leave, asking first when runs of this process would be affected."""
-        local = sorted(self.state.local_jobs)
-        if not local:
+        if not self.state.local_jobs:
             self.leave(0)
             return
-        names = [
-            self.state.index.jobs[job].expert_key for job in local if job in self.state.index.jobs
-        ]
-        body = [
-            f"At work in this process: {', '.join(names) or len(local)}.",
-            "Detached runs go on without a screen; any cockpit in this folder shows them.",
-        ]
-        choices = (
-            Choice("d", "detach: they go on, this screen closes"),
-            Choice("s", "stop them at their next step, checkpoints kept, and quit"),
-        )
-        sheet = ConfirmSheet(self, "Leave with runs at work?", body, choices, "stay")
-        self.push_screen(sheet, self._quit_chosen)
+        self.push_screen(quit_sheet(self), self._quit_chosen)
 
     def _quit_chosen(self, key: str | None) -> None:
-        if key == "s":
+        if key == STOP:
             self.leave(0)
-        elif key == "d":
+        elif key == DETACH:
             jobs = sorted(self.state.local_jobs)
 
             async def detach(gateway: Gateway) -> None:
@@ -319,16 +273,28 @@ class Cockpit(Inked, inherit_bindings=False):
         self.tell("stopping at the next step…" if self.state.local_jobs else "leaving…")
         self._refresh_screens()
         self._leaving = True
-        if self._updates is not None:
-            self._updates.cancel()
         self.run_worker(self._leave(code, within_s), group="leaving")
 
     async def _leave(self, code: int, within_s: float) -> None:
+        """Close the gateway while its updates are still taken: what it runs, runs inside them."""
+        message: str | None = None
         try:
             with anyio.move_on_after(within_s):
                 if self._gateway is not None:
                     await self._gateway.aclose()
         except PerstackError as error:
-            self.exit(return_code=code or error.exit_code, message=error.message)
-            return
-        self.exit(return_code=code)
+            code, message = code or error.exit_code, flat(error.message)
+        updates = self._updates
+        if updates is not None:
+            updates.cancel()
+            with anyio.move_on_after(CLEANUP_S), suppress(WorkerError):
+                await updates.wait()
+        self.exit(return_code=code, message=message)
+
+
+def _first_of(group: BaseExceptionGroup[PerstackError] | None) -> str:
+    """Return the message of the first error in the group."""
+    error: BaseException | None = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error.message if isinstance(error, PerstackError) else "something failed"

@@ -8,7 +8,11 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
 
 from perstack.errors import UsageError
 from perstack.ports.frontend import CockpitRequest
@@ -28,6 +32,8 @@ def open_cockpit(request: CockpitRequest) -> int:
     """
 
     async def open_gateway() -> Gateway:
+        # Half a second of imports: in a thread, so that keys are answered meanwhile.
+        await anyio.to_thread.run_sync(import_module, "perstack_tui.local_gateway")
         from perstack_tui.local_gateway import open_local_gateway
 
         return await open_local_gateway(request)
@@ -42,8 +48,9 @@ def show(
 ) -> int:
     """Show the cockpit over any gateway; both factories are called after the first paint."""
     _require_terminal()
-    from perstack_tui.app import Cockpit, Opening
+    from perstack_tui.app import Cockpit
     from perstack_tui.driver import SturdyDriver
+    from perstack_tui.opening import Opening
     from perstack_tui.theme import load_palette
 
     theme = request.theme or "dark"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.load import LoadedConfig
+from perstack.config.overrides import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Delta, Event
@@ -102,7 +103,7 @@ class LocalGateway:
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return once it runs."""
-        project = await self._project()
+        project = await self._project(self._setup.overrides)
         job_id = self._first_job_id or JobId(RandomIds().new())
         self._first_job_id = None
 
@@ -116,7 +117,7 @@ class LocalGateway:
                 job_id=job_id,
             )
 
-        await self._launch(job_id, project, work)
+        await self._launch(job_id, project, work, self._setup.overrides)
         return job_id
 
     async def follow_up(self, job_id: JobId, text: str) -> None:
@@ -167,7 +168,7 @@ class LocalGateway:
         await self._ended(jobs, within_s=DETACH_WITHIN_S)
         for job in jobs:
             if not job.settled:
-                await anyio.to_thread.run_sync(partial(_go_on_headless, job, self._setup))
+                await anyio.to_thread.run_sync(_go_on_headless, job)
 
     async def aclose(self) -> None:
         """Stop what still runs at a step boundary (bounded in time) and close everything."""
@@ -192,18 +193,35 @@ class LocalGateway:
                     await job.over.wait()
 
     async def _go_on(self, wanted: Continuation) -> None:
-        project = await self._project()
         job_id = wanted.job_id
         if job_id is None:
             found = await self._history.find_latest_job()
             if found is None:
                 raise ConflictError("there is no job to go on with")
             job_id = found.id
+        overrides = self._setup.overrides
+        if wanted is not self._setup.continuation:
+            overrides = await self._as_before(job_id)
+        project = await self._project(overrides)
 
         async def work(runtime: Runtime, job: _LocalJob) -> None:
             await runtime.runs.go_on(project.plan(), wanted, listener=job, control=job.control)
 
-        await self._launch(job_id, project, work)
+        await self._launch(job_id, project, work, overrides)
+
+    async def _as_before(self, job_id: JobId) -> Overrides:
+        """The options under which the file gives the model that the job was started with."""
+        job = await self._history.get_job(job_id)
+        stored = await self._history.read_run(job_id, job.coordinator_run_id)
+        settings, given = stored.setting.settings, self._setup.overrides
+        scripted = settings.provider.name == "scripted"
+        return replace(
+            given,
+            provider=settings.provider.name,
+            model=None if scripted else settings.model,
+            scenario=settings.provider.scenario if scripted else None,
+            pace=settings.provider.pace if scripted else None,
+        )
 
     async def _continue_first(self, wanted: Continuation) -> None:
         try:
@@ -213,14 +231,18 @@ class LocalGateway:
             await self._send.send(Trouble(error.message, error.hint))
 
     async def _launch(
-        self, job_id: JobId, project: Project, work: Callable[[Runtime, _LocalJob], Awaitable[None]]
+        self,
+        job_id: JobId,
+        project: Project,
+        work: Callable[[Runtime, _LocalJob], Awaitable[None]],
+        overrides: Overrides,
     ) -> None:
         """Run `work` beside everything else; return once it got going, raise what kept it."""
         if self._group is None:
             raise ConflictError("the cockpit is not open yet")
         if job_id in self._jobs:
             raise ConflictError("this process already runs that job")
-        job = _LocalJob(job_id, self._workspace, project)
+        job = _LocalJob(job_id, project, overrides)
         self._jobs[job_id] = job
         self._group.start_soon(self._drive, job, work, name=f"job:{job_id}")
         await job.going.wait()
@@ -315,16 +337,14 @@ class LocalGateway:
             loaded_at=SystemClock().now_ms(),
         )
 
-    async def _project(self) -> Project:
+    async def _project(self, overrides: Overrides) -> Project:
         """The project as the file stands now: what runs keeps what it started with."""
         await self._config_read.wait()
         if self._config is None:
             raise self._config_error or ConfigError(
                 "there is no perstack.toml here", hint="write one, or open with --config PATH"
             )
-        return await anyio.to_thread.run_sync(
-            project_of, self._workspace, self._config, self._setup.overrides
-        )
+        return await anyio.to_thread.run_sync(project_of, self._workspace, self._config, overrides)
 
 
 class _LocalJob:
@@ -333,10 +353,10 @@ class _LocalJob:
     What it says is not shown from here: the screen follows the history, as for every process.
     """
 
-    def __init__(self, job_id: JobId, workspace: Path, project: Project) -> None:
+    def __init__(self, job_id: JobId, project: Project, overrides: Overrides) -> None:
         self.job_id = job_id
-        self.workspace = workspace
         self.project = project
+        self.overrides = overrides
         self.control = StopControl()
         self.going = anyio.Event()
         self.over = anyio.Event()
@@ -367,20 +387,20 @@ def _summary(expert: Expert) -> ExpertSummary:
     )
 
 
-def _go_on_headless(job: _LocalJob, setup: Setup) -> None:
+def _go_on_headless(job: _LocalJob) -> None:
     """Start a process of its own session that takes the job up, with its own definitions."""
-    logs = job.workspace / "perstack" / "logs"
+    logs = job.project.workspace / "perstack" / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "perstack", "run", job.expert_key),
         *("--continue-job", job.job_id, "--own-definitions"),
-        *("--workspace", str(job.workspace), "--config", str(job.project.config.path)),
-        *setup.overrides.as_arguments(),
+        *("--workspace", str(job.project.workspace), "--config", str(job.project.config.path)),
+        *job.overrides.as_arguments(),
     ]
     with (logs / f"{job.job_id}.log").open("ab") as log:
         subprocess.Popen(
             command,
-            cwd=job.workspace,
+            cwd=job.project.workspace,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

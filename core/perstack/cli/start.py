@@ -97,7 +97,7 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
 
 
 def observe(workspace: Path, config: Path | None) -> int:
-    """Open the cockpit as an observer of the workspace; return the exit code."""
+    """Open the cockpit on the workspace and start nothing; return the exit code."""
     from perstack.config.overrides import Overrides
     from perstack.errors import UsageError
     from perstack.ports.frontend import CockpitRequest
@@ -111,9 +111,7 @@ def observe(workspace: Path, config: Path | None) -> int:
             hint="perstack log shows what happened; perstack --help lists the commands",
         )
     setup = Setup(find(workspace, config), Overrides(), None)
-    return open_frontend(
-        CockpitRequest(workspace=workspace.absolute(), observe=True, runtime=setup)
-    )
+    return open_frontend(CockpitRequest(workspace=workspace.absolute(), runtime=setup))
 
 
 def has_screen() -> bool:

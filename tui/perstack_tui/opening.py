@@ -1,0 +1,31 @@
+"""What the app is opened with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perstack.domain.ids import ExpertKey, JobId
+from perstack.ports.system import Clock, SystemClock
+from perstack_tui.gateway import Gateway
+from perstack_tui.state.pump import Fold
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Everything from outside, clocks included; `signals` maps signal numbers to exit codes."""
+
+    workspace: Path
+    open_gateway: Callable[[], Awaitable[Gateway]]
+    make_fold: Callable[[], Fold]
+    theme: str = "dark"
+    expert_key: ExpertKey | None = None
+    query: str | None = None
+    job_id: JobId | None = None
+    observing: bool = False
+    reviewer: str = "you"
+    clock: Clock = field(default_factory=SystemClock)
+    monotonic: Callable[[], float] = time.monotonic
+    signals: dict[int, int] = field(default_factory=dict[int, int])

@@ -1,0 +1,45 @@
+"""When to paint: at once for what a key did, else at most 20 times a second, else not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from textual.message_pump import MessagePump
+from textual.timer import Timer
+
+FRAME_S: Final = 0.05
+
+
+class Pacer:
+    """Turns many requests into one call of `paint`."""
+
+    def __init__(
+        self, app: MessagePump, paint: Callable[[], None], monotonic: Callable[[], float]
+    ) -> None:
+        self.pending = False
+        self.paints = 0
+        self._app = app
+        self._paint = paint
+        self._monotonic = monotonic
+        self._timer: Timer | None = None
+        self._painted_at = -FRAME_S
+
+    def request(self, *, now: bool) -> None:
+        """Paint soon."""
+        self.pending = True
+        wait = 0.0 if now else self._painted_at + FRAME_S - self._monotonic()
+        if wait <= 0:
+            self._app.call_later(self._fire)
+        elif self._timer is None:
+            self._timer = self._app.set_timer(wait, self._fire)
+
+    def _fire(self) -> None:
+        if not self.pending:
+            return
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        self.pending, self._painted_at = False, self._monotonic()
+        self.paints += 1
+        self._paint()

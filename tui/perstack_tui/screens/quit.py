@@ -1,0 +1,25 @@
+"""What is asked when somebody leaves while runs of this process are at work."""
+
+from __future__ import annotations
+
+from perstack_tui.screens.confirm import Choice, ConfirmSheet
+from perstack_tui.screens.port import Host
+
+DETACH = "d"
+STOP = "s"
+
+
+def quit_sheet(host: Host) -> ConfirmSheet:
+    """Return the question; it names what is at work."""
+    state = host.state
+    jobs = [job for job in state.index.view.jobs if job.job_id in state.local_jobs]
+    names = ", ".join(job.expert_key for job in jobs) or f"{len(state.local_jobs)} jobs"
+    body = [
+        f"At work in this process: {names}.",
+        "Detached runs go on without a screen; any cockpit in this folder shows them.",
+    ]
+    choices = (
+        Choice(DETACH, "detach: they go on, this screen closes"),
+        Choice(STOP, "stop them at their next step, checkpoints kept, and quit"),
+    )
+    return ConfirmSheet(host, "Leave with runs at work?", body, choices, "stay")
