@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "VIRTUAL_ENV", "TMPDIR", "CI")
 

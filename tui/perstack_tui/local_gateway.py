@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -49,6 +50,7 @@ from perstack_tui.gateway import (
     Update,
 )
 
+_LOG: Final = logging.getLogger(__name__)
 INBOX_POLL_S: Final = 0.15
 RETRY_S: Final = 2.0
 LEAVE_WITHIN_S: Final = 5.0
@@ -261,6 +263,13 @@ class LocalGateway:
                 await work(runtime, job)
         except PerstackError as caught:
             error = caught
+        except Exception as bug:
+            # A bug in one job must take neither the screen nor the other jobs with it.
+            _LOG.exception("job %s", job.job_id)
+            error = PerstackError(
+                f"internal error: {type(bug).__name__}; the job can be continued",
+                hint=f"{self._workspace}/perstack/logs/perstack.log says where",
+            )
         finally:
             self._jobs.pop(job.job_id, None)
             if error is not None and job.going.is_set():
@@ -276,9 +285,14 @@ class LocalGateway:
     # ---------------------------------------------------------------- what is watched
 
     async def _follow(self) -> None:
-        async with aclosing(self._history.follow()) as batches:
-            async for batch in batches:
-                await self._send.send(batch)
+        while True:
+            try:
+                async with aclosing(self._history.follow()) as batches:
+                    async for batch in batches:
+                        await self._send.send(batch)
+            except PerstackError as error:
+                await self._send.send(Trouble(error.message, error.hint))
+                await anyio.sleep(RETRY_S)
 
     async def _watch_inbox(self) -> None:
         while True:
