@@ -63,20 +63,26 @@ def program(*arguments: str) -> list[str]:
 
 def row(name: str, ours: float, floor: float, unit: str, aim: str) -> None:
     """Print a figure beside its floor."""
-    ratio = ours / floor if floor else float("nan")
-    print(
-        f"  {name:<42} {ours:>9.3f} {floor:>9.3f} {unit:<8} {ratio:>6.2f}x   aim {aim}", flush=True
-    )
+    ratio = f"{ours / floor:>7.2f}x" if floor else f"{'-':>8}"
+    digits = 3 if unit in {"s", "ms"} else 0
+    shown = " ".join(f"{value:>11.{digits}f}" for value in (ours, floor))
+    print(f"  {name:<40} {shown} {unit:<6}{ratio}   {aim}", flush=True)
 
 
-def heading(text: str) -> None:
+def heading(text: str, *, floor: str = "floor") -> None:
     """Print a section's name and its columns."""
-    print(f"\n{text}\n  {'':<42} {'ours':>9} {'floor':>9} {'':<8} {'ratio':>7}", flush=True)
+    columns = f"{'ours':>11} {floor:>11} {'':<6}{'ratio':>8}   aim"
+    print(f"\n{text}\n  {'':<40} {columns}", flush=True)
+
+
+def median(found: Sequence[float]) -> float:
+    """Return the middle one."""
+    return statistics.median(found)
 
 
 def _median(found: Sequence[Took]) -> Took:
     return Took(
-        statistics.median(one.wall_s for one in found),
-        statistics.median(one.cpu_s for one in found),
-        statistics.median(one.peak_mb for one in found),
+        median([one.wall_s for one in found]),
+        median([one.cpu_s for one in found]),
+        median([one.peak_mb for one in found]),
     )

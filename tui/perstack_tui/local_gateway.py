@@ -263,7 +263,7 @@ class LocalGateway:
                 await work(runtime, job)
         except PerstackError as caught:
             error = caught
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001  the edge between jobs and the screen
             # A bug in one job must take neither the screen nor the other jobs with it.
             _LOG.exception("job %s", job.job_id)
             error = PerstackError(

@@ -35,8 +35,8 @@ def columns_for(width: int) -> Columns:
     wide = width >= 110
     context, job, origin = (6, 9, 12) if wide else (0, 0, 8)
     fixed = 8 + 5 + 7 + 7 + context + job + origin
-    flexible = max(16, width - fixed)
-    agent = min(26, max(13, flexible // 3))
+    flexible = max(24, width - fixed)
+    agent = min(28, max(16, flexible // 3))
     return Columns(agent, flexible - agent, context, job, origin)
 
 

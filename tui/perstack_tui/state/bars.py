@@ -12,8 +12,8 @@ from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
     Role,
-    amount,
     clock_time,
+    count_of,
     countdown,
     short_id,
     tokens,
@@ -109,8 +109,7 @@ def _definitions_news(definitions: DefinitionsUpdate) -> tuple[Span, ...]:
         return ((f" ~ {name} reloaded {when} · ", "muted"), (f"{what} ", "accent"))
     if definitions.warnings:
         return ((f" ! {name}: {flat(definitions.warnings[0])} ", "stall"),)
-    count = amount(len(definitions.experts))
-    return ((f" {name} · {count} Experts ", "muted"),)
+    return ((f" {name} · {count_of(len(definitions.experts), 'Expert')} ", "muted"),)
 
 
 def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
