@@ -15,7 +15,7 @@ from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
-from perstack.errors import UsageError
+from perstack.errors import UnknownExpertError, UsageError
 from perstack.runtime import Project, Runtime, open_project, open_runtime, warm_up
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def drive_to_end(
     """
     asked.check()
     project = open_project(asked.workspace, asked.config, over)
+    _new_job(asked, project)
     # Importing the vendor's library takes longest, so it begins before anything else is opened.
     threading.Thread(target=warm_up, args=(project.config.settings.provider,), daemon=True).start()
     warn(project)
@@ -99,20 +100,38 @@ async def start_or_go_on(
 ) -> JobOutcome:
     """Do what was asked on an open runtime."""
     plan = runtime.project.plan(wait_at_gates=wait)
-    if asked.goes_on:
+    new = _new_job(asked, runtime.project)
+    if new is None:
         return await runtime.runs.go_on(
             plan, asked.continuation(), listener=listener, control=control
         )
-    if asked.expert is None or not asked.query:
-        raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
+    expert, query = new
     return await runtime.runs.start(
         plan,
-        ExpertKey(asked.expert),
-        asked.query,
+        expert,
+        query,
         listener=listener,
         control=control,
         job_id=JobId(asked.job_id) if asked.job_id else None,
     )
+
+
+def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
+    """Return the Expert and the query of a new job, None when an existing one is meant.
+
+    Raises:
+        UsageError: one of them was not given.
+        UnknownExpertError: there is no such Expert.
+    """
+    if asked.goes_on:
+        return None
+    query = (asked.query or "").strip()
+    if asked.expert is None or not query:
+        raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
+    known = project.config.experts
+    if asked.expert not in known:
+        raise UnknownExpertError(asked.expert, [str(key) for key in known])
+    return ExpertKey(asked.expert), query
 
 
 def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
