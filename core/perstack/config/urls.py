@@ -13,13 +13,15 @@ def fault_of_url(url: str) -> str | None:
 
     It must be https, or http on this machine, name a host and hold no user name or password.
     """
-    if not url.isprintable() or " " in url:
-        return "must not hold spaces or control characters"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must not hold spaces or control characters, and only ASCII"
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return "is not a URL"
+    if port == 0:
+        return "has a port that does not exist"
     if not host or parts.scheme not in ("https", "http"):
         return "must be a URL such as https://host/path"
     if parts.username is not None or parts.password is not None:
@@ -39,11 +41,14 @@ def leads_elsewhere(url: str | None) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
+    from ipaddress import IPv6Address, ip_address
 
+    # Decided on the text alone, never by asking a name server.
     if host == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
