@@ -12,7 +12,7 @@ import anyio
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.events import Delta, Event
+from perstack.domain.events import Delta, Event, SkillConnected, SkillDisconnected
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
 from perstack.domain.ids import ConsensusId, ExpertKey, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
@@ -96,6 +96,7 @@ class FakeSkills:
     gated: frozenset[str] = frozenset()
     opened: list[RunId] = field(default_factory=list[RunId])
     closed: list[RunId] = field(default_factory=list[RunId])
+    slow_start: anyio.Event | None = None
 
     @asynccontextmanager
     async def open(
@@ -118,10 +119,25 @@ class FakeSkills:
             for name in functions
         }
         self.opened.append(context.run_id)
+        if self.slow_start is not None:
+            await self.slow_start.wait()
+        notice(_connected())
         try:
             yield FakeSkillSet(functions, tools)
         finally:
+            notice(SkillDisconnected(skill_name="fake"))
             self.closed.append(context.run_id)
+
+
+def _connected() -> SkillConnected:
+    return SkillConnected(
+        skill_name="fake",
+        spawn_duration_ms=0,
+        handshake_duration_ms=0,
+        tool_discovery_duration_ms=0,
+        connect_duration_ms=0,
+        total_duration_ms=0,
+    )
 
 
 @dataclass

@@ -308,3 +308,34 @@ async def test_a_ring_of_experts_ends_at_the_depth_limit(tmp_path: Path) -> None
     ended = await world.start()
     assert ended.outcome.ending == "completed"
     assert any("too deep" in text for _, text, _ in world.heard.results())
+
+
+def helpers(count: int) -> list[tuple[str, dict[str, JsonValue]]]:
+    return [("helper", {"query": f"part {number}"}) for number in range(count)]
+
+
+async def test_parallel_delegates_never_take_more_steps_than_allowed(tmp_path: Path) -> None:
+    def mind(request: ModelRequest, turn: int) -> Reply:
+        if request.expert_key == "helper":
+            return done("helped")
+        return says("", *helpers(10))
+
+    world = World(tmp_path, mind, (expert("lead", "helper"), expert("helper")), max_steps=3)
+    ended = await world.start()
+    assert ended.outcome.ending == "limit"
+    assert len(world.model.requests) <= 3
+
+
+async def test_a_stop_begins_no_delegate_that_was_still_queued(tmp_path: Path) -> None:
+    def mind(request: ModelRequest, turn: int) -> Reply:
+        if request.expert_key == "helper":
+            world.control.stop("signal")
+            return done("helped")
+        if turn == 1:
+            return says("", *helpers(5))
+        return done("joined")
+
+    world = World(tmp_path, mind, (expert("lead", "helper"), expert("helper")), max_parallel=1)
+    stopped = await world.start()
+    assert stopped.outcome.ending == "stopped"
+    assert len(world.skills.opened) == 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -10,13 +11,33 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.domain.events import CallTools, CompleteRun, Retry
-from perstack.domain.expert import InteractiveSkill, InteractiveTool
+from perstack.domain.expert import Expert, InteractiveSkill, InteractiveTool
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ToolCallPart, UserMessage
-from perstack.errors import LimitError, ProviderError, UnknownExpertError, UsageError
+from perstack.engine.calls import CALLS_AT_ONCE
+from perstack.engine.control import StopControl
+from perstack.engine.plan import JobOutcome
+from perstack.errors import (
+    LimitError,
+    ProviderError,
+    SkillError,
+    UnknownExpertError,
+    UsageError,
+)
 from perstack.ports.model import Generation, ModelRequest
+from perstack.ports.skills import RunContext, SkillNotice
 from perstack.services.runs import Continuation
-from tests.fakes.engine import USAGE, FakeSkills, World, done, expert, latest_text, says
+from tests.fakes.engine import (
+    USAGE,
+    FakeSkills,
+    FakeSkillSet,
+    World,
+    decided,
+    done,
+    expert,
+    latest_text,
+    says,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -310,5 +331,99 @@ async def test_the_history_adds_up_to_what_the_listener_heard(tmp_path: Path) ->
     stored = await world.history.read_run(ended.job_id, ended.run_id)
     assert list(stored.events) == world.heard.events
     assert [event.seq for event in stored.events] == list(range(len(stored.events)))
-    assert isinstance(stored.events[-1].body, CompleteRun)
+    assert isinstance(stored.events[-2].body, CompleteRun)
+    assert stored.events[-1].body.type == "skillDisconnected"
     assert not any(isinstance(event.body, CallTools) for event in stored.events)
+
+
+async def test_a_stop_reaches_a_run_whose_skills_are_still_starting(tmp_path: Path) -> None:
+    skills = FakeSkills(slow_start=anyio.Event())
+    world = World(tmp_path, lambda _, __: says("late"), (expert("host"),), skills=skills)
+    endings: list[JobOutcome] = []
+
+    async def stop() -> None:
+        while not skills.opened:
+            await anyio.lowlevel.checkpoint()
+        world.control.stop("signal")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        endings.append(await world.start("do it"))
+    assert endings[0].outcome.ending == "stopped"
+    assert world.model.requests == []
+    skills.slow_start, world.control = None, StopControl()
+    ended = await world.go_on(Continuation(job_id=endings[0].job_id))
+    assert ended.outcome.text == "late"
+    assert "do it" in latest_text(world.model.requests[0])
+
+
+async def test_calls_that_had_not_begun_when_a_stop_came_are_made_on_resume(
+    tmp_path: Path,
+) -> None:
+    made: list[int] = []
+    held = anyio.Event()
+
+    async def slow(args: Mapping[str, JsonValue]) -> str:
+        made.append(int(str(args["n"])))
+        await held.wait()
+        return "done"
+
+    many: list[tuple[str, dict[str, JsonValue]]] = [
+        ("slow", {"n": number}) for number in range(CALLS_AT_ONCE + 4)
+    ]
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", *many) if turn == 1 else done("all"),
+        (expert("host"),),
+        skills=FakeSkills({"slow": slow}),
+        control=StopControl(tool_grace_s=0.01),
+    )
+    endings: list[JobOutcome] = []
+
+    async def stop() -> None:
+        while len(made) < CALLS_AT_ONCE:
+            await anyio.lowlevel.checkpoint()
+        world.control.stop("signal")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        endings.append(await world.start())
+    assert endings[0].outcome.ending == "stopped"
+    held.set()
+    world.control = StopControl()
+    assert (await world.go_on(Continuation(job_id=endings[0].job_id))).outcome.text == "all"
+    assert len(made) == len(set(made)) == CALLS_AT_ONCE + 4
+    doubtful = [text for _, text, _ in world.heard.results() if text.startswith("In doubt")]
+    assert len(doubtful) == CALLS_AT_ONCE
+
+
+async def test_what_the_user_said_at_a_gate_survives_a_failed_resume(tmp_path: Path) -> None:
+    async def wipe(_: Mapping[str, JsonValue]) -> str:
+        return "wiped"
+
+    skills = FakeSkills({"wipe": wipe}, gated=frozenset({"wipe"}))
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("wipe", {})) if turn == 1 else done("end"),
+        (expert("host"),),
+        skills=skills,
+        wait_at_gates=False,
+    )
+    waiting = await world.start()
+    world.skills = FailingSkills()
+    failed = await world.go_on(Continuation(job_id=waiting.job_id, text="also do X"))
+    assert failed.outcome.ending == "failed"
+    world.skills, world.wait_at_gates = skills, True
+    world.gate.verdict = lambda checkpoint: decided(checkpoint, approved=True)
+    ended = await world.go_on(Continuation(job_id=waiting.job_id))
+    assert ended.outcome.text == "end"
+    assert "also do X" in str(list(world.model.requests[-1].messages))
+
+
+class FailingSkills(FakeSkills):
+    @asynccontextmanager
+    async def open(
+        self, expert: Expert, context: RunContext, notice: Callable[[SkillNotice], None]
+    ) -> AsyncGenerator[FakeSkillSet]:
+        raise SkillError("the server is down")
+        yield

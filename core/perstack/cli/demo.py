@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -143,11 +144,15 @@ async def _answer(runtime: Runtime, job_id: JobId) -> str:
 
 async def _review(runtime: Runtime) -> None:
     """Decide as the scenario says, in place of the person who is not there."""
+    from perstack.errors import ConflictError
+
     scenario = _scenario(runtime.project)
     async for inbox in runtime.consensus.watch():
         for waiting in inbox.pending:
             said = scenario.decision_for(waiting)
-            if said is not None:
+            if said is None:
+                continue
+            with suppress(ConflictError):  # a person may have been first
                 await runtime.consensus.decide(
                     waiting.id,
                     approved=said.decision == "approve",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -16,13 +15,14 @@ from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
+from perstack.projection.inert import inert
 from perstack.runtime import Project, Runtime, open_project, open_runtime, warm_up
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
     from perstack.config.overrides import Overrides
 
-_EXIT: Final = {"completed": 0, "asked": 0, "awaiting": 3, "limit": 6, "failed": 1}
+_EXIT: Final = {"completed": 0, "asked": 0, "awaiting": 3, "limit": 6, "failed": 1, "stopped": 1}
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -59,9 +59,9 @@ def warn(project: Project) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, which may be closed."""
+    """Print a line on stderr, which may be closed; what models and servers said is made inert."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(inert(text) + "\n")
     except (OSError, ValueError):
         return
 
@@ -146,17 +146,13 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
         say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
     if outcome.ending == "limit":
         say(f"The step limit was reached. Go on with: {again} --max-steps <more>")
-    if outcome.ending == "stopped":
-        if stopped_by.number is not None:
-            say(f"Stopped. Go on with: {again}")
-            return 128 + stopped_by.number
-        return 1
+    if outcome.ending == "stopped" and stopped_by.number is not None:
+        say(f"Stopped. Go on with: {again}")
+        return 128 + stopped_by.number
     if output.broken is not None:
-        _silence_stdout()
+        # A reader that went away (`| head`) knows; a disk that is full does not.
+        if not isinstance(output.broken, BrokenPipeError):
+            say(f"Error: standard output cannot be written: {output.broken.strerror}")
+            say(f"Hint: go on with: {again}")
         return 1
     return _EXIT[outcome.ending]
-
-
-def _silence_stdout() -> None:
-    # What is still buffered would be written, and fail again, when the interpreter ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,78 +1,34 @@
-"""The `perstack` program: registers commands, maps errors to exit codes."""
+"""The `perstack` program: starts what was asked for, maps errors to exit codes.
+
+Light on purpose: what it runs is imported once interrupts and closed streams are seen to.
+"""
 
 from __future__ import annotations
 
 import gc
 import io
 import os
+import signal
 import sys
-from typing import Annotated
 
-import typer
-
-from perstack import __version__
-from perstack.cli import options as o
-from perstack.cli.consensus import consensus_app
-from perstack.cli.demo import demo
-from perstack.cli.log import register as register_log
-from perstack.cli.run import run
-from perstack.cli.start import observe, start
-from perstack.errors import PerstackError
+from perstack.errors import PerstackError, StorageError
 
 _USAGE_EXIT = 2
+_STDERR_FD = 2
 # What a start makes stays. Looking for garbage after every 700 objects of it takes a tenth longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-
-app = typer.Typer(
-    name="perstack",
-    help="Run, watch, gate and resume teams of small LLM agents.",
-    rich_markup_mode=None,
-    add_completion=False,
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    workspace: o.Workspace = o.HERE,
-    config: o.Config = None,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    """Without a command: watch this workspace in the cockpit, starting nothing."""
-    if debug:
-        os.environ["PERSTACK_DEBUG"] = "1"
-    if context.invoked_subcommand is None:
-        raise typer.Exit(observe(workspace, config))
-
-
-app.command(name="run")(run)
-app.command(name="start")(start)
-app.command(name="demo")(demo)
-app.add_typer(consensus_app())
-register_log(app)
 
 
 def main() -> None:
     """Run the program; every failure becomes one sentence, a hint and an exit code."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    _stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding shows escapes instead of ending the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _run()
     except PerstackError as error:
         _explain(error)
         sys.exit(error.exit_code)
@@ -84,9 +40,55 @@ def main() -> None:
         # The last line of defence: a user never sees a traceback.
         if os.environ.get("PERSTACK_DEBUG"):
             raise
-        sys.stderr.write(f"Error: internal error: {type(error).__name__}\n")
-        sys.stderr.write("Hint: perstack --debug ... shows where; please report it\n")
-        sys.exit(1)
+        sys.exit(_explain_unexpected(error))
+    finally:
+        _let_go_of_stdout()
+        # The interpreter looks for garbage once more as it ends: a seventh of a short run's time.
+        gc.freeze()
+
+
+def _run() -> None:
+    # While modules load, Ctrl-C ends the program like any other: no traceback of our imports.
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from perstack.cli.app import app
+
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    app()
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Open the null device for what was closed (`>&-`), or the next file opened takes its place."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= _STDERR_FD:
+        fd = os.dup(fd)
+    os.close(fd)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123  for good
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123  for good
+
+
+def _let_go_of_stdout() -> OSError | None:
+    """Flush standard output; what fails would fail once more, aloud, as the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        return error
+    return None
+
+
+def _explain_unexpected(error: Exception) -> int:
+    unwritten = _let_go_of_stdout()
+    if isinstance(error, OSError) and unwritten is not None:
+        sys.stderr.write(f"Error: standard output cannot be written: {unwritten.strerror}\n")
+        return StorageError.exit_code
+    sys.stderr.write(f"Error: internal error: {type(error).__name__}\n")
+    sys.stderr.write("Hint: perstack --debug ... shows where; please report it\n")
+    return 1
 
 
 def _explain(error: PerstackError) -> None:

@@ -95,31 +95,30 @@ class Asked:
         """Refuse what does not fit together.
 
         Raises:
-            UsageError: `--resume-from` without a job, or no query for a new job.
+            UsageError: `--resume-from` without a job, a workspace that is none, an id that cannot
+                be one (an empty one, say, from a variable that is not set).
         """
+        from perstack.domain.ids import check_path_id
         from perstack.errors import UsageError
 
         if self.resume_from is not None and self.continue_job is None:
             raise UsageError("--resume-from requires --continue-job")
         if not self.workspace.is_dir():
             raise UsageError(f"{self.workspace} is not a folder")
+        named = {"job id": (self.job_id, self.continue_job), "checkpoint id": (self.resume_from,)}
+        for kind, ids in named.items():
+            for given in ids:
+                if given is not None:
+                    check_path_id(kind, given)
 
     def continuation(self) -> Continuation:
-        """Return what to go on with.
-
-        Raises:
-            UsageError: an id cannot be one.
-        """
-        from perstack.domain.ids import CheckpointId, ExpertKey, JobId, check_path_id
+        """Return what to go on with."""
+        from perstack.domain.ids import CheckpointId, ExpertKey, JobId
         from perstack.services.runs import Continuation
 
-        job = JobId(check_path_id("job id", self.continue_job)) if self.continue_job else None
-        point = CheckpointId(self.resume_from) if self.resume_from else None
-        if point is not None:
-            check_path_id("checkpoint id", point)
         return Continuation(
-            job_id=job,
-            checkpoint_id=point,
+            job_id=None if self.continue_job is None else JobId(self.continue_job),
+            checkpoint_id=None if self.resume_from is None else CheckpointId(self.resume_from),
             expert_key=ExpertKey(self.expert) if self.expert else None,
             text=self.query,
             is_answer=self.is_answer,

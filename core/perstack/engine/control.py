@@ -43,27 +43,31 @@ class StopControl:
             else:
                 scope.deadline = min(scope.deadline, anyio.current_time() + self._grace_s)
 
-    def interruptible(self) -> _Held:
+    def interruptible(self) -> Held:
         """Return a block that runs until a stop is asked for; `cancelled_caught` tells."""
         scope = anyio.CancelScope()
         if self.stopping:
             scope.cancel()
-        return _Held(scope, self._light)
+        return Held(scope, self._light)
 
-    def finishing(self) -> _Held:
+    def finishing(self) -> Held:
         """Return a block that runs to its end, unless a stop's grace is over before."""
         scope = anyio.CancelScope()
         if self.stopping:
             scope.deadline = anyio.current_time() + self._grace_s
-        return _Held(scope, self._heavy)
+        return Held(scope, self._heavy)
 
 
-class _Held:
-    """A cancel scope that the control can reach while its block runs."""
+class Held:
+    """A cancel scope that the control can reach while its block runs, or until `release`."""
 
     def __init__(self, scope: anyio.CancelScope, reachable: set[anyio.CancelScope]) -> None:
         self._scope = scope
         self._reachable = reachable
+
+    def release(self) -> None:
+        """Let the rest of the block run whatever is asked for."""
+        self._reachable.discard(self._scope)
 
     def __enter__(self) -> anyio.CancelScope:
         self._reachable.add(self._scope)

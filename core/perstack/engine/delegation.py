@@ -17,6 +17,7 @@ from perstack.domain.expert import ref
 from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import DelegatedBy
 from perstack.domain.messages import ToolCallPart
+from perstack.engine.calls import result
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
 
@@ -38,7 +39,7 @@ async def begin(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
         expert = run.job.plan.experts.get(run.toolset.delegates[call.tool_name])
         if expert is None or run.depth >= MAX_DEPTH:
             why = "too deep" if expert else f"Expert {call.tool_name} not found"
-            failed = run.result(call, f"Delegation failed: {why}", is_error=True)
+            failed = result(run, call, f"Delegation failed: {why}", is_error=True)
             await run.record(ToolReturned(result=failed))
             continue
         children.append(
@@ -91,11 +92,11 @@ async def _record_ending(run: RunDriver, child: DelegateTo, ending: RunOutcome) 
     call = next(call for call in run.state.calls if call.tool_call_id == child.tool_call_id)
     match ending.ending:
         case "completed":
-            await run.record(ToolReturned(result=run.result(call, ending.text)))
+            await run.record(ToolReturned(result=result(run, call, ending.text)))
         case "failed" | "limit" | "asked":
             why = ending.error.message if ending.error else _WHY_UNFINISHED[ending.ending]
             text = f"Delegation failed: {why}"
-            await run.record(ToolReturned(result=run.result(call, text, is_error=True)))
+            await run.record(ToolReturned(result=result(run, call, text, is_error=True)))
         case "stopped" | "awaiting":
             pass
 

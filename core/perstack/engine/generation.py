@@ -1,19 +1,24 @@
-"""One generation: the model is asked, what it says is shown, and failures are named."""
+"""One step's generation: asking the model, showing what it says, retrying, taking its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
-from perstack.domain.events import Delta
-from perstack.domain.ids import MessageId
-from perstack.domain.messages import ExpertMessage
+from perstack.domain.events import CallTools, Delta, Retry, StartGeneration
+from perstack.domain.messages import ExpertMessage, TextPart, UserMessage
+from perstack.domain.usage import NO_USAGE, Usage
+from perstack.engine.plan import RunOutcome
+from perstack.engine.retry import delay_s
 from perstack.errors import ProviderError
 from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
+
+if TYPE_CHECKING:
+    from perstack.engine.run import RunDriver
 
 StreamName = Literal["reasoning", "text", "result"]
 
@@ -75,6 +80,109 @@ async def generate(
     raise ProviderError(f"{model.name} ended its answer early", retryable=True)
 
 
-def as_message(generation: Generation, message_id: str) -> ExpertMessage:
-    """Return the generation as a message of the history."""
-    return ExpertMessage(id=MessageId(message_id), contents=generation.parts)
+async def step(run: RunDriver, *, final: bool) -> RunOutcome | None:
+    """Ask the model for tool calls or, when `final`, for the result alone; take what it answers."""
+    await run.record(StartGeneration())
+    answer: Generation | None = None
+    try:
+        with run.job.control.interruptible():
+            answer = await _asked(run, final=final)
+    except ProviderError as error:
+        return await _failed(run, error)
+    return None if answer is None else await _took(run, answer, final=final)
+
+
+async def _asked(run: RunDriver, *, final: bool) -> Generation:
+    blank = Delta(
+        job_id=run.job.job_id,
+        run_id=run.run_id,
+        expert_key=run.expert.key,
+        step_number=run.step,
+        stream="text",
+        kind="start",
+    )
+    request = ModelRequest(
+        run_id=run.run_id,
+        expert_key=run.expert.key,
+        messages=run.state.messages,
+        tools=run.toolset.definitions,
+        use_tools=not final,
+    )
+    timeout_s = run.job.plan.settings.timeout / 1000
+    speech = Speech(blank, run.job.say, final)
+    return await generate(run.job.deps.model, request, speech, timeout_s=timeout_s)
+
+
+async def _took(run: RunDriver, answer: Generation, *, final: bool) -> RunOutcome | None:
+    message = ExpertMessage(id=run.new_message_id(), contents=answer.parts)
+    run.job.count(answer.usage)
+    if answer.finish == "refusal":
+        return await run.fail(ProviderError(message.text.strip() or "the model refused to answer"))
+    if answer.finish == "length" and message.tool_calls:
+        return await _again(
+            run,
+            "Error: Generation length exceeded",
+            "Your answer was cut off at the length limit. Try again, in smaller pieces.",
+            answer.usage,
+        )
+    if message.tool_calls and not final:
+        return await _call_tools(run, message, answer.usage)
+    if message.text.strip():
+        return await run.complete(answer.usage, said=message)
+    return await _again(
+        run,
+        "Error: No tool call or text generated",
+        "You gave neither text nor a tool call. Go on with the task.",
+        answer.usage,
+    )
+
+
+async def _call_tools(run: RunDriver, message: ExpertMessage, usage: Usage) -> None:
+    rules = run.job.plan.settings.consensus
+    routes = tuple(
+        run.toolset.route(call, depth=run.depth + 1, rules=rules) for call in message.tool_calls
+    )
+    # The intent to do something that cannot simply be done again is on the disk first.
+    intent = any(not route.repeatable and route.kind == "mcp" for route in routes)
+    await run.record(
+        CallTools(
+            new_message=message,
+            routes=routes,
+            usage=usage,
+            context_window_usage=run.context_usage(usage),
+        ),
+        durable=intent,
+    )
+
+
+async def _failed(run: RunDriver, error: ProviderError) -> RunOutcome | None:
+    attempt = run.state.retry_count + 1
+    limit = run.job.plan.settings.max_retries
+    if not error.retryable:
+        return await run.fail(error)
+    if attempt > limit:
+        message = f"Max retries ({limit}) exceeded: {error.message}"
+        return await run.fail(ProviderError(message, hint=error.hint, status=error.status))
+    wait_s = delay_s(attempt, error.retry_after_s, rng=run.job.deps.rng)
+    await run.record(
+        Retry(
+            reason=run.job.deps.redact(f"Error: {error.message}"),
+            attempt=attempt,
+            delay_ms=round(wait_s * 1000),
+            usage=NO_USAGE,
+        )
+    )
+    with run.job.control.interruptible():
+        await anyio.sleep(wait_s)
+    return None
+
+
+async def _again(run: RunDriver, reason: str, advice: str, usage: Usage) -> RunOutcome | None:
+    attempt = run.state.retry_count + 1
+    if attempt > run.job.plan.settings.max_retries:
+        return await run.fail(ProviderError(reason.removeprefix("Error: ")))
+    message = UserMessage(id=run.new_message_id(), contents=(TextPart(text=advice),))
+    await run.record(
+        Retry(reason=reason, attempt=attempt, delay_ms=0, usage=usage, new_messages=(message,))
+    )
+    return None

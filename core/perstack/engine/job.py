@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.secrets import without_secrets
@@ -56,6 +57,7 @@ class JobDriver:
         self._held = held
         self._listener = listener
         self._steps = steps_taken
+        self._beginning = 0
         self._usage = held.job.usage
         self._background: TaskGroup | None = None
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
@@ -65,7 +67,7 @@ class JobDriver:
     @property
     def exhausted(self) -> bool:
         """True once the job has taken all the steps it may."""
-        return self._steps >= self.plan.settings.max_steps
+        return self._steps + self._beginning >= self.plan.settings.max_steps
 
     def take_step(self) -> int:
         """Return the next step number of the job."""
@@ -116,7 +118,7 @@ class JobDriver:
     # ---------------------------------------------------------------- runs
 
     def new_log(self, run_id: RunId, expert: Expert, opening: Opening) -> RunLog:
-        """Begin a run's history; a job's first run keeps the definitions."""
+        """Begin a run's history; a job's first run keeps the definitions. Waits for the disk."""
         first = opening.parent is None and opening.delegated_by is None
         return self._held.create_run(
             RunSetting(
@@ -138,7 +140,7 @@ class JobDriver:
     ) -> RunOutcome:
         """Drive the job's own run and keep the job's record true."""
         self._save("running", log.run_id)
-        driver = RunDriver(self, expert, log, state, depth=0)
+        driver = RunDriver(self, expert, log, state, step=self.take_step(), depth=0)
         outcomes: list[RunOutcome] = []
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
@@ -153,21 +155,26 @@ class JobDriver:
         expert = self.plan.experts.get(child.expert.key)
         if expert is None:
             return RunOutcome("failed", error=_gone(child))
-        begun = Opening(query=child.query, delegated_by=delegated_by)
-        taken_up = self._taken_up(child.run_id)
-        if taken_up is None:
-            if self.exhausted:
-                return RunOutcome("limit")
-            state, log = initial(), self.new_log(child.run_id, expert, begun)
-        else:
-            state, log = taken_up
-        if ended := _ended(state):
-            log.close()
-            return ended
-        again = Opening(status=state.status, delegated_by=delegated_by)
+        # Everything below costs files or steps, so it waits for its turn.
         async with self._slot():
-            driver = RunDriver(self, expert, log, state, depth=depth)
-            return await driver.drive(begun if state.status == "init" else again)
+            if self.control.stopping:
+                return RunOutcome("stopped")
+            taken_up = await anyio.to_thread.run_sync(self._taken_up, child.run_id)
+            ended = _ended(taken_up[0]) if taken_up else None
+            if ended is not None or self.exhausted:
+                if taken_up is not None:
+                    taken_up[1].close()
+                return ended or RunOutcome("limit")
+            step = self.take_step()
+            opening = Opening(query=child.query, delegated_by=delegated_by)
+            if taken_up is None:
+                log = await anyio.to_thread.run_sync(self.new_log, child.run_id, expert, opening)
+                taken_up = initial(), log
+            elif taken_up[0].status != "init":
+                opening = Opening(status=taken_up[0].status, delegated_by=delegated_by)
+            state, log = taken_up
+            driver = RunDriver(self, expert, log, state, step=step, depth=depth)
+            return await driver.drive(opening)
 
     def _taken_up(self, run_id: RunId) -> tuple[RunState, RunLog] | None:
         try:

@@ -126,8 +126,11 @@ def next_effect(state: RunState) -> Effect:
 def in_doubt(state: RunState) -> tuple[ToolCallPart, ...]:
     """Return the calls that a crashed process may or may not have made.
 
-    Those that only read are not among them: they are simply made again.
+    Those that only read are not among them: they are simply made again. A run that was stopped in
+    good order has none: what was cut off then has its result, the rest was never begun.
     """
+    if state.suspended:
+        return ()
     return tuple(
         call
         for call in state.pending_calls

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
-import anyio
-
 from perstack.domain.events import (
-    AttemptCompletion,
     Body,
     CallInteractiveTool,
-    CallTools,
     CompleteRun,
     ContinueToNextStep,
-    Delta,
     Event,
     FinishAllToolCalls,
     FinishToolCall,
     InitializeRuntime,
     ResolveToolResults,
     ResumeToolCalls,
-    Retry,
     RunError,
     SkillStderr,
-    StartGeneration,
     StartRun,
     StopRunByError,
     StopRunByExceededMaxSteps,
@@ -39,16 +32,14 @@ from perstack.domain.expert import Expert, ref
 from perstack.domain.ids import CheckpointId, ConsensusId, MessageId, ToolCallId
 from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import (
+    ExpertMessage,
     InstructionMessage,
-    ResultPart,
     TextPart,
     ToolCallPart,
     UserMessage,
-    text_of,
 )
 from perstack.domain.usage import NO_USAGE, Usage
-from perstack.engine import approvals, delegation
-from perstack.engine.generation import Speech, as_message, generate
+from perstack.engine import approvals, calls, delegation, generation
 from perstack.engine.machine import (
     Ask,
     AwaitDelegates,
@@ -64,17 +55,14 @@ from perstack.engine.machine import (
     TryCompletion,
     in_doubt,
     next_effect,
-    refusal,
 )
 from perstack.engine.plan import RunOutcome
 from perstack.engine.prompt import system_prompt
-from perstack.engine.retry import delay_s
 from perstack.engine.toolset import Toolset, build_toolset
 from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
 from perstack.ports.history import RunLog
-from perstack.ports.model import Generation, ModelRequest
 from perstack.ports.notices import Notice
-from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome
+from perstack.ports.skills import RunContext, SkillNotice
 from perstack.projection.run_state import RunState, fold
 
 if TYPE_CHECKING:
@@ -102,14 +90,21 @@ class RunDriver:
     """One run being driven. Its skills stay open while its delegates run."""
 
     def __init__(
-        self, job: JobDriver, expert: Expert, log: RunLog, state: RunState, *, depth: int
+        self,
+        job: JobDriver,
+        expert: Expert,
+        log: RunLog,
+        state: RunState,
+        *,
+        step: int,
+        depth: int,
     ) -> None:
         self.job = job
         self.expert = expert
         self.state = state
         self.depth = depth
         self.run_id = log.run_id
-        self.step = job.take_step()
+        self.step = step
         self._log = log
         self._unannounced: deque[Event] = deque()
         self._toolset: Toolset | None = None
@@ -129,17 +124,24 @@ class RunDriver:
         """
         if self.state.messages:
             self.job.take_up(self.run_id, self.state)
-        async with AsyncExitStack() as stack:
-            try:
-                await self.record(self._initialized(opening))
+        with ExitStack() as cleanup:
+            # First in, last out: what skills say as they are closed is still recorded.
+            cleanup.callback(self._log.close)
+            cleanup.callback(self.job.deps.model.forget, self.run_id)
+            return await self._drive(opening)
+
+    async def _drive(self, opening: Opening) -> RunOutcome:
+        await self.record(self._initialized(opening))
+        opened = self.job.control.interruptible()
+        with opened:
+            async with AsyncExitStack() as stack:
                 failure = await self._open_skills(stack)
+                opened.release()
                 await self._start(opening)
-                if failure is not None:
-                    return await self._fail(failure)
-                return await self._loop()
-            finally:
-                stack.callback(self._log.close)
-                self.job.deps.model.forget(self.run_id)
+                return await (self._loop() if failure is None else self.fail(failure))
+        # A stop came while skills were starting; what was asked is on record all the same.
+        await self._start(opening)
+        return await self.suspend()
 
     async def record(self, body: Body, *, durable: bool = False) -> None:
         """Append, fold, announce; a `durable` record is on the disk before it is announced.
@@ -215,7 +217,7 @@ class RunDriver:
 
     async def _start(self, opening: Opening) -> None:
         for call in in_doubt(self.state):
-            await self.record(ToolReturned(result=self._doubtful(call)))
+            await self.record(ToolReturned(result=calls.doubtful(self, call, "ended")))
         if opening.answer is not None:
             await self.record(ToolReturned(result=_answered(opening.answer)))
         await self.record(
@@ -258,15 +260,6 @@ class RunDriver:
             )
         return tuple(found)
 
-    def _doubtful(self, call: ToolCallPart) -> ToolResult:
-        return self.result(
-            call,
-            f"In doubt: the program ended while {call.tool_name} was running, so it may have taken"
-            " effect or not. Check before you do it again.",
-            is_error=True,
-            in_doubt=True,
-        )
-
     # ---------------------------------------------------------------- the loop
 
     async def _loop(self) -> RunOutcome:
@@ -280,11 +273,11 @@ class RunDriver:
     async def _perform(self, effect: Effect) -> RunOutcome | None:
         match effect:
             case Generate():
-                return await self._generate(final=effect.final)
+                return await generation.step(self, final=effect.final)
             case Refuse():
-                return await self._refuse(effect.calls)
+                return await calls.refuse(self, effect.calls)
             case CallSkills():
-                return await self._call_skills(effect.calls)
+                return await calls.call_skills(self, effect.calls)
             case RequestGate():
                 return await approvals.request(self, effect.calls)
             case AwaitGate():
@@ -296,182 +289,15 @@ class RunDriver:
             case Ask():
                 return await self._ask(effect.calls)
             case TryCompletion():
-                return await self._try_completion(effect.call)
+                return await calls.try_completion(self, effect.call)
             case CloseBatch():
                 return await self._close_batch(resumed=effect.resumed)
             case Complete():
-                return await self._complete(NO_USAGE)
+                return await self.complete(NO_USAGE)
             case _:
                 assert_never(effect)
 
-    # ---------------------------------------------------------------- generating
-
-    async def _generate(self, *, final: bool) -> RunOutcome | None:
-        await self.record(StartGeneration())
-        generation: Generation | None = None
-        try:
-            with self.job.control.interruptible():
-                generation = await self._asked(final=final)
-        except ProviderError as error:
-            return await self._generation_failed(error)
-        return None if generation is None else await self._took(generation, final=final)
-
-    async def _asked(self, *, final: bool) -> Generation:
-        blank = Delta(
-            job_id=self.job.job_id,
-            run_id=self.run_id,
-            expert_key=self.expert.key,
-            step_number=self.step,
-            stream="text",
-            kind="start",
-        )
-        request = ModelRequest(
-            run_id=self.run_id,
-            expert_key=self.expert.key,
-            messages=self.state.messages,
-            tools=self.toolset.definitions,
-            use_tools=not final,
-        )
-        timeout_s = self.job.plan.settings.timeout / 1000
-        speech = Speech(blank, self.job.say, final)
-        return await generate(self.job.deps.model, request, speech, timeout_s=timeout_s)
-
-    async def _took(self, generation: Generation, *, final: bool) -> RunOutcome | None:
-        message = as_message(generation, self.new_message_id())
-        self.job.count(generation.usage)
-        if generation.finish == "refusal":
-            return await self._fail(
-                ProviderError(message.text.strip() or "the model refused to answer")
-            )
-        if generation.finish == "length" and message.tool_calls:
-            return await self._again(
-                "Error: Generation length exceeded",
-                "Your answer was cut off at the length limit. Try again, in smaller pieces.",
-                generation.usage,
-            )
-        if message.tool_calls and not final:
-            return await self._call_tools(generation)
-        if message.text.strip():
-            return await self._complete(generation.usage, generation=generation)
-        return await self._again(
-            "Error: No tool call or text generated",
-            "You gave neither text nor a tool call. Go on with the task.",
-            generation.usage,
-        )
-
-    async def _call_tools(self, generation: Generation) -> None:
-        message = as_message(generation, self.new_message_id())
-        rules = self.job.plan.settings.consensus
-        routes = tuple(
-            self.toolset.route(call, depth=self.depth + 1, rules=rules)
-            for call in message.tool_calls
-        )
-        # The intent to do something that cannot simply be done again is on the disk first.
-        intent = any(not route.repeatable and route.kind == "mcp" for route in routes)
-        await self.record(
-            CallTools(
-                new_message=message,
-                routes=routes,
-                usage=generation.usage,
-                context_window_usage=self._context(generation.usage),
-            ),
-            durable=intent,
-        )
-
-    def _context(self, usage: Usage) -> float | None:
-        window = self.job.deps.model.context_window
-        return round(usage.total_tokens / window, 4) if window else None
-
-    async def _generation_failed(self, error: ProviderError) -> RunOutcome | None:
-        attempt = self.state.retry_count + 1
-        limit = self.job.plan.settings.max_retries
-        if not error.retryable:
-            return await self._fail(error)
-        if attempt > limit:
-            return await self._fail(
-                ProviderError(
-                    f"Max retries ({limit}) exceeded: {error.message}",
-                    hint=error.hint,
-                    status=error.status,
-                )
-            )
-        wait_s = delay_s(attempt, error.retry_after_s, rng=self.job.deps.rng)
-        await self.record(
-            Retry(
-                reason=self.job.deps.redact(f"Error: {error.message}"),
-                attempt=attempt,
-                delay_ms=round(wait_s * 1000),
-                usage=NO_USAGE,
-            )
-        )
-        with self.job.control.interruptible():
-            await anyio.sleep(wait_s)
-        return None
-
-    async def _again(self, reason: str, advice: str, usage: Usage) -> RunOutcome | None:
-        attempt = self.state.retry_count + 1
-        if attempt > self.job.plan.settings.max_retries:
-            return await self._fail(ProviderError(reason.removeprefix("Error: ")))
-        message = UserMessage(id=self.new_message_id(), contents=(TextPart(text=advice),))
-        await self.record(
-            Retry(reason=reason, attempt=attempt, delay_ms=0, usage=usage, new_messages=(message,))
-        )
-        return None
-
-    # ---------------------------------------------------------------- calls
-
-    def result(
-        self, call: ToolCallPart, text: str, *, is_error: bool = False, in_doubt: bool = False
-    ) -> ToolResult:
-        """Return a result of one text for `call`."""
-        return self._outcome(call, ToolOutcome((TextPart(text=text),), is_error), in_doubt=in_doubt)
-
-    def _outcome(
-        self, call: ToolCallPart, outcome: ToolOutcome, *, in_doubt: bool = False
-    ) -> ToolResult:
-        route = self.state.routes.get(call.tool_call_id)
-        return ToolResult(
-            id=call.tool_call_id,
-            skill_name=route.skill_name if route else "",
-            tool_name=call.tool_name,
-            result=tuple(self._without_secrets(part) for part in outcome.parts),
-            is_error=outcome.is_error or None,
-            in_doubt=in_doubt or None,
-        )
-
-    def _without_secrets(self, part: ResultPart) -> ResultPart:
-        # A tool may well read the user's .env; neither history nor model need what is in it.
-        if not isinstance(part, TextPart):
-            return part
-        clean = self.job.deps.redact(part.text)
-        return part if clean == part.text else TextPart(text=clean)
-
-    async def _refuse(self, calls: tuple[ToolCallPart, ...]) -> None:
-        for call in calls:
-            why = refusal(self.state, call) or "This call cannot be made."
-            await self.record(ToolReturned(result=self.result(call, why, is_error=True)))
-
-    async def _call_skills(self, calls: tuple[ToolCallPart, ...]) -> None:
-        limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
-
-        async def one(call: ToolCallPart) -> None:
-            async with limiter:
-                outcome = await self.toolset.skills.call(call.tool_name, call.args)
-            await self.record(ToolReturned(result=self._outcome(call, outcome)))
-
-        with self.job.control.finishing() as scope:
-            async with anyio.create_task_group() as group:
-                for call in calls:
-                    group.start_soon(one, call, name=f"tool:{call.tool_name}")
-        if scope.cancelled_caught:
-            for call in in_doubt(self.state):
-                await self.record(ToolReturned(result=self._doubtful(call)))
-
-    async def _try_completion(self, call: ToolCallPart) -> None:
-        outcome = await self.toolset.skills.call(call.tool_name, call.args)
-        await self.record(ToolReturned(result=self._outcome(call, outcome)))
-        if not outcome.is_error and "remainingTodos" not in text_of(outcome.parts):
-            await self.record(AttemptCompletion(tool_call_id=call.tool_call_id))
+    # ---------------------------------------------------------------- boundaries
 
     async def _close_batch(self, *, resumed: bool) -> RunOutcome | None:
         ids = tuple(self.state.results)
@@ -521,20 +347,26 @@ class RunDriver:
         )
         return RunOutcome("asked")
 
-    async def _complete(self, usage: Usage, *, generation: Generation | None = None) -> RunOutcome:
-        said = as_message(generation, self.new_message_id()) if generation else None
+    async def complete(self, usage: Usage, *, said: ExpertMessage | None = None) -> RunOutcome:
+        """End the run well, with what was `said` last or else with the last Expert message."""
         await self.record(
             CompleteRun(
                 checkpoint_id=self.checkpoint_id(),
                 new_message=said,
                 usage=usage,
-                context_window_usage=self._context(usage) if generation else None,
+                context_window_usage=self.context_usage(usage) if said else None,
             ),
             durable=True,
         )
         return RunOutcome("completed", text=self.state.last_text)
 
-    async def _fail(self, error: PerstackError) -> RunOutcome:
+    def context_usage(self, usage: Usage) -> float | None:
+        """Return how much of the context window a generation filled, None if that is unknown."""
+        window = self.job.deps.model.context_window
+        return round(usage.total_tokens / window, 4) if window else None
+
+    async def fail(self, error: PerstackError) -> RunOutcome:
+        """End the run in `error`, with secrets taken out."""
         status = error.status if isinstance(error, ProviderError) else None
         named = RunError(
             name=type(error).__name__,

@@ -205,6 +205,7 @@ def start_from(parent_state: RunState) -> RunState:
         calls=parent_state.calls,
         routes=parent_state.routes,
         results=parent_state.results,
+        queued=parent_state.queued,
         completing=parent_state.completing,
         todos=parent_state.todos,
     )

@@ -46,7 +46,7 @@ class ConsensusService:
 
     `open_store` is called at the first use, and again after the store has failed, so that a
     database that was damaged or replaced can be put right while this process goes on.
-    `auto_reject` decides what becomes of overdue checkpoints.
+    `auto_reject` decides what becomes of overdue checkpoints; it may be set anew at any time.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ConsensusService:
         self._open_store = open_store
         self._clock = clock
         self._workspace = workspace
-        self._auto_reject = auto_reject
+        self.auto_reject = auto_reject
         self._opening = anyio.Lock()
         self._store: ConsensusStore | None = None
         self._changed = anyio.Event()
@@ -73,12 +73,21 @@ class ConsensusService:
     async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
         """Write the checkpoint for reviewers to see; again with the same id does nothing.
 
+        A locked database is waited for, without end: a run must not end because of it.
+
         Raises:
             ConflictError: one with that id but other content exists.
             StorageError: it could not be written.
         """
-        await self._ask(lambda store: store.create(checkpoint))
-        self._note_change()
+        while True:
+            try:
+                await self._ask(lambda store: store.create(checkpoint))
+            except LockedError as error:
+                _LOG.warning("proposing %s: %s", checkpoint.id, error.message)
+                await anyio.sleep(POLL_S)
+            else:
+                self._note_change()
+                return
 
     async def wait(
         self, consensus_id: ConsensusId, *, poll_s: float = POLL_S
@@ -203,7 +212,7 @@ class ConsensusService:
         """Expire, or with `auto_reject` reject, what is pending and overdue; return those."""
         now = self._clock.now_ms()
         settled = await self._ask(
-            lambda store: store.expire_due(now_ms=now, auto_reject=self._auto_reject)
+            lambda store: store.expire_due(now_ms=now, auto_reject=self.auto_reject)
         )
         if settled:
             self._note_change()

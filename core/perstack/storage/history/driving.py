@@ -98,7 +98,7 @@ class FileDrivenJob:
         self._live.add_save()
 
     def create_run(self, setting: RunSetting) -> FileRunLog:
-        """Begin a run's history; the run is on the disk when this returns.
+        """Begin a run's history; the run is on the disk when this returns. Any thread may call it.
 
         Raises:
             ConflictError: the run exists.
@@ -196,7 +196,7 @@ class FileDrivenJob:
 
     def _known_heads(self) -> dict[RunId, int]:
         heads = dict(self._held.heads)
-        for run_id, log in self._logs.items():
+        for run_id, log in list(self._logs.items()):
             if log.synced_seq >= 0:
                 heads[run_id] = log.synced_seq
         return heads

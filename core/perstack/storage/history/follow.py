@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncGenerator
 from functools import partial
 from itertools import islice
@@ -58,6 +59,7 @@ class Follower:
         self._only = job_id
         self._feeds: dict[JobId, JobFeed] = {}
         self._watch: FolderWatch | None = None
+        self._look_again_at = time.monotonic() + _LOOK_AGAIN_S
 
     def begin(self, backlog_jobs: int) -> list[JobId]:
         """Watch from now on, and return which jobs to read first, newest first.
@@ -87,9 +89,11 @@ class Follower:
         if self._tools.layout.live in changed:
             self._watch = None  # the folder itself was removed: watch the next one
             self._watched()
-        elif changed:
+        elif changed and time.monotonic() < self._look_again_at:
             return self.read(self._ids_of(changed), caught_up=True)
-        job_ids = [*alive, *self._live_ids()]
+        # A job whose process died makes no event: it is looked at however busy the others are.
+        self._look_again_at = time.monotonic() + _LOOK_AGAIN_S
+        job_ids = [*self._ids_of(changed), *alive, *self._live_ids()]
         return self.read(list(dict.fromkeys(job_ids)), caught_up=True)
 
     def _watched(self) -> FolderWatch:

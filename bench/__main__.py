@@ -1,0 +1,37 @@
+"""python -m bench [--rounds N] [--only start|steps|delegates|cockpit] [--quick]"""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import cockpit, runs
+from bench.measure import compile_all
+
+
+def main() -> None:
+    """Measure what was asked for and print it."""
+    asked = _parser().parse_args()
+    rounds: int = 1 if asked.quick else asked.rounds
+    compile_all()
+    print(f"Medians of {rounds} after one that is not counted; each beside its floor.", flush=True)
+    if asked.only in {None, "start"}:
+        runs.start_up(rounds)
+    if asked.only in {None, "steps"}:
+        runs.steps(rounds, 400)
+    if asked.only in {None, "delegates"}:
+        runs.delegates(rounds)
+    if asked.only in {None, "cockpit"}:
+        cockpit.first_paint(rounds)
+        cockpit.key_to_paint(40 if asked.quick else 200)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Perstack.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=["start", "steps", "delegates", "cockpit"])
+    parser.add_argument("--quick", action="store_true", help="one round, fewer keys")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

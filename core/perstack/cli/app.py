@@ -1,0 +1,56 @@
+"""The commands of the `perstack` program."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from perstack import __version__
+from perstack.cli import options as o
+from perstack.cli.consensus import consensus_app
+from perstack.cli.demo import demo
+from perstack.cli.log import register as register_log
+from perstack.cli.run import run
+from perstack.cli.start import observe, start
+
+app = typer.Typer(
+    name="perstack",
+    help="Run, watch, gate and resume teams of small LLM agents.",
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Without a command: watch this workspace in the cockpit, starting nothing."""
+    if debug:
+        os.environ["PERSTACK_DEBUG"] = "1"
+    if context.invoked_subcommand is None:
+        raise typer.Exit(observe(workspace, config))
+
+
+app.command(name="run")(run)
+app.command(name="start")(start)
+app.command(name="demo")(demo)
+app.add_typer(consensus_app())
+register_log(app)

@@ -1,0 +1,91 @@
+"""The calls of one response: answering those that cannot be made, making those that can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import anyio
+
+from perstack.domain.events import AttemptCompletion, ToolResult, ToolReturned
+from perstack.domain.ids import ToolCallId
+from perstack.domain.messages import ResultPart, TextPart, ToolCallPart, text_of
+from perstack.engine.machine import in_doubt, refusal
+from perstack.ports.skills import ToolOutcome
+
+if TYPE_CHECKING:
+    from perstack.engine.run import RunDriver
+
+CALLS_AT_ONCE: Final = 16
+REMAINING_TODOS: Final = "remainingTodos"
+
+
+async def refuse(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
+    """Answer calls that must not be made."""
+    for call in calls:
+        why = refusal(run.state, call) or "This call cannot be made."
+        await run.record(ToolReturned(result=result(run, call, why, is_error=True)))
+
+
+async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
+    """Make calls in parallel; those that a stop cuts off are in doubt, those not begun wait."""
+    limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
+    begun: set[ToolCallId] = set()
+
+    async def one(call: ToolCallPart) -> None:
+        async with limiter:
+            begun.add(call.tool_call_id)
+            outcome = await run.toolset.skills.call(call.tool_name, call.args)
+        await run.record(ToolReturned(result=_of(run, call, outcome)))
+
+    with run.job.control.finishing() as scope:
+        async with anyio.create_task_group() as group:
+            for call in calls:
+                group.start_soon(one, call, name=f"tool:{call.tool_name}")
+    if scope.cancelled_caught:
+        for call in in_doubt(run.state):
+            if call.tool_call_id in begun:
+                await run.record(ToolReturned(result=doubtful(run, call, "was stopped")))
+
+
+async def try_completion(run: RunDriver, call: ToolCallPart) -> None:
+    """Let the Expert declare itself done, unless todos are open."""
+    outcome = await run.toolset.skills.call(call.tool_name, call.args)
+    await run.record(ToolReturned(result=_of(run, call, outcome)))
+    if not outcome.is_error and REMAINING_TODOS not in text_of(outcome.parts):
+        await run.record(AttemptCompletion(tool_call_id=call.tool_call_id))
+
+
+def result(run: RunDriver, call: ToolCallPart, text: str, *, is_error: bool = False) -> ToolResult:
+    """Return a result of one text for `call`."""
+    return _of(run, call, ToolOutcome((TextPart(text=text),), is_error))
+
+
+def doubtful(
+    run: RunDriver, call: ToolCallPart, what: Literal["ended", "was stopped"]
+) -> ToolResult:
+    """Return the result of a call that may have taken effect or not."""
+    text = (
+        f"In doubt: the program {what} while {call.tool_name} was running, so it may have taken"
+        " effect or not. Check before you do it again."
+    )
+    found = result(run, call, text, is_error=True)
+    return found.model_copy(update={"in_doubt": True})
+
+
+def _of(run: RunDriver, call: ToolCallPart, outcome: ToolOutcome) -> ToolResult:
+    route = run.state.routes.get(call.tool_call_id)
+    return ToolResult(
+        id=call.tool_call_id,
+        skill_name=route.skill_name if route else "",
+        tool_name=call.tool_name,
+        result=tuple(_without_secrets(run, part) for part in outcome.parts),
+        is_error=outcome.is_error or None,
+    )
+
+
+def _without_secrets(run: RunDriver, part: ResultPart) -> ResultPart:
+    # A tool may well read the user's .env; neither history nor model need what is in it.
+    if not isinstance(part, TextPart):
+        return part
+    clean = run.job.deps.redact(part.text)
+    return part if clean == part.text else TextPart(text=clean)
