@@ -37,16 +37,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A configuration as it applies to one workspace."""
+    """A configuration as it applies to one workspace; `file` is it before what was typed."""
 
     workspace: Path
+    file: LoadedConfig
     config: LoadedConfig
     env: Environment = field(repr=False)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What in the file and the environment will not do what it seems to."""
-        return tuple(str(warning) for warning in (*self.config.warnings, *self.env.warnings))
+        said = [str(warning) for warning in (*self.config.warnings, *self.env.warnings)]
+        if self.config.redirects_key:
+            url = self.config.settings.provider.base_url
+            said.append(f"provider.setting.baseUrl: your key is sent to {url}")
+        return tuple(said)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must be shown and stored nowhere."""
+        return secret_values(self.env)
 
     def plan(self, *, wait_at_gates: bool = True) -> Plan:
         """Return what a job of this project runs with."""
@@ -104,9 +114,9 @@ def project_of(workspace: Path, config: LoadedConfig, overrides: Overrides) -> P
         ConfigError: an env file cannot be used.
         UsageError: an override cannot.
     """
-    config = apply_overrides(config, overrides)
-    env = read_environment(workspace, config.env_paths, os.environ)
-    return Project(workspace, config, env)
+    joined = apply_overrides(config, overrides)
+    env = read_environment(workspace, joined.env_paths, os.environ)
+    return Project(workspace, config, joined, env)
 
 
 def locate(workspace: Path, config_path: Path | None) -> Path:
@@ -135,6 +145,9 @@ def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
     from perstack.storage.log_file import LogFile
 
     root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
     root.handlers = [LogFile(workspace / "perstack" / "logs" / "perstack.log", secrets)]
     root.setLevel(logging.WARNING)
 
@@ -170,7 +183,6 @@ async def open_runtime(
     Raises:
         ConfigError: the provider's key is not set, or its settings cannot be used.
     """
-    log_to_file(project.workspace, secret_values(project.env))
     model = await open_model(project)
     rules = project.config.settings.consensus
     own = consensus or open_consensus(project.workspace, auto_reject=rules.auto_reject)
@@ -227,6 +239,6 @@ def _deps(project: Project, model: ChatModel, consensus: ConsensusService) -> De
         notifier=ConfiguredNotifier(project.config.settings.notify, env=project.env),
         clock=SystemClock(),
         ids=RandomIds(),
-        redact=partial(redact, secrets=secret_values(project.env)),
+        redact=partial(redact, secrets=project.secrets),
         version=__version__,
     )

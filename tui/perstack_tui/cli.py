@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -74,11 +72,9 @@ def show(
 
 def reviewer_name() -> str:
     """Return who sits here, as decisions record it: `ana@pi`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    from perstack.services.consensus import whoami
+
+    return whoami()
 
 
 def _make_fold() -> Fold:

@@ -6,9 +6,11 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,6 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from perstack.config.load import LoadedConfig
 from perstack.config.overrides import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
@@ -24,7 +25,8 @@ from perstack.domain.events import Delta, Event
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.engine.control import StopControl
-from perstack.errors import ConfigError, ConflictError, PerstackError
+from perstack.engine.plan import JobOutcome
+from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.projection.run_state import RunState
@@ -39,6 +41,7 @@ from perstack.runtime import (
     open_runtime,
     project_of,
 )
+from perstack.services.consensus import whoami
 from perstack.services.runs import Continuation
 from perstack_tui.gateway import (
     DefinitionsUpdate,
@@ -56,6 +59,9 @@ RETRY_S: Final = 2.0
 LEAVE_WITHIN_S: Final = 5.0
 DETACH_WITHIN_S: Final = 15.0
 _QUEUED: Final = 10_000
+
+
+Work = Callable[["Runtime", "_LocalJob"], Awaitable[JobOutcome]]
 
 
 async def open_local_gateway(request: CockpitRequest) -> Gateway:
@@ -77,7 +83,7 @@ class LocalGateway:
         self._consensus = open_consensus(workspace)
         self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)
         self._group: TaskGroup | None = None
-        self._config: LoadedConfig | None = None
+        self._good: Project | None = None
         self._config_error: ConfigError | None = None
         self._config_read = anyio.Event()
         self._jobs: dict[JobId, _LocalJob] = {}
@@ -90,7 +96,7 @@ class LocalGateway:
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Yield what happens until closed; everything this gateway does runs while it is open."""
-        async with anyio.create_task_group() as group:
+        async with self._receive, self._send, anyio.create_task_group() as group:
             self._group = group
             group.start_soon(self._follow, name="cockpit:history")
             group.start_soon(self._watch_inbox, name="cockpit:inbox")
@@ -109,8 +115,8 @@ class LocalGateway:
         job_id = self._first_job_id or JobId(RandomIds().new())
         self._first_job_id = None
 
-        async def work(runtime: Runtime, job: _LocalJob) -> None:
-            await runtime.runs.start(
+        async def work(runtime: Runtime, job: _LocalJob) -> JobOutcome:
+            return await runtime.runs.start(
                 project.plan(),
                 expert_key,
                 query,
@@ -151,6 +157,7 @@ class LocalGateway:
 
     async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
         """Decide a consensus checkpoint; a person pressed the key here."""
+        decision = decision.model_copy(update={"reviewed_by": whoami()})
         return await self._consensus.record(consensus_id, decision, allow_self=True)
 
     async def stop(self, job_id: JobId, *, now: bool = False) -> None:
@@ -168,9 +175,14 @@ class LocalGateway:
         for job in jobs:
             job.control.stop("detach")
         await self._ended(jobs, within_s=DETACH_WITHIN_S)
-        for job in jobs:
-            if not job.settled:
-                await anyio.to_thread.run_sync(_go_on_headless, job)
+        left = [job for job in jobs if job.can_go_on]
+        for job in left:
+            await anyio.to_thread.run_sync(_go_on_headless, job)
+        if late := [job.job_id for job in jobs if not job.over.is_set()]:
+            raise ConflictError(
+                f"{', '.join(late)} did not stop within {DETACH_WITHIN_S:g} s",
+                hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
+            )
 
     async def aclose(self) -> None:
         """Stop what still runs at a step boundary (bounded in time) and close everything."""
@@ -206,8 +218,10 @@ class LocalGateway:
             overrides = await self._as_before(job_id)
         project = await self._project(overrides)
 
-        async def work(runtime: Runtime, job: _LocalJob) -> None:
-            await runtime.runs.go_on(project.plan(), wanted, listener=job, control=job.control)
+        async def work(runtime: Runtime, job: _LocalJob) -> JobOutcome:
+            return await runtime.runs.go_on(
+                project.plan(), wanted, listener=job, control=job.control
+            )
 
         await self._launch(job_id, project, work, overrides)
 
@@ -236,7 +250,7 @@ class LocalGateway:
         self,
         job_id: JobId,
         project: Project,
-        work: Callable[[Runtime, _LocalJob], Awaitable[None]],
+        work: Work,
         overrides: Overrides,
     ) -> None:
         """Run `work` beside everything else; return once it got going, raise what kept it."""
@@ -251,16 +265,14 @@ class LocalGateway:
         if job.error is not None:
             raise job.error
 
-    async def _drive(
-        self, job: _LocalJob, work: Callable[[Runtime, _LocalJob], Awaitable[None]]
-    ) -> None:
+    async def _drive(self, job: _LocalJob, work: Work) -> None:
         error: PerstackError | None = None
         try:
             await self._announce_jobs()
             async with open_runtime(
                 job.project, history=self._history, consensus=self._consensus
             ) as runtime:
-                await work(runtime, job)
+                job.outcome = await work(runtime, job)
         except PerstackError as caught:
             error = caught
         except Exception as bug:  # noqa: BLE001  the edge between jobs and the screen
@@ -318,47 +330,50 @@ class LocalGateway:
         error = change.error
         if change.config is not None:
             try:
-                await anyio.to_thread.run_sync(
-                    project_of, self._workspace, change.config, self._setup.overrides
-                )
-                self._config = change.config
+                read = partial(project_of, self._workspace, change.config, self._setup.overrides)
+                self._use(await anyio.to_thread.run_sync(read))
             except PerstackError as refused:
                 error = ConfigError(refused.message, hint=refused.hint)
-        self._config_error = error if self._config is None else None
+        self._config_error = error if self._good is None else None
         self._config_read.set()
         return self._definitions(path, change, error)
+
+    def _use(self, project: Project) -> None:
+        self._good = project
+        self._consensus.auto_reject = project.config.settings.consensus.auto_reject
+        log_to_file(self._workspace, project.secrets)
 
     def _definitions(
         self, path: Path, change: ConfigChange, error: ConfigError | None
     ) -> DefinitionsUpdate:
-        if self._config is None:
-            return DefinitionsUpdate(
-                path=path,
-                error=error.message if error else None,
-                error_hint=error.hint if error else None,
-            )
-        project = project_of(self._workspace, self._config, self._setup.overrides)
-        settings = project.config.settings
-        return DefinitionsUpdate(
+        shown = DefinitionsUpdate(
             path=path,
+            error=error.message if error else None,
+            error_hint=error.hint if error else None,
+        )
+        project = self._good
+        if project is None:
+            return shown
+        settings = project.config.settings
+        return replace(
+            shown,
             experts=tuple(_summary(expert) for expert in project.config.experts.values()),
             model=settings.model,
             provider_name=settings.provider.name,
-            changes=change.changes,
+            changes=change.changes if error is None else (),
             warnings=project.warnings,
-            error=error.message if error else None,
-            error_hint=error.hint if error else None,
             loaded_at=SystemClock().now_ms(),
         )
 
     async def _project(self, overrides: Overrides) -> Project:
         """The project as the file stands now: what runs keeps what it started with."""
         await self._config_read.wait()
-        if self._config is None:
+        if self._good is None:
             raise self._config_error or ConfigError(
                 "there is no perstack.toml here", hint="write one, or open with --config PATH"
             )
-        return await anyio.to_thread.run_sync(project_of, self._workspace, self._config, overrides)
+        read = partial(project_of, self._workspace, self._good.file, overrides)
+        return await anyio.to_thread.run_sync(read)
 
 
 class _LocalJob:
@@ -376,16 +391,20 @@ class _LocalJob:
         self.over = anyio.Event()
         self.error: PerstackError | None = None
         self.expert_key = ExpertKey("")
-        self.settled = True
+        self.outcome: JobOutcome | None = None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it was stopped with work left."""
+        return self.outcome is not None and self.outcome.outcome.ending == "stopped"
 
     def on_taken_up(self, run_id: RunId, state: RunState) -> None:
         """Nothing to remember: the history has it."""
 
     def on_event(self, event: Event) -> None:
-        """The first event says that the job runs; a suspension, that it can go on elsewhere."""
+        """The first event says that the job runs, and whose it is."""
         self.going.set()
         self.expert_key = self.expert_key or event.expert_key
-        self.settled = event.body.type != "suspendRun"
 
     def on_delta(self, delta: Delta) -> None:
         """Shown from the workspace, like everything."""
@@ -402,7 +421,21 @@ def _summary(expert: Expert) -> ExpertSummary:
 
 
 def _go_on_headless(job: _LocalJob) -> None:
-    """Start a process of its own session that takes the job up, with its own definitions."""
+    """Start a process of its own session that takes the job up, with its own definitions.
+
+    Raises:
+        StorageError: it could not be started; the job is stopped, its checkpoint kept.
+    """
+    try:
+        _spawn_headless(job)
+    except OSError as error:
+        raise StorageError(
+            f"job {job.job_id} cannot be detached: {error.strerror}",
+            hint=f"perstack run {job.expert_key} --continue-job {job.job_id}",
+        ) from error
+
+
+def _spawn_headless(job: _LocalJob) -> None:
     logs = job.project.workspace / "perstack" / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
@@ -412,7 +445,7 @@ def _go_on_headless(job: _LocalJob) -> None:
         *job.overrides.as_arguments(),
     ]
     with (logs / f"{job.job_id}.log").open("ab") as log:
-        subprocess.Popen(
+        child = subprocess.Popen(
             command,
             cwd=job.project.workspace,
             stdin=subprocess.DEVNULL,
@@ -420,3 +453,5 @@ def _go_on_headless(job: _LocalJob) -> None:
             stderr=log,
             start_new_session=True,
         )
+    # Reaped if this process is still here when it ends; it does not depend on that.
+    threading.Thread(target=child.wait, name=f"detached:{job.job_id}", daemon=True).start()

@@ -89,10 +89,12 @@ def _play_through(workspace: Path, over: Overrides) -> int:
     import anyio
 
     from perstack.cli.driving import say
-    from perstack.runtime import open_project
+    from perstack.runtime import log_to_file, open_project
 
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
-    return anyio.run(_perform, open_project(workspace, None, over))
+    project = open_project(workspace, None, over)
+    log_to_file(workspace, project.secrets)
+    return anyio.run(_perform, project)
 
 
 async def _perform(project: Project) -> int:

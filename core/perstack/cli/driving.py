@@ -16,7 +16,14 @@ from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
 from perstack.projection.inert import inert
-from perstack.runtime import Project, Runtime, open_project, open_runtime, warm_up
+from perstack.runtime import (
+    Project,
+    Runtime,
+    log_to_file,
+    open_project,
+    open_runtime,
+    warm_up,
+)
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
@@ -48,6 +55,7 @@ def drive_to_end(
     _new_job(asked, project)
     # Importing the vendor's library takes longest, so it begins before anything else is opened.
     threading.Thread(target=warm_up, args=(project.config.settings.provider,), daemon=True).start()
+    log_to_file(project.workspace, project.secrets)
     warn(project)
     return anyio.run(_drive, asked, project, listener, wait_at_gates)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -24,6 +25,8 @@ from perstack.ports.history import DrivenJob, RunLog
 from perstack.ports.notices import Notice
 from perstack.projection.run_state import RunState, fold_all, initial
 
+# Few, so that the first delegates ask their models while the last ones' files are being made.
+OPENED_AT_ONCE: Final = 4
 _JOB_STATUS: dict[str, JobStatus] = {
     "completed": "completed",
     "asked": "stoppedByInteractiveTool",
@@ -57,17 +60,17 @@ class JobDriver:
         self._held = held
         self._listener = listener
         self._steps = steps_taken
-        self._beginning = 0
         self._usage = held.job.usage
         self._background: TaskGroup | None = None
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
+        self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
     # ---------------------------------------------------------------- what runs share
 
     @property
     def exhausted(self) -> bool:
         """True once the job has taken all the steps it may."""
-        return self._steps + self._beginning >= self.plan.settings.max_steps
+        return self._steps >= self.plan.settings.max_steps
 
     def take_step(self) -> int:
         """Return the next step number of the job."""
@@ -159,22 +162,31 @@ class JobDriver:
         async with self._slot():
             if self.control.stopping:
                 return RunOutcome("stopped")
-            taken_up = await anyio.to_thread.run_sync(self._taken_up, child.run_id)
-            ended = _ended(taken_up[0]) if taken_up else None
-            if ended is not None or self.exhausted:
-                if taken_up is not None:
-                    taken_up[1].close()
-                return ended or RunOutcome("limit")
-            step = self.take_step()
-            opening = Opening(query=child.query, delegated_by=delegated_by)
-            if taken_up is None:
-                log = await anyio.to_thread.run_sync(self.new_log, child.run_id, expert, opening)
-                taken_up = initial(), log
-            elif taken_up[0].status != "init":
-                opening = Opening(status=taken_up[0].status, delegated_by=delegated_by)
-            state, log = taken_up
+            begun = Opening(query=child.query, delegated_by=delegated_by)
+            async with self._opening:
+                opened = await self._open_child(child.run_id, expert, begun)
+            if isinstance(opened, RunOutcome):
+                return opened
+            state, log, step = opened
+            again = Opening(status=state.status, delegated_by=delegated_by)
             driver = RunDriver(self, expert, log, state, step=step, depth=depth)
-            return await driver.drive(opening)
+            return await driver.drive(begun if state.status == "init" else again)
+
+    async def _open_child(
+        self, run_id: RunId, expert: Expert, begun: Opening
+    ) -> tuple[RunState, RunLog, int] | RunOutcome:
+        """Open a delegated run's history and take its first step, or say how it ended."""
+        taken_up = await anyio.to_thread.run_sync(self._taken_up, run_id)
+        ended = _ended(taken_up[0]) if taken_up else None
+        if ended is not None or self.exhausted:
+            if taken_up is not None:
+                taken_up[1].close()
+            return ended or RunOutcome("limit")
+        step = self.take_step()
+        if taken_up is not None:
+            return (*taken_up, step)
+        log = await anyio.to_thread.run_sync(self.new_log, run_id, expert, begun)
+        return initial(), log, step
 
     def _taken_up(self, run_id: RunId) -> tuple[RunState, RunLog] | None:
         try:

@@ -1,0 +1,277 @@
+"""The cockpit's gateway over a real runtime: jobs of this process, scripted, on a real disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from perstack.config.overrides import Overrides
+from perstack.domain.consensus import ConsensusCheckpoint, Decision
+from perstack.domain.events import Event
+from perstack.domain.ids import ExpertKey, JobId
+from perstack.errors import ConflictError, DeniedError, PerstackError
+from perstack.ports.frontend import CockpitRequest
+from perstack.ports.history import FeedBatch
+from perstack.projection.workspace import WorkspaceFold
+from perstack.runtime import Setup, open_history
+from perstack.services.consensus import whoami
+from perstack_tui.gateway import (
+    DefinitionsUpdate,
+    Gateway,
+    InboxUpdate,
+    LocalJobsUpdate,
+    Trouble,
+    Update,
+)
+from perstack_tui.local_gateway import open_local_gateway
+
+pytestmark = pytest.mark.anyio
+
+FAKE_SERVER = str(Path(__file__).parents[1] / "fakes" / "mcp_server.py")
+TOML = f"""
+envPath = [".env"]
+[provider]
+providerName = "scripted"
+[provider.setting]
+scenario = "play.toml"
+[consensus]
+enabled = true
+autoReject = true
+[experts."talker"]
+instruction = "Talk."
+[experts."asker"]
+instruction = "Ask."
+[experts."asker".skills."ask"]
+type = "interactiveSkill"
+[experts."asker".skills."ask".tools."askUser"]
+inputJsonSchema = '{{"type": "object"}}'
+[experts."lead"]
+instruction = "Lead."
+delegates = ["ship"]
+[experts."ship"]
+instruction = "Ship."
+[experts."served"]
+instruction = "Use the server."
+[experts."served".skills."fake"]
+type = "mcpStdioSkill"
+command = '{sys.executable}'
+args = ['-S', '{FAKE_SERVER}']
+"""
+PLAY = """
+[[turns]]
+expert = "asker"
+turn = 1
+calls = [{ tool = "askUser", args = { question = "which?" } }]
+[[turns]]
+expert = "lead"
+turn = 1
+calls = [{ tool = "ship", args = { query = "deploy it" } }]
+[[turns]]
+expert = "slow"
+text = "slow"
+[[turns]]
+expert = "served"
+turn = 1
+latency_ms = 400
+text = "served"
+calls = [{ tool = "listDirectory", args = { path = "." } }]
+[[turns]]
+expert = "served"
+latency_ms = 400
+text = "served in the end"
+[[turns]]
+text = "done {{turn}}"
+"""
+
+
+class Cockpit:
+    """A gateway, everything it told, and the views that come of it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.told: list[Update] = []
+        self.fold = WorkspaceFold()
+        self._news = anyio.Event()
+
+    def take(self, update: Update) -> None:
+        self.told.append(update)
+        if isinstance(update, FeedBatch):
+            self.fold.apply(update)
+        elif isinstance(update, InboxUpdate):
+            self.fold.apply_inbox(update.checkpoints)
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for news until the condition holds, for at most 20 s."""
+        with anyio.fail_after(20):
+            while not condition():
+                await self._news.wait()
+
+    def events(self, *types: str) -> list[Event]:
+        return [
+            event
+            for batch in self.told
+            if isinstance(batch, FeedBatch)
+            for event in batch.events
+            if event.body.type in types
+        ]
+
+    @property
+    def local(self) -> frozenset[JobId]:
+        found = [update.job_ids for update in self.told if isinstance(update, LocalJobsUpdate)]
+        return found[-1] if found else frozenset()
+
+    @property
+    def definitions(self) -> DefinitionsUpdate:
+        return [update for update in self.told if isinstance(update, DefinitionsUpdate)][-1]
+
+    @property
+    def pending(self) -> tuple[ConsensusCheckpoint, ...]:
+        return self.fold.view().inbox.pending
+
+    async def ended(self, job_id: JobId) -> None:
+        await self.until(lambda: job_id not in self.local)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "perstack.toml").write_text(TOML)
+    (tmp_path / "play.toml").write_text(PLAY)
+    return tmp_path
+
+
+@asynccontextmanager
+async def cockpit(workspace: Path, **overrides: float) -> AsyncGenerator[Cockpit]:
+    setup = Setup(workspace / "perstack.toml", Overrides(pace=overrides.get("pace")))
+    gateway = await open_local_gateway(CockpitRequest(workspace=workspace, runtime=setup))
+    opened = Cockpit(gateway)
+
+    async def consume() -> None:
+        async with aclosing(gateway.updates()) as updates:
+            async for update in updates:
+                opened.take(update)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(consume)
+        await opened.until(lambda: any(isinstance(u, DefinitionsUpdate) for u in opened.told))
+        try:
+            yield opened
+        finally:
+            await gateway.aclose()
+            group.cancel_scope.cancel()
+
+
+async def test_a_started_job_is_seen_through_the_history_and_ends(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("talker"), "hi")
+        await opened.ended(job_id)
+        await opened.until(lambda: bool(opened.events("completeRun")))
+        await opened.gateway.follow_up(job_id, "and?")
+        await opened.until(lambda: len(opened.events("completeRun")) == 2)
+        assert [trouble for trouble in opened.told if isinstance(trouble, Trouble)] == []
+
+
+async def test_a_question_is_answered_once(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("asker"), "go")
+        await opened.ended(job_id)
+        await opened.until(lambda: bool(opened.fold.view().inbox.questions))
+        (question,) = opened.fold.view().inbox.questions
+        await opened.gateway.answer(question, "the red one")
+        await opened.until(lambda: bool(opened.events("completeRun")))
+        await opened.ended(job_id)
+        with pytest.raises(ConflictError):
+            await opened.gateway.answer(question, "the blue one")
+
+
+async def test_a_decision_names_the_system_user_and_releases_the_run(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        await opened.gateway.start(ExpertKey("lead"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        decision = Decision(approved=True, reviewed_by="somebody else")
+        decided = await opened.gateway.decide(opened.pending[0].id, decision)
+        assert decided.decision is not None
+        assert decided.decision.reviewed_by == whoami()
+        await opened.until(lambda: len(opened.events("completeRun")) == 2)
+
+
+async def test_a_stopped_job_can_be_followed_up(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("lead"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        await opened.gateway.stop(job_id)
+        await opened.ended(job_id)
+        await opened.until(lambda: bool(opened.events("suspendRun")))
+        with pytest.raises(ConflictError, match="another process"):
+            await opened.gateway.stop(job_id)
+        await opened.gateway.follow_up(job_id, "go on")
+        await opened.gateway.decide(
+            opened.pending[0].id, Decision(approved=False, feedback="no", reviewed_by="x")
+        )
+        await opened.until(lambda: bool(opened.events("completeRun")))
+
+
+async def test_a_detached_job_with_a_server_goes_on_in_a_process_of_its_own(
+    workspace: Path,
+) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("served"), "go")
+        await opened.until(lambda: bool(opened.events("startGeneration")))
+        await opened.gateway.detach([job_id])
+        await opened.until(lambda: bool(opened.events("completeRun")))
+        assert job_id not in opened.local
+        assert opened.events("suspendRun")
+
+
+async def test_a_bad_env_file_is_shown_and_runs_go_on(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        await opened.gateway.start(ExpertKey("lead"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        (workspace / ".env").write_text("this is no assignment\n")
+        (workspace / "perstack.toml").write_text(TOML + "# saved\n")
+        await opened.until(lambda: opened.definitions.error is not None)
+        assert [expert.key for expert in opened.definitions.experts][:1] == ["talker"]
+        await opened.gateway.decide(opened.pending[0].id, Decision(approved=True, reviewed_by="x"))
+        await opened.until(lambda: len(opened.events("completeRun")) == 2)
+
+
+async def test_a_job_that_another_process_drives_is_refused(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("talker"), "hi")
+        await opened.ended(job_id)
+        async with open_history(workspace).drive_job(job_id):
+            with pytest.raises(ConflictError):
+                await opened.gateway.follow_up(job_id, "me too")
+
+
+async def test_an_unknown_expert_and_a_missing_key_are_errors_not_ends(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        with pytest.raises(PerstackError, match="nobody"):
+            await opened.gateway.start(ExpertKey("nobody"), "hi")
+        (workspace / "perstack.toml").write_text(TOML.replace('"scripted"', '"anthropic"', 1))
+        await opened.until(
+            lambda: (
+                opened.definitions.provider_name == "anthropic" or bool(opened.definitions.error)
+            )
+        )
+        with pytest.raises(PerstackError):
+            await opened.gateway.start(ExpertKey("talker"), "hi")
+
+
+async def test_a_process_of_a_run_cannot_decide_through_a_gateway(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cockpit(workspace) as opened:
+        await opened.gateway.start(ExpertKey("lead"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        monkeypatch.setenv("PERSTACK_RUN_ID", "inside")
+        with pytest.raises(DeniedError):
+            await opened.gateway.decide(
+                opened.pending[0].id, Decision(approved=True, reviewed_by="x")
+            )
