@@ -13,7 +13,7 @@ from perstack.cli.consensus import consensus_app
 from perstack.cli.demo import demo
 from perstack.cli.log import register as register_log
 from perstack.cli.run import run
-from perstack.cli.start import observe, start
+from perstack.cli.start import start, watch
 
 app = typer.Typer(
     name="perstack",
@@ -40,13 +40,16 @@ def root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Only watch: start and decide nothing.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Without a command: watch this workspace in the cockpit, starting nothing."""
     if debug:
         os.environ["PERSTACK_DEBUG"] = "1"
     if context.invoked_subcommand is None:
-        raise typer.Exit(observe(workspace, config))
+        raise typer.Exit(watch(workspace, config, observe=observe))
 
 
 app.command(name="run")(run)

@@ -96,8 +96,11 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
     )
 
 
-def observe(workspace: Path, config: Path | None) -> int:
-    """Open the cockpit on the workspace and start nothing; return the exit code."""
+def watch(workspace: Path, config: Path | None, *, observe: bool) -> int:
+    """Open the cockpit on the workspace and start nothing; return the exit code.
+
+    With `observe` nothing can be started or decided in it either.
+    """
     from perstack.config.overrides import Overrides
     from perstack.errors import UsageError
     from perstack.ports.frontend import CockpitRequest
@@ -111,7 +114,8 @@ def observe(workspace: Path, config: Path | None) -> int:
             hint="perstack log shows what happened; perstack --help lists the commands",
         )
     setup = Setup(find(workspace, config), Overrides(), None)
-    return open_frontend(CockpitRequest(workspace=workspace.absolute(), runtime=setup))
+    request = CockpitRequest(workspace=workspace.absolute(), observe=observe, runtime=setup)
+    return open_frontend(request)
 
 
 def has_screen() -> bool:

@@ -325,15 +325,6 @@ class CompleteRun(Model):
     context_window_usage: float | None = None
 
 
-Terminal = (
-    CompleteRun
-    | StopRunByError
-    | StopRunByExceededMaxSteps
-    | StopRunByInteractiveTool
-    | StopRunByDelegate
-    | SuspendRun
-)
-
 Body = Annotated[
     InitializeRuntime
     | SkillStarting

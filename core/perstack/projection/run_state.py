@@ -148,7 +148,6 @@ class RunState:
     delegated_by: DelegatedBy | None = None
     suspended: bool = False
     suspend_reason: Literal["user", "signal", "detach", "awaitingApproval"] | None = None
-    last_type: str = ""
 
     @property
     def pending_calls(self) -> tuple[ToolCallPart, ...]:
@@ -255,7 +254,7 @@ def fold(state: RunState, event: Event) -> RunState:
             changed = _fold_end(state, body)
         case _:
             assert_never(body)
-    return _but(changed, last_type=body.type)
+    return changed
 
 
 def fold_all(events: Iterable[Event], *, start: RunState | None = None) -> RunState:

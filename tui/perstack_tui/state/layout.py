@@ -14,7 +14,6 @@ TITLES: Final[dict[PaneName, str]] = {
     "inbox": "4 Inbox",
     "stream": "5 Stream",
 }
-LEFT: Final[frozenset[PaneName]] = frozenset({"tree", "inbox"})
 DESK_COLUMNS: Final = 100
 WALL_COLUMNS: Final = 160
 TIMELINE_ROWS: Final = 30
