@@ -103,7 +103,7 @@ def open_project(
         UsageError: an override cannot.
     """
     workspace = workspace.absolute()
-    path = locate_config(config_path, start=workspace)
+    path = locate(workspace, config_path)
     return project_of(workspace, load_config(path), overrides or Overrides())
 
 
@@ -125,7 +125,9 @@ def locate(workspace: Path, config_path: Path | None) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    return locate_config(config_path, start=workspace.absolute())
+    # What is named is named from where one stands, whatever folder the Experts work in.
+    start = workspace.absolute() if config_path is None else Path.cwd()
+    return locate_config(config_path, start=start)
 
 
 def find(workspace: Path, config_path: Path | None) -> Path | None:

@@ -57,6 +57,7 @@ _LOG: Final = logging.getLogger(__name__)
 INBOX_POLL_S: Final = 0.15
 RETRY_S: Final = 2.0
 LEAVE_WITHIN_S: Final = 5.0
+DETACH_GRACE_S: Final = 10.0
 DETACH_WITHIN_S: Final = 15.0
 _QUEUED: Final = 10_000
 
@@ -173,7 +174,7 @@ class LocalGateway:
         """Hand running jobs of this process to a headless one each, which goes on with them."""
         jobs = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
         for job in jobs:
-            job.control.stop("detach")
+            job.control.stop("detach", tool_grace_s=DETACH_GRACE_S)
         await self._ended(jobs, within_s=DETACH_WITHIN_S)
         left = [job for job in jobs if job.can_go_on]
         for job in left:

@@ -31,9 +31,15 @@ class StopControl:
         """True once a stop was asked for."""
         return self.reason is not None
 
-    def stop(self, reason: StopReason, *, now: bool = False) -> None:
-        """Ask every run to stop; again, or with `now`, without waiting for tools."""
+    def stop(
+        self, reason: StopReason, *, now: bool = False, tool_grace_s: float | None = None
+    ) -> None:
+        """Ask every run to stop; again, or with `now`, without waiting for tools.
+
+        `tool_grace_s` gives them another time than usual, in seconds.
+        """
         again = self.stopping
+        self._grace_s = self._grace_s if tool_grace_s is None else tool_grace_s
         self.reason = self.reason or reason
         for scope in self._light:
             scope.cancel()

@@ -68,7 +68,8 @@ def header_lines(job: Job, *, storage: str, is_latest: bool) -> Iterator[str]:
     """Return what is known of the job."""
     yield inert(f"Storage: {storage}", newlines=False)
     yield inert(f"Job: {job.id}{' (showing latest job)' if is_latest else ''}", newlines=False)
-    yield f"  Status: {job.status}"
+    stopped = job.status == "running" and job.finished_at is not None
+    yield f"  Status: {'stopped, can go on' if stopped else job.status}"
     yield inert(f"  Expert: {job.coordinator_expert_key}", newlines=False)
     yield f"  Started: {_moment(job.started_at)}"
     yield f"  Steps: {job.total_steps} of {job.max_steps}"
