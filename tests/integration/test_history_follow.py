@@ -21,7 +21,7 @@ from perstack.domain.events import Delta, Event, StartGeneration
 from perstack.domain.ids import JobId, RunId
 from perstack.ports.history import FeedBatch, Presence
 from tests.fakes.history import append_to, delta, history, job, setting
-from tests.fakes.history_process import start_driver
+from tests.fakes.history_process import Driver, start_driver
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +182,31 @@ async def test_a_killed_process_is_noticed_and_its_events_are_all_there(tmp_path
         await seen.until(lambda seen: seen.gone())
         assert await seen.seqs(5) == list(range(5))
         assert seen.damaged == []
+
+
+async def test_a_killed_process_is_noticed_while_another_keeps_the_follower_busy(
+    tmp_path: Path,
+) -> None:
+    async with (
+        following(tmp_path) as seen,
+        start_driver(tmp_path) as doomed,
+        start_driver(tmp_path) as other,
+    ):
+        await doomed.tell("create job1")
+        for command in ("create job2", "run"):
+            await other.tell(command)
+        await seen.until(lambda seen: seen.alive() and seen.alive("job2"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(_keep_busy, other)
+            await doomed.kill()
+            await seen.until(lambda seen: seen.gone())
+            group.cancel_scope.cancel()
+        assert seen.alive("job2")
+
+
+async def _keep_busy(driver: Driver) -> None:
+    while True:
+        await driver.tell("append 1")
 
 
 async def test_a_process_that_was_not_waited_for_is_not_alive(tmp_path: Path, zombie: int) -> None:
