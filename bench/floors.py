@@ -138,8 +138,13 @@ class Anthropic(Vendor):
         return text, calls
 
     def messages(self, text: str, calls: list[str], results: list[str]) -> list[Json]:
-        uses = [{"type": "tool_use", "id": call, "name": "t", "input": {}} for call in calls]
-        said = {"role": "assistant", "content": [{"type": "text", "text": text or "-"}, *uses]}
+        uses: list[Json] = [
+            {"type": "tool_use", "id": call, "name": "t", "input": {}} for call in calls
+        ]
+        said: Json = {
+            "role": "assistant",
+            "content": [{"type": "text", "text": text or "-"}, *uses],
+        }
         if not calls:
             return [said]
         content = [

@@ -65,7 +65,8 @@ def alternately(
     rounds: int, ours: Callable[[], Took], floor: Callable[[], Took]
 ) -> tuple[Took, Took]:
     """Run both in turn `rounds` times, after one round that is not counted; return medians."""
-    ours(), floor()
+    ours()
+    floor()
     pairs = [(ours(), floor()) for _ in range(rounds)]
     return _median([a for a, _ in pairs]), _median([b for _, b in pairs])
 

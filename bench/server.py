@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TextIO
+from typing import IO, Any, Final
 
 from bench.measure import ROOT
 from tests.fakes.model_wire import Call, Reply, anthropic_events, openai_events
@@ -34,7 +34,7 @@ class Server:
     """A running server as the benchmark sees it."""
 
     url: str
-    _output: TextIO
+    _output: IO[str]
 
     def first_requests(self) -> list[dict[str, Any]]:
         """Return the first request's JSON, and that of the first delegate if there was one."""

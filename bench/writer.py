@@ -66,7 +66,7 @@ def _step(run: int, step: int) -> Iterator[Body]:
     yield ToolReturned(
         result=ToolResult(id=call, skill_name=BASE_SKILL, tool_name=part.tool_name, result=result)
     )
-    yield ResolveToolResults(tool_call_ids=(call,))
+    yield ResolveToolResults()
     yield FinishToolCall(message_id=MessageId(f"t{step}"))
     yield ContinueToNextStep(
         checkpoint_id=_point(run, step),
@@ -104,11 +104,10 @@ async def _write(workspace: Path, rate: int) -> None:
             )
             writing.append((held.create_run(setting), bodies(number)))
         print("writing", flush=True)
-        began, written = anyio.current_time(), 0
-        for log, made in cycle(writing):
+        began = anyio.current_time()
+        for written, (log, made) in enumerate(cycle(writing), start=1):
             body = next(made)
             event = log.append(body, step_number=1)
-            written += 1
             if isinstance(body, StartGeneration):
                 for kind, text in (("start", ""), ("delta", _TEXT), ("end", _TEXT)):
                     held.say(_delta(job_id, event.run_id, kind, text))

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -150,7 +150,9 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.process.returncode is None:
-            self.process.send_signal(number)
+            # Popen's own way looks whether it has ended, and then asyncio never hears how.
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     async def ended(self) -> Ran:
         """Wait for its end, at most `BOUND_S` seconds. What was cut off by a kill is left out."""
@@ -214,19 +216,20 @@ class Program:
 
     async def run_words(self, *words: str, env: Mapping[str, str] | None = None) -> Ran:
         """Run any command the way the program is run, to its end."""
-        async with self._running(words, env) as running:
+        async with self.running_words(*words, env=env) as running:
             return await running.ended()
 
     def running(
         self, *args: str, env: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[Running]:
         """Start it; when the block ends it is killed if need be."""
-        return self._running((*PROGRAM, *args), env)
+        return self.running_words(*PROGRAM, *args, env=env)
 
     @asynccontextmanager
-    async def _running(
-        self, words: Sequence[str], env: Mapping[str, str] | None
+    async def running_words(
+        self, *words: str, env: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Running]:
+        """Start any command the way the program is started."""
         process = await anyio.open_process(
             words,
             stdin=subprocess.DEVNULL,

@@ -12,17 +12,19 @@ from perstack_tui.gateway import Gateway
 from tests.fakes.gateway import FakeGateway, ShownFold, busy_view, definitions, local
 
 
-async def open_gateway() -> Gateway:
-    gateway = FakeGateway()
-    gateway.say(definitions(provider="scripted"))
-    gateway.say(local("job-8f3a"))
-    gateway.say(FeedBatch(caught_up=True))
-    return gateway
-
-
 def main() -> int:
+    gateway = FakeGateway()
+
+    async def open_gateway() -> Gateway:
+        gateway.say(definitions(provider="scripted"))
+        gateway.say(local("job-8f3a"))
+        gateway.say(FeedBatch(caught_up=True))
+        return gateway
+
     request = CockpitRequest(Path("/w/release-notes"))
-    return show(request, open_gateway, lambda: ShownFold(busy_view()))
+    code = show(request, open_gateway, lambda: ShownFold(busy_view()))
+    sys.stdout.write(f"{len(gateway.calls)} commands were given\n")
+    return code
 
 
 if __name__ == "__main__":

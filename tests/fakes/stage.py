@@ -113,6 +113,14 @@ class Stage:
             )
             await self.settle()
 
+    async def rush(self, *keys: str) -> None:
+        """Press keys as one read gives them: none waits for what the one before it does."""
+        for key in keys:
+            self.seconds.now += 1
+            character = _CHARACTERS.get(key, key if len(key) == 1 else None)
+            self.app.post_message(events.Key(key, character))
+        await self.settle()
+
     async def write(self, text: str) -> None:
         """Type `text`."""
         await self.press(*("space" if letter == " " else letter for letter in text))

@@ -33,6 +33,7 @@ EXPECTED: Final = {
     "lead-1", "lead-3", *(f"{child}-{n}" for child in "ab" for n in range(1, STEPS_OF_CHILDREN + 1))
 }  # fmt: skip
 EVENTS: Final = 110
+COUNTED: Final = ("callTools", "completeRun", "retry")
 NORMAL: Final = 8
 LONG: Final = 50
 SEEDS: Final = [
@@ -79,7 +80,12 @@ class Story:
 
 
 async def run_and_kill(
-    program: Program, story: Story, rng: random.Random, *args: str, after: int
+    program: Program,
+    story: Story,
+    rng: random.Random,
+    *args: str,
+    after: int,
+    by: signal.Signals = signal.SIGKILL,
 ) -> Ran:
     """Kill the program a moment after its event number `after`, if it has not ended by then."""
     async with program.running("run", "lead", *args) as running:
@@ -89,7 +95,7 @@ async def run_and_kill(
                     break
                 await running.hears_more()
         await anyio.sleep(rng.uniform(0, 0.01))
-        running.send(signal.SIGKILL)
+        running.send(by)
         ran = await running.ended()
     story.add(ran)
     return ran
@@ -129,11 +135,39 @@ async def test_a_job_that_is_killed_goes_on_to_its_end(tmp_path: Path, seed: int
     events, job = await history(program)
     assert job["status"] == "completed"
     check_nothing_was_lost(story, events)
+    tokens = [e["usage"]["totalTokens"] for e in events if e["type"] in COUNTED]
+    assert job["usage"]["totalTokens"] == sum(tokens)
     check_effects(tmp_path / EFFECTS, story, events)
     # The lead's own turns and each child's: nothing that was finished was done again.
     assert Counter(e["expertKey"] for e in events if e["type"] == "completeRun") == Counter(
         ["lead", "a", "b"]
     )
+
+
+TERM_SEEDS: Final = [
+    pytest.param(seed, marks=() if seed < 3 else pytest.mark.long) for seed in range(20)
+]
+
+
+@pytest.mark.parametrize("seed", TERM_SEEDS)
+async def test_a_job_that_is_stopped_again_and_again_does_everything_once(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    program, story = team(tmp_path), Story()
+    words: tuple[str, ...] = ("go",)
+    for _ in range(100):
+        after = rng.randint(1, 25)
+        ran = await run_and_kill(program, story, rng, *words, after=after, by=signal.SIGTERM)
+        words = ("--continue",)
+        if ("lead", "completeRun") in ran.who("completeRun"):
+            break  # a signal that comes later ends what has nothing left to do
+        assert ran.code == 128 + signal.SIGTERM, ran.stderr
+    events, job = await history(program)
+    assert job["status"] == "completed"
+    check_nothing_was_lost(story, events)
+    assert doubted(events) == set()
+    assert Counter((tmp_path / EFFECTS).read_text().split()) == Counter(EXPECTED)
 
 
 def check_nothing_was_lost(story: Story, events: list[Json]) -> None:
@@ -158,7 +192,7 @@ def check_effects(effects: Path, story: Story, events: list[Json]) -> None:
 def doubted(events: list[Json]) -> set[str]:
     """The keys of calls whose result says that they are in doubt."""
     keys = {
-        (event["runId"], call["id"]): call["args"].get("text", "")
+        (event["runId"], call["id"]): call["args"].get("text", "").strip()
         for event in events
         if event["type"] == "callTools"
         for call in event["toolCalls"]

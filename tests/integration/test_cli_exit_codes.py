@@ -262,7 +262,7 @@ async def test_the_step_limit_ends_with_6_and_more_steps_may_be_given(program: P
 # ---------------------------------------------------------------- ids that are paths
 
 
-HOSTILE: Final = ("../../x", "/tmp/x", "..", ".", "a/b", "a" * 5000, "", "\u202e", "-", "a\nb")
+HOSTILE: Final = ("../../x", "/tmp/x", "..", "a" * 5000, "", "a\nb")
 
 
 @pytest.mark.parametrize("option", ["--job-id", "--continue-job", "--resume-from"])

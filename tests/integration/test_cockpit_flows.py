@@ -8,10 +8,11 @@ import pytest
 from textual import events
 
 from perstack.domain.consensus import Decision
-from perstack.domain.ids import ConsensusId, JobId, RunId, SubtaskId, ToolCallId
-from perstack.errors import ConflictError, StorageError
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
+from perstack.errors import ConfigError, ConflictError, StorageError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import InboxView, WorkspaceView
+from perstack_tui.driver import SturdyParser
 from perstack_tui.gateway import LocalJobsUpdate, Trouble
 from perstack_tui.screens.answer import AnswerSheet
 from perstack_tui.screens.confirm import ConfirmSheet
@@ -105,6 +106,130 @@ async def test_pasting_decides_nothing() -> None:
         stage.app.screen.post_message(events.Paste("a\nr\n"))
         await stage.settle()
         assert not decisions(stage)
+
+
+async def test_pasting_outside_a_field_does_nothing() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        for pane in ("1", "2", "3", "4", "5"):
+            await stage.press(pane)
+            stage.app.post_message(events.Paste("q"))
+            stage.app.screen.post_message(events.Paste("nq\nx\n"))
+            await stage.settle()
+        assert isinstance(stage.app.screen, MainScreen)
+        assert not stage.gateway.closed
+
+
+async def test_key_right_behind_a_paste_decides_nothing() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "enter", "j")
+        stage.app.post_message(events.Paste("text"))
+        await stage.settle()
+        await stage.press("a", "r", after=0.1)
+        assert not decisions(stage)
+        await stage.press("a")
+        assert len(decisions(stage)) == 1
+
+
+async def test_keys_that_come_at_once_act_on_what_the_ones_before_selected() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("4", "G")
+        await stage.rush("g", "enter")
+        assert isinstance(stage.app.screen, ReviewSheet)
+        assert "deploy docs to prod" in stage.text_of("#review")
+        await stage.press("escape", "4", "enter")
+        await stage.rush("j", "space", "a")
+        assert decisions(stage)[0].rejected_subtask_ids == (SubtaskId("s2"),)
+
+
+async def test_expert_picked_a_moment_before_enter_is_the_one_that_starts() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("n")
+        await stage.write("go")
+        await stage.rush("down", "enter")
+        assert stage.gateway.calls == [("start", "researcher", "go")]
+
+
+async def test_escape_and_a_quick_key_type_nothing_into_a_field() -> None:
+    stage = Stage(running_view())
+    async with stage.play():
+        await stage.press("n")
+        for event in SturdyParser().take("\x1b3\x1b-\x1b="):
+            stage.app.post_message(event)
+        await stage.write("go")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("start", "coordinator", "go")]
+
+
+def left_behind() -> WorkspaceView:
+    """A run at a gate, whose process is gone."""
+    stopped = run("devops", "stop", doing="waiting for a decision", job="job-5c1e")
+    here = job("job-5c1e", (stopped,), alive=False)
+    return WorkspaceView(
+        (here,),
+        InboxView((gate(run_name="devops", job_name="job-5c1e"),)),
+        caught_up=True,
+    )
+
+
+async def test_job_that_nothing_runs_goes_on_with_nothing_said() -> None:
+    stage = Stage(left_behind())
+    async with stage.play(here=()):
+        await stage.press("x")
+        assert "nothing runs it; i goes on with it" in stage.text_of("#notice")
+        await stage.press("i")
+        assert "text optional" in stage.text_of("#prompt-label")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("follow_up", JobId("job-5c1e"), "")]
+
+
+async def test_deciding_for_a_job_that_nothing_runs_says_so() -> None:
+    stage = Stage(left_behind())
+    async with stage.play(here=()):
+        await stage.press("4", "enter", "a")
+        assert len(decisions(stage)) == 1
+        assert "approved; nothing runs this job: i goes on with it" in stage.text_of("#notice")
+
+
+async def test_completed_job_needs_something_said_to_go_on() -> None:
+    view = WorkspaceView((job("j", (run("a", "done", job="j"),), alive=False),), caught_up=True)
+    stage = Stage(view)
+    async with stage.play(here=()):
+        await stage.press("i", "enter")
+        assert not stage.gateway.calls
+        await stage.write("and now?")
+        await stage.press("enter")
+        assert stage.gateway.calls == [("follow_up", JobId("j"), "and now?")]
+
+
+async def test_run_that_a_follow_up_begins_is_followed_in_the_stream() -> None:
+    stage = Stage(failed_view())
+    async with stage.play(here=()):
+        await stage.press("i", "enter")
+        old = failed_view().jobs[0]
+        again = replace(run("writer", "run"), run_id=RunId("run-again"), expert_key=ExpertKey("w2"))
+        now = replace(
+            old, alive=True, runs=(*old.runs, again), coordinator_run_id=RunId("run-again")
+        )
+        await stage.show(WorkspaceView((now,), caught_up=True))
+        assert "Stream · w2" in stage.text_of("#stream")
+
+
+async def test_enter_in_the_stream_shows_what_was_left_out() -> None:
+    view = running_view()
+    text = "\n".join(f"line {number}" for number in range(9))
+    tool = replace(view.jobs[0].runs[0].entries[2], text=text)
+    filled = replace(view.jobs[0].runs[0], entries=(tool,))
+    stage = Stage(replace(view, jobs=(replace(view.jobs[0], runs=(filled,)),)))
+    async with stage.play():
+        assert "3 more lines" in stage.text_of("#stream")
+        await stage.press("5", "enter")
+        assert "line 8" in stage.text_of("#stream")
+        await stage.press("enter")
+        assert "3 more lines" in stage.text_of("#stream")
 
 
 async def test_gate_that_arrives_takes_neither_screen_nor_focus() -> None:
@@ -251,7 +376,7 @@ async def test_job_of_another_process_cannot_be_stopped_here() -> None:
     stage = Stage(running_view())
     async with stage.play(here=()):
         await stage.press("x")
-        assert "process 4100" in stage.text_of("#notice")
+        assert "process 4100: ctrl+c there, or kill 4100" in stage.text_of("#notice")
         assert not stage.gateway.calls
 
 
@@ -260,6 +385,7 @@ async def test_quitting_with_work_in_flight_asks_and_enter_stays() -> None:
     async with stage.play():
         await stage.press("q", "enter")
         assert isinstance(stage.app.screen, ConfirmSheet)
+        assert "after ten seconds is stopped" in stage.text_of("#confirm")
         await stage.press("escape")
         assert isinstance(stage.app.screen, MainScreen)
         assert not stage.gateway.closed
@@ -346,11 +472,22 @@ async def test_broken_definitions_are_told_until_they_load_again() -> None:
         stage.gateway.say(replace(definitions(), error="line 41: instruction: missing"))
         await stage.until(lambda: stage.app.state.definitions.error is not None)
         await stage.settle()
-        assert "line 41: instruction: missing" in stage.text_of("#crumbs")
+        assert "perstack.toml:41: instruction: missing" in stage.text_of("#crumbs")
         stage.gateway.say(definitions(changes=("writer changed",)))
         await stage.until(lambda: stage.app.state.definitions.error is None)
         await stage.settle()
         assert "writer changed" in stage.text_of("#crumbs")
+
+
+async def test_broken_definitions_refuse_a_start_with_file_and_line_first() -> None:
+    stage = Stage(running_view())
+    async with stage.play(size=(80, 24)):
+        await stage.press("n")
+        await stage.write("go")
+        path = definitions().path
+        stage.gateway.refuse = ConfigError(f"{path}: Validation failed:\n  - model (line 26): no")
+        await stage.press("enter")
+        assert "✗ perstack.toml:26: model: no" in stage.text_of("#notice")
 
 
 async def test_trouble_is_told_above_the_footer() -> None:

@@ -45,6 +45,14 @@ class Terminal:
         """Wait until the view has been painted."""
         self.child.expect(rb"summarizer")
 
+    def press_until(self, key: bytes, shown: bytes) -> None:
+        """Press `key` again and again, until it counts and `shown` is painted."""
+        for _ in range(20):
+            self.child.send(key)
+            if self.child.expect([shown, pexpect.TIMEOUT], timeout=1) == 0:
+                return
+        raise AssertionError(f"{shown!r} was not painted")
+
     def await_end(self) -> int:
         """Wait for the end; return the exit code, negative for a signal."""
         if self.child.isalive():
@@ -79,7 +87,7 @@ def test_signal_restores_the_terminal_and_gives_its_code(
 def test_malformed_bytes_do_not_end_the_program(terminal: Terminal) -> None:
     terminal.await_screen()
     terminal.child.send(b"\xff\xfe\x80\x1b[\xff\x1b")
-    terminal.child.send(b"?")
+    terminal.child.send(b"j?")
     terminal.child.expect(rb"Start an Expert on a task")
     terminal.child.kill(signal.SIGTERM)
     assert terminal.await_end() == 143
@@ -90,6 +98,19 @@ def test_quitting_with_work_in_flight_asks_and_stays_on_escape(terminal: Termina
     terminal.child.send(b"q")
     terminal.child.expect(rb"Leave with runs at work")
     terminal.child.kill(signal.SIGTERM)
+    assert terminal.await_end() == 143
+
+
+def test_paste_with_escapes_decides_nothing_in_an_open_review(terminal: Terminal) -> None:
+    terminal.await_screen()
+    terminal.child.send(b"a")
+    terminal.child.expect(rb"every character shown")
+    terminal.press_until(b" ", rb"s1 dropped")
+    terminal.child.send(b"\x1b[200~see \x1b[31m note \x1b[0m a\x1b")
+    terminal.child.send(b"[201~")
+    terminal.press_until(b" ", rb"both subtasks run")
+    terminal.child.kill(signal.SIGTERM)
+    terminal.child.expect(rb"0 commands were given")
     assert terminal.await_end() == 143
 
 

@@ -14,7 +14,7 @@ from perstack.config.overrides import Overrides
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
 from perstack.domain.ids import ExpertKey, JobId
-from perstack.errors import ConflictError, DeniedError, PerstackError
+from perstack.errors import ConflictError, DeniedError, PerstackError, UsageError
 from perstack.ports.frontend import CockpitRequest
 from perstack.ports.history import FeedBatch
 from perstack.projection.workspace import WorkspaceFold
@@ -215,6 +215,21 @@ async def test_a_stopped_job_can_be_followed_up(workspace: Path) -> None:
             opened.pending[0].id, Decision(approved=False, feedback="no", reviewed_by="x")
         )
         await opened.until(lambda: bool(opened.events("completeRun")))
+
+
+async def test_a_stopped_job_goes_on_with_nothing_said(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("lead"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        await opened.gateway.stop(job_id)
+        await opened.ended(job_id)
+        await opened.until(lambda: [job.state for job in opened.fold.view().jobs] == ["stop"])
+        await opened.gateway.decide(opened.pending[0].id, Decision(approved=True, reviewed_by="x"))
+        await opened.gateway.follow_up(job_id, "")
+        await opened.until(lambda: len(opened.events("completeRun")) == 2)
+        await opened.ended(job_id)
+        with pytest.raises(UsageError, match="completed"):
+            await opened.gateway.follow_up(job_id, "")
 
 
 async def test_a_detached_job_with_a_server_goes_on_in_a_process_of_its_own(

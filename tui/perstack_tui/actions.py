@@ -76,7 +76,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "enter",
         "⏎",
         "open",
-        "Open: review, answer, fold a job, read a run",
+        "Open: review, answer, fold, read; in the stream: show all of it",
         "move",
         2,
         palette=False,
@@ -92,7 +92,13 @@ ACTIONS: Final[tuple[Action, ...]] = (
     ),
     Action("new_run", "n", "n", "new", "Start an Expert on a task", "work", 3),
     Action(
-        "reply", "i", "i", "reply", "Answer the question, or follow up on an ended job", "work", 4
+        "reply",
+        "i",
+        "i",
+        "reply",
+        "Answer, follow up, or go on with a job that nothing runs",
+        "work",
+        4,
     ),
     Action("stop", "x", "x", "stop", "Stop the selected job (asks first)", "work", 7),
     Action("approve", "a", "a", "approve", "Review what waits for approval", "decide", 5),

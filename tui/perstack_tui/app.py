@@ -22,6 +22,7 @@ from perstack_tui.screens.palette import ActionProvider
 from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
+from perstack_tui.state.definitions import shortened
 from perstack_tui.state.pump import Pump
 from perstack_tui.state.stream import Live
 from perstack_tui.text import flat
@@ -160,7 +161,7 @@ class Cockpit(Inked, inherit_bindings=False):
             return
 
         async def start(gateway: Gateway) -> None:
-            self.state.awaited_job = await gateway.start(expert, query)
+            self.state.await_run(await gateway.start(expert, query))
 
         self.command(start)
 
@@ -189,7 +190,9 @@ class Cockpit(Inked, inherit_bindings=False):
         self.request_paint()
 
     def _report(self, error: PerstackError) -> None:
-        self.tell(error.message + (f" - {error.hint}" if error.hint else ""), "bad")
+        path = self.state.definitions.path or self.opening.workspace / "perstack.toml"
+        hint = f" - {error.hint}" if error.hint else ""
+        self.tell(shortened(error.message, path) + hint, "bad")
 
     def command(
         self,

@@ -1,4 +1,4 @@
-"""Textual's terminal driver, made to survive bad bytes, a closed terminal and SIGSTOP.
+"""Textual's terminal driver, made to survive bad bytes, pastes, a closed terminal and SIGSTOP.
 
 Textual 8.2.8 dies on a byte that is not UTF-8, spins when its input ends, and after SIGCONT takes
 its own raw mode for the one to restore at exit.
@@ -9,14 +9,50 @@ from __future__ import annotations
 import os
 import selectors
 from codecs import getincrementaldecoder
+from collections.abc import Iterable
 from typing import Final, Protocol, runtime_checkable
 
+from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+from perstack_tui.paste import PasteGuard
 
 HANGUP_CODE: Final = 129
 _CHUNK: Final = 4096
+
+
+class SturdyParser(XTermParser):
+    """A paste is one event, whatever is in it; Escape and a quick key never make a `£`."""
+
+    def __init__(self, debug: bool = False) -> None:
+        super().__init__(debug)
+        self._guard = PasteGuard()
+
+    def take(self, text: str) -> Iterable[Message]:
+        """Return the events that `text`, decoded from the terminal, completes."""
+        guarded = self._guard.feed(text)
+        if not guarded:
+            return ()
+        return (event for event in self.feed(guarded) if not _is_empty_paste(event))
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+        """Name ESC and any character alt+character, a key without text, so that no field takes it.
+
+        Textual makes macOS's option signs of digits, and forgets the alt of `-`, `/` and the like.
+        """
+        if len(sequence) == 2 and isinstance(ANSI_SEQUENCES_KEYS.get(sequence), str):
+            sequence, alt = sequence[1], True
+        for key in super()._sequence_to_key_events(sequence, alt):
+            name = key.key.removeprefix("alt+")
+            yield events.Key(f"alt+{name}", None) if alt and key.is_printable else key
+
+
+def _is_empty_paste(event: Message) -> bool:
+    return isinstance(event, events.Paste) and not event.text
 
 
 @runtime_checkable
@@ -40,7 +76,7 @@ class SturdyDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Wait for input and dispatch events until told to stop or until the input ends."""
-        parser = XTermParser(self._debug)
+        parser = SturdyParser(self._debug)
         decode = getincrementaldecoder("utf-8")(errors="replace").decode
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -50,7 +86,7 @@ class SturdyDriver(LinuxDriver):
                     if not data:
                         self._hang_up()
                         break
-                    for event in parser.feed(decode(data)):
+                    for event in parser.take(decode(data)):
                         self.process_message(event)
                 for event in parser.tick():
                     self.process_message(event)

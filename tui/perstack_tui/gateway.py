@@ -88,8 +88,11 @@ class Gateway(Protocol):
     async def follow_up(self, job_id: JobId, text: str) -> None:
         """Go on with a job that has ended or that no process drives.
 
+        An empty `text` says nothing to the agent: the job goes on where it stopped.
+
         Raises:
             ConflictError: a process drives it.
+            UsageError: the job is completed and `text` empty.
         """
         ...
 

@@ -131,7 +131,7 @@ class LocalGateway:
 
     async def follow_up(self, job_id: JobId, text: str) -> None:
         """Go on with a job that has ended or that no process drives."""
-        await self._go_on(Continuation(job_id=job_id, text=text))
+        await self._go_on(Continuation(job_id=job_id, text=text or None))
 
     async def answer(self, question: QuestionView, text: str) -> None:
         """Answer an interactive call; the job goes on in this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ class JsonLines:
     """One compact JSON object per event."""
 
     def __init__(self, *, full: bool) -> None:
+        speak_utf8()
         self.output = Output()
         self._json = PerstackJson(full=full)
 
@@ -69,6 +71,13 @@ class Plain:
 
     def on_delta(self, delta: Delta) -> None:
         """Say nothing: plain output tells what was finished."""
+
+
+def speak_utf8() -> None:
+    """Write standard output as UTF-8 whatever the locale: that is what JSON is read as."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _nothing() -> None:

@@ -79,6 +79,10 @@ def log(
     if page is None:
         _print([NOTHING])
         return
+    if as_json or pretty:
+        from perstack.cli.listeners import speak_utf8
+
+        speak_utf8()
     _print(json_lines(page, request) if as_json or pretty else text_lines(page, request))
     for line in page.damage:
         typer.echo(line, err=True)

@@ -37,6 +37,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if _was_interrupted(error):
+            sys.exit(130)
         # The last line of defence: a user never sees a traceback.
         if os.environ.get("PERSTACK_DEBUG"):
             raise
@@ -79,6 +81,13 @@ def _let_go_of_stdout() -> OSError | None:
         os.close(null)
         return error
     return None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind it: where it strikes a class being made, Python rewraps it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _explain_unexpected(error: Exception) -> int:

@@ -192,10 +192,9 @@ class AttemptCompletion(Model):
 
 
 class ResolveToolResults(Model):
-    """All calls of the response have results."""
+    """All calls of the response have results: those that `toolReturned` carried."""
 
     type: Literal["resolveToolResults"] = "resolveToolResults"
-    tool_call_ids: tuple[ToolCallId, ...]
 
 
 class FinishToolCall(Model):

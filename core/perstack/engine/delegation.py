@@ -14,7 +14,7 @@ from perstack.domain.events import (
     ToolReturned,
 )
 from perstack.domain.expert import ref
-from perstack.domain.ids import CheckpointId, RunId, ToolCallId
+from perstack.domain.ids import CheckpointId, ToolCallId
 from perstack.domain.jobs import DelegatedBy
 from perstack.domain.messages import ToolCallPart
 from perstack.engine.calls import result
@@ -44,7 +44,7 @@ async def begin(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             continue
         children.append(
             DelegateTo(
-                run_id=RunId(run.job.deps.ids.new()),
+                run_id=run.job.new_run_id(),
                 expert=ref(expert),
                 tool_call_id=call.tool_call_id,
                 tool_name=call.tool_name,

@@ -15,10 +15,11 @@ from perstack.domain.events import DelegateTo, Delta, Event, RunError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.domain.jobs import DelegatedBy, Job, JobStatus, RunSetting
-from perstack.domain.usage import Usage
+from perstack.domain.usage import NO_USAGE, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
+from perstack.engine.recall import Spent
 from perstack.engine.run import Opening, RunDriver
 from perstack.errors import NotFoundError
 from perstack.ports.history import DrivenJob, RunLog
@@ -26,7 +27,7 @@ from perstack.ports.notices import Notice
 from perstack.projection.run_state import RunState, fold_all, initial
 
 # Few, so that the first delegates ask their models while the last ones' files are being made.
-OPENED_AT_ONCE: Final = 4
+OPENED_AT_ONCE: Final = 8
 _JOB_STATUS: dict[str, JobStatus] = {
     "completed": "completed",
     "asked": "stoppedByInteractiveTool",
@@ -40,7 +41,7 @@ _JOB_STATUS: dict[str, JobStatus] = {
 class JobDriver:
     """One job being driven by this process, which holds its lock.
 
-    `steps_taken` counts the job's steps so far, over all its runs.
+    `spent` is what the job has used so far, over all its runs.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class JobDriver:
         listener: Listener,
         control: StopControl,
         *,
-        steps_taken: int = 0,
+        spent: Spent | None = None,
     ) -> None:
         self.plan = plan
         self.deps = deps
@@ -59,11 +60,12 @@ class JobDriver:
         self.job_id: JobId = held.job.id
         self._held = held
         self._listener = listener
-        self._steps = steps_taken
-        self._usage = held.job.usage
+        self._steps = spent.steps if spent else 0
+        self._usage = spent.usage if spent else NO_USAGE
         self._background: TaskGroup | None = None
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
+        self._fresh: set[RunId] = set()
 
     # ---------------------------------------------------------------- what runs share
 
@@ -119,6 +121,12 @@ class JobDriver:
             self._slots.release_on_behalf_of(me)
 
     # ---------------------------------------------------------------- runs
+
+    def new_run_id(self) -> RunId:
+        """Return an id for a delegated run, whose history need not be looked for."""
+        run_id = RunId(self.deps.ids.new())
+        self._fresh.add(run_id)
+        return run_id
 
     def new_log(self, run_id: RunId, expert: Expert, opening: Opening) -> RunLog:
         """Begin a run's history; a job's first run keeps the definitions. Waits for the disk."""
@@ -176,7 +184,9 @@ class JobDriver:
         self, run_id: RunId, expert: Expert, begun: Opening
     ) -> tuple[RunState, RunLog, int] | RunOutcome:
         """Open a delegated run's history and take its first step, or say how it ended."""
-        taken_up = await anyio.to_thread.run_sync(self._taken_up, run_id)
+        taken_up = None
+        if run_id not in self._fresh:
+            taken_up = await anyio.to_thread.run_sync(self._taken_up, run_id)
         ended = _ended(taken_up[0]) if taken_up else None
         if ended is not None or self.exhausted:
             if taken_up is not None:

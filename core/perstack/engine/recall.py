@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perstack.domain.events import CallTools, CompleteRun, Retry
 from perstack.domain.ids import CheckpointId, JobId, RunId
 from perstack.domain.jobs import ForkPoint
+from perstack.domain.usage import NO_USAGE, Usage
 from perstack.errors import NotFoundError, UsageError
 from perstack.ports.history import History, StoredRun
 from perstack.projection.run_state import RunState, fold_all, made_checkpoint, start_from, state_at
@@ -67,10 +69,21 @@ async def find_point(
     )
 
 
-async def steps_taken(history: History, job_id: JobId) -> int:
-    """Return the highest step number that any of the job's runs has reached."""
-    highest = 0
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a job has used: steps, and the tokens of all its runs' generations."""
+
+    steps: int = 0
+    usage: Usage = NO_USAGE
+
+
+async def spent(history: History, job_id: JobId) -> Spent:
+    """Return what the job has used, by its runs' histories: a killed process saved no sum."""
+    steps, usage = 0, NO_USAGE
     for setting in await history.list_runs(job_id):
         stored = await history.read_run(job_id, setting.run_id)
-        highest = max(highest, *(event.step_number for event in stored.events), 0)
-    return highest
+        for event in stored.events:
+            steps = max(steps, event.step_number)
+            if isinstance(event.body, CallTools | Retry | CompleteRun):
+                usage = usage.plus(event.body.usage)
+    return Spent(steps, usage)

@@ -300,12 +300,11 @@ class RunDriver:
     # ---------------------------------------------------------------- boundaries
 
     async def _close_batch(self, *, resumed: bool) -> RunOutcome | None:
-        ids = tuple(self.state.results)
         message_id = self.new_message_id()
         if resumed:
             await self.record(FinishAllToolCalls(message_id=message_id))
         else:
-            await self.record(ResolveToolResults(tool_call_ids=ids))
+            await self.record(ResolveToolResults())
             await self.record(FinishToolCall(message_id=message_id))
         return await self._next_step()
 

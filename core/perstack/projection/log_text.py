@@ -123,7 +123,7 @@ def _preview(event: Event, before: RunState, after: RunState, said: str) -> Iter
         case ToolReturned():
             yield _result_line(body.result)
         case ResolveToolResults():
-            found = (before.results.get(id_) for id_ in body.tool_call_ids)
+            found = (before.results.get(call.tool_call_id) for call in before.calls)
             yield from (_result_line(result) for result in found if result is not None)
         case CallInteractiveTool():
             asked = [call for call in after.calls if call.tool_call_id == body.tool_call_id]

@@ -350,8 +350,8 @@ def _answered_json(
         case AttemptCompletion(tool_call_id=id_):
             found = before.results.get(id_)
             return {"toolResult": result_json(found) if found else {"id": id_}}
-        case ResolveToolResults(tool_call_ids=ids):
-            return {"toolResults": results_json(_results_of(state, ids))}
+        case ResolveToolResults():
+            return {"toolResults": results_json(ordered_results(state))}
         case FinishToolCall() | FinishAllToolCalls():
             return {"newMessages": messages_json(state.messages.since(len(before.messages)))}
         case ResumeToolCalls(pending=pending, partial=partial):

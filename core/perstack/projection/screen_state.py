@@ -99,7 +99,7 @@ def _own_state(run: RunFold, quiet_ms: int, *, alive: bool) -> ScreenState:
     if state.status in _FINAL:
         return _FINAL[state.status]
     if state.suspended:
-        return "gate" if state.waiting_approval else "stop"
+        return "gate" if state.waiting_approval and alive else "stop"
     if not alive:
         return "lost"
     if state.waiting_approval:

@@ -26,7 +26,7 @@ from perstack.domain.usage import Usage
 from perstack.ports.model import FinishReason, Generation, ModelRequest, Spoken, ToolDefinition
 from perstack.providers.answer import Answer, Block, settle
 from perstack.providers.models import Thinking
-from perstack.providers.wire import clean, count, encode, file_text, obj, text, with_array
+from perstack.providers.wire import Kept, clean, count, encode, file_text, obj, text, with_array
 
 Json = dict[str, object]
 
@@ -79,12 +79,13 @@ def to_body(
     system = _system(request.messages[:1])
     if system:
         head["system"] = system
-    if request.tools:
-        head["tools"] = [_tool(tool) for tool in request.tools]
-        if not request.use_tools:
-            head["tool_choice"] = {"type": "none"}
+    if request.tools and not request.use_tools:
+        head["tool_choice"] = {"type": "none"}
     head.update(_thinking(thinking))
-    return with_array(head, "messages", _marked(turns))
+    document = encode(head)
+    if request.tools:
+        document = with_array(document, "tools", _TOOLS.of(request.tools))
+    return with_array(document, "messages", _marked(turns))
 
 
 def _system(first: Sequence[Message]) -> list[Json]:
@@ -137,6 +138,13 @@ def _text(said: str) -> Json:
 
 def _tool(tool: ToolDefinition) -> Json:
     return {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+
+
+def _encode_tools(tools: Sequence[ToolDefinition]) -> Sequence[bytes]:
+    return [encode(_tool(tool)) for tool in tools]
+
+
+_TOOLS: Final = Kept(_encode_tools)
 
 
 def _said(part: ExpertPart) -> Iterator[Json]:

@@ -19,7 +19,17 @@ from perstack.domain.usage import Usage
 from perstack.ports.model import FinishReason, Generation, ModelRequest, Spoken, ToolDefinition
 from perstack.providers.answer import Answer, Block, settle
 from perstack.providers.models import Effort
-from perstack.providers.wire import clean, count, encode, file_text, items, obj, text, with_array
+from perstack.providers.wire import (
+    Kept,
+    clean,
+    count,
+    encode,
+    file_text,
+    items,
+    obj,
+    text,
+    with_array,
+)
 
 Json = dict[str, object]
 
@@ -43,13 +53,14 @@ def to_body(
 ) -> bytes:
     """Return the request's JSON."""
     head: Json = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
-    if request.tools:
-        head["tools"] = [_tool(tool) for tool in request.tools]
-        if not request.use_tools:
-            head["tool_choice"] = "none"
+    if request.tools and not request.use_tools:
+        head["tool_choice"] = "none"
     if effort is not None:
         head["reasoning_effort"] = effort
-    return with_array(head, "messages", messages)
+    document = encode(head)
+    if request.tools:
+        document = with_array(document, "tools", _TOOLS.of(request.tools))
+    return with_array(document, "messages", messages)
 
 
 def _messages(message: Message) -> Iterator[Json]:
@@ -142,6 +153,13 @@ def _tool(tool: ToolDefinition) -> Json:
             "parameters": tool.input_schema,
         },
     }
+
+
+def _encode_tools(tools: Sequence[ToolDefinition]) -> Sequence[bytes]:
+    return [encode(_tool(tool)) for tool in tools]
+
+
+_TOOLS: Final = Kept(_encode_tools)
 
 
 class OpenAICollector:

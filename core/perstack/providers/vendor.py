@@ -72,7 +72,7 @@ class VendorModel(ABC, Generic[C]):
     def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
-        self._opening = anyio.Lock()
+        self._opening = anyio.Lock(fast_acquire=True)
         self._opened: C | None = None
 
     @property

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, TypeVar, cast
 
 from pydantic import JsonValue
 
 EMPTY: Final[Mapping[str, object]] = {}
 MOST_TOKENS: Final = 1_000_000_000
+MOST_KEPT: Final = 256
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def obj(value: object) -> Mapping[str, object]:
@@ -65,9 +69,32 @@ def encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def with_array(head: Mapping[str, object], key: str, encoded: Sequence[bytes]) -> bytes:
-    """Return `head` as JSON with one more member: an array of elements that are JSON already."""
-    return b"%b,%b:[%b]}" % (encode(head)[:-1], encode(key), b",".join(encoded))
+def with_array(document: bytes, key: str, elements: Sequence[bytes]) -> bytes:
+    """Return a JSON object (not an empty one) with one more member: an array of what is JSON.
+
+    A long conversation is copied once, not three times.
+    """
+    pieces = list(elements) or [b""]
+    pieces[0] = b"%b,%b:[%b" % (document[:-1], encode(key), pieces[0])
+    pieces[-1] += b"]}"
+    return b",".join(pieces)
+
+
+class Kept(Generic[K, V]):
+    """Makes something of a value once, however often that very value is asked about."""
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        self._make = make
+        self._made: dict[int, tuple[K, V]] = {}
+
+    def of(self, value: K) -> V:
+        """Return what is made of `value`, which must not change."""
+        known = self._made.get(id(value))
+        if known is None:
+            if len(self._made) >= MOST_KEPT:
+                self._made.clear()
+            known = self._made[id(value)] = (value, self._make(value))
+        return known[1]
 
 
 def file_text(mime_type: str, encoded_data: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from anyio import to_thread
 from pydantic import ValidationError
 
 from perstack.domain.base import Model
@@ -13,7 +14,7 @@ from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
 from perstack.engine.control import StopControl
 from perstack.engine.job import JobDriver, new_job
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
-from perstack.engine.recall import Recalled, find_point, recall, steps_taken
+from perstack.engine.recall import Recalled, Spent, find_point, recall, spent
 from perstack.engine.run import Opening
 from perstack.errors import (
     ConflictError,
@@ -116,13 +117,13 @@ class Runs:
         found = await self._find_job(wanted)
         async with self._history.drive_job(found.id) as held:
             job = held.job
-            taken_steps = await steps_taken(self._history, job.id)
+            used = await spent(self._history, job.id)
             if wanted.own_definitions:
                 plan = await self._with_own_definitions(plan, job.id)
-            _check(plan, wanted, job, taken_steps)
+            _check(plan, wanted, job, used.steps)
             expert = _expert(plan, job.coordinator_expert_key)
-            driver = JobDriver(plan, self._deps, held, listener, control, steps_taken=taken_steps)
-            taken = await self._take_up(wanted, held)
+            driver = JobDriver(plan, self._deps, held, listener, control, spent=used)
+            taken = await self._take_up(wanted, held, used)
             log = taken.log or driver.new_log(RunId(self._deps.ids.new()), expert, taken.opening)
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
         return JobOutcome(job.id, log.run_id, outcome)
@@ -143,7 +144,7 @@ class Runs:
                 return replace(plan, experts=setting.experts)
         return plan
 
-    async def _take_up(self, wanted: Continuation, held: DrivenJob) -> _Taken:
+    async def _take_up(self, wanted: Continuation, held: DrivenJob, used: Spent) -> _Taken:
         job = held.job
         if wanted.checkpoint_id is not None:
             point, state = await find_point(self._history, job.id, wanted.checkpoint_id)
@@ -153,6 +154,8 @@ class Runs:
         except NotFoundError:
             return _begun_again(wanted, job)
         state = recalled.state
+        if state.status == "completed" and job.status == "running":
+            await to_thread.run_sync(held.save, _completed(job, recalled, used))
         if state.status in _AFRESH and state.checkpoint_id is not None:
             point = ForkPoint(run_id=job.coordinator_run_id, checkpoint_id=state.checkpoint_id)
             return _forked(wanted, point, state)
@@ -162,6 +165,17 @@ class Runs:
         except BaseException:
             log.close()
             raise
+
+
+def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
+    """What a process killed between its run's last record and the job's would have saved."""
+    update = {
+        "status": "completed",
+        "total_steps": used.steps,
+        "usage": used.usage,
+        "finished_at": recalled.stored.events[-1].timestamp,
+    }
+    return job.model_copy(update=update)
 
 
 def _check(plan: Plan, wanted: Continuation, job: Job, taken_steps: int) -> None:

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,35 @@ class Files:
         with os.fdopen(fd, "rb", buffering=0) as file:
             file.seek(start)
             return file.read()
+
+
+class SharedSync:
+    """Syncs one folder, once for all threads that ask while a sync before theirs goes on."""
+
+    def __init__(self, files: Files, folder: Path) -> None:
+        self._files = files
+        self._folder = folder
+        self._guard = threading.Lock()
+        self._one = threading.Lock()
+        self._asked = 0
+        self._done = 0
+
+    def sync(self) -> None:
+        """Return once the names that the folder has now are on the disk.
+
+        Raises:
+            OSError: they may not be.
+        """
+        with self._guard:
+            self._asked += 1
+            mine = self._asked
+        with self._one:
+            if self._done >= mine:
+                return
+            with self._guard:
+                reached = self._asked
+            self._files.sync_folder(self._folder)
+            self._done = reached
 
 
 @contextmanager

@@ -221,7 +221,7 @@ class Run:
         if resumed:
             self.add(FinishAllToolCalls(message_id=id_))
             return
-        self.add(ResolveToolResults(tool_call_ids=tuple(self.routes)))
+        self.add(ResolveToolResults())
         self.add(FinishToolCall(message_id=id_))
 
     def next_step(self) -> CheckpointId:

@@ -218,7 +218,7 @@ def test_gate_holds_the_run_until_it_is_decided() -> None:
     assert (entry.status, entry.text) == ("ok", "s1 devops deploy docs to prod\napproved by ana")
 
 
-def test_gate_that_nobody_waits_at_any_more_still_asks() -> None:
+def test_gate_whose_process_is_gone_is_a_stop_and_stays_to_be_decided() -> None:
     parent, child = delegating()
     part = call("t1", "exec", command="rm")
     child.tools(part, gated=True)
@@ -232,8 +232,16 @@ def test_gate_that_nobody_waits_at_any_more_still_asks() -> None:
     child.add(SuspendRun(checkpoint_id=child.point("s"), reason="awaitingApproval"))
     parent.add(SuspendRun(checkpoint_id=parent.point("s"), reason="awaitingApproval"))
     fold = folded(in_order(parent, child), alive=False)
-    assert [run.state for run in only_job(fold).runs] == ["waits", "gate"]
-    assert only_job(fold).state == "gate"
+    fold.apply_inbox([checkpoint("c1", "medium", expires_at=9)])
+    assert [run.state for run in only_job(fold).runs] == ["stop", "stop"]
+    assert only_job(fold).state == "stop"
+    assert run_of(fold, "child").consensus_id == "c1"
+    assert [one.id for one in fold.view().inbox.pending] == ["c1"]
+
+
+def test_gate_whose_process_was_killed_is_lost() -> None:
+    fold = folded(at_gate().events, alive=False)
+    assert (run_of(fold).state, only_job(fold).state) == ("lost", "lost")
 
 
 @pytest.mark.parametrize(

@@ -114,12 +114,12 @@ def test_any_cut_line_breaks_the_seal() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        b'{"seq":-1,"timestamp":1,"stepNumber":1,"type":"startGeneration"}',
-        b'{"seq":0,"timestamp":1,"stepNumber":-1,"type":"startGeneration"}',
-        b'{"seq":0,"timestamp":1,"stepNumber":1,"type":"nonsense"}',
-        b'{"seq":0,"timestamp":1,"stepNumber":1,"type":"startGeneration","more":1}',
-        b'{"type":"startGeneration","seq":0,"timestamp":1,"stepNumber":1}',
-        b'{"seq":0,"timestamp":1,"stepNumber":1,' + b"[" * 10_000 + b"}",
+        b'{"seq":-1,"at":1,"step":1,"type":"startGeneration"}',
+        b'{"seq":0,"at":1,"step":-1,"type":"startGeneration"}',
+        b'{"seq":0,"at":1,"step":1,"type":"nonsense"}',
+        b'{"seq":0,"at":1,"step":1,"type":"startGeneration","more":1}',
+        b'{"type":"startGeneration","seq":0,"at":1,"step":1}',
+        b'{"seq":0,"at":1,"step":1,' + b"[" * 10_000 + b"}",
         b"{}",
     ],
 )
@@ -136,7 +136,7 @@ def test_random_bytes_are_refused() -> None:
 
 
 def test_what_is_refused_does_not_show_the_value() -> None:
-    document = b'{"seq":0,"timestamp":1,"stepNumber":1,"type":"skillStderr","message":["hunter2"]}'
+    document = b'{"seq":0,"at":1,"step":1,"type":"skillStderr","message":["hunter2"]}'
 
     with pytest.raises(CorruptRecordError) as raised:
         decode(seal(document), IDENTITY)

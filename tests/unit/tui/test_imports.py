@@ -23,6 +23,7 @@ def test_state_loads_no_toolkit() -> None:
         "agents",
         "bars",
         "cockpit",
+        "definitions",
         "grace",
         "inbox",
         "index",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
 from perstack.projection.views import EntryView, InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
+from perstack_tui.gateway import DefinitionsUpdate
 from perstack_tui.state.agents import agent_lines, matches, ranked
 from perstack_tui.state.bars import crumb_line, footer_line, header_line
 from perstack_tui.state.cockpit import CockpitState
+from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.grace import Grace
-from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of
+from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of, question_key
 from perstack_tui.state.index import index_of
 from perstack_tui.state.layout import PANES, arrange
 from perstack_tui.state.lines import Line
@@ -27,6 +30,7 @@ from perstack_tui.text import cell, crop, width_of, wrap
 from tests.fakes.gateway import (
     NOW,
     busy_view,
+    decided,
     gate,
     job,
     question,
@@ -191,12 +195,54 @@ def test_selection_survives_a_view_in_which_its_neighbours_changed() -> None:
     state = CockpitState()
     state.take(busy_view(), hold_inbox=False)
     state.select(RunId("run-writer"))
-    state.select_item(ItemKey("ask", "q1"))
+    state.select_item(question_key(question()))
     assert state.run_id == RunId("run-auditor")
     state.select(RunId("run-writer"))
     state.take(replace(busy_view(), inbox=InboxView((gate("g2"),), (question(),))), hold_inbox=True)
     assert state.run_id == RunId("run-writer")
-    assert state.item_key == ItemKey("ask", "q1")
+    assert state.item_key == question_key(question())
+
+
+def test_questions_of_two_runs_that_number_their_calls_alike_are_two_items() -> None:
+    both = InboxView(questions=(question("q1"), question("q1", run_name="backfill")))
+    state = CockpitState()
+    state.take(replace(busy_view(), inbox=both), hold_inbox=False)
+    assert len(state.pending) == 2
+    assert state.counts()["need"] == 2
+
+
+def test_selection_that_nobody_made_leaves_what_was_decided_for_what_waits() -> None:
+    old = InboxView(decided=(decided("gate-0", "expired", "old"),))
+    new = replace(old, pending=(gate("gate-1"),))
+    state = CockpitState()
+    state.take(replace(busy_view(), inbox=old), hold_inbox=False)
+    assert state.item_key == ItemKey("decided", "gate-0")
+    state.take(replace(busy_view(), inbox=new), hold_inbox=True)
+    assert state.item_key == ItemKey("gate", "gate-1")
+    state.select_item(ItemKey("decided", "gate-0"))
+    state.take(replace(busy_view(), inbox=new), hold_inbox=True)
+    assert state.item_key == ItemKey("decided", "gate-0")
+
+
+def test_run_that_a_follow_up_begins_is_selected_in_place_of_the_old_one() -> None:
+    old = run("writer", "done", job="j")
+    new = replace(run("writer", job="j"), run_id=RunId("run-again"))
+    state = CockpitState()
+    state.take(WorkspaceView((job("j", (old,)),)), hold_inbox=False)
+    state.await_run(JobId("j"), after=old.run_id)
+    state.take(WorkspaceView((job("j", (old,)),)), hold_inbox=False)
+    assert state.run_id == old.run_id
+    state.take(WorkspaceView((job("j", (new, old)),)), hold_inbox=False)
+    assert state.run_id == RunId("run-again")
+
+
+def test_follow_up_leaves_a_run_alone_that_was_selected_meanwhile() -> None:
+    state = CockpitState()
+    state.take(busy_view(), hold_inbox=False)
+    state.select(RunId("run-writer"))
+    state.await_run(JobId("job-77aa"), after=RunId("run-backfill"))
+    state.take(busy_view(), hold_inbox=False)
+    assert state.run_id == RunId("run-writer")
 
 
 def test_started_job_is_selected_once_it_appears() -> None:
@@ -217,6 +263,44 @@ def test_review_needs_something_kept_and_everything_kept_read() -> None:
     review.selected = SubtaskId("s2")
     review.toggle()
     assert "nothing is kept" in (review.why_not_approve() or "")
+
+
+def test_stream_shows_all_lines_of_what_a_tool_gave_when_asked_to() -> None:
+    text = "\n".join(f"line {number}" for number in range(8))
+    reader = run("a", entries=(EntryView("tool", "exec " + "x" * 60, text),))
+    lines = StreamLines()
+    short = [text_of(line) for line in lines.build(reader, None, 40)]
+    assert "2 more lines" in short[-1]
+    assert "…" in short[0]
+    whole = [text_of(line) for line in lines.build(reader, None, 40, whole=True)]
+    assert whole[-1].strip() == "line 7"
+    assert "".join(line.strip("● ") for line in whole[:-8]).endswith("x" * 60)
+    assert [text_of(line) for line in lines.build(reader, None, 40)] == short
+
+
+PROBLEMS = [
+    (
+        '/w/x/perstack.toml: Validation failed:\n  - "a".skills (line 26): no table\n  - b: c',
+        'perstack.toml:26: "a".skills: no table (and 1 more)',
+    ),
+    (
+        "/w/x/perstack.toml is not valid TOML at line 3, column 7: Expected '='",
+        "perstack.toml:3: not valid TOML at line 3, column 7: Expected '='",
+    ),
+    ('Given config path "/w/x/perstack.toml" is not found', None),
+    ("/w/x/.env: line 2 is no assignment", ".env: line 2 is no assignment"),
+    ("line 41: instruction: missing", "perstack.toml:41: instruction: missing"),
+]
+
+
+@pytest.mark.parametrize(("error", "shown"), PROBLEMS)
+def test_problem_with_the_definitions_begins_with_file_and_line(
+    error: str, shown: str | None
+) -> None:
+    told = definitions_problem(DefinitionsUpdate(path=Path("/w/x/perstack.toml"), error=error))
+    assert told == (shown or told)
+    assert told.startswith((".env", "perstack.toml"))
+    assert "/w/x" not in told
 
 
 def test_stream_rewraps_only_what_changed() -> None:

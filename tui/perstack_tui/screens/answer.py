@@ -12,6 +12,7 @@ from perstack.projection.views import QuestionView
 from perstack_tui.gateway import Gateway
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.sheet import Sheet
+from perstack_tui.state.inbox import question_key
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
 from perstack_tui.text import flat, wrap
 from perstack_tui.widgets.bar import Bar
@@ -62,7 +63,7 @@ class AnswerSheet(Sheet[None]):
 
     def _turn_to(self, question: QuestionView) -> None:
         self._question, self._waiting, self._error = question, False, ""
-        draft = self.host.state.drafts.get(("answer", question.tool_call_id), "")
+        draft = self.host.state.drafts.get(question_key(question), "")
         self._field.value = draft
         self._field.cursor_position = len(draft)
         self._field.placeholder = "your answer"
@@ -103,7 +104,7 @@ class AnswerSheet(Sheet[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep the draft."""
-        self.host.state.drafts[("answer", self._question.tool_call_id)] = event.value
+        self.host.state.drafts[question_key(self._question)] = event.value
 
     def on_key(self, event: events.Key) -> None:
         """Choose by number while the field does not have the keyboard."""
@@ -146,7 +147,7 @@ class AnswerSheet(Sheet[None]):
 
         async def answer(gateway: Gateway) -> None:
             await gateway.answer(asked, text)
-            self.host.state.drafts.pop(("answer", asked.tool_call_id), None)
+            self.host.state.drafts.pop(question_key(asked), None)
             self._sent(asked)
 
         self.host.command(answer, self._failed)

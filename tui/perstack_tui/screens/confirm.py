@@ -56,6 +56,11 @@ class ConfirmSheet(Sheet[str | None]):
         self._pane.focus()
         self._pane.show(_spaced(self._lines), frame=Frame(self._title))
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Pasting chooses nothing, nor do keys that come right behind it."""
+        event.stop()
+        self._grace.restart()
+
     def on_key(self, event: events.Key) -> None:
         """Take one of the named keys."""
         event.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import ClassVar
 
 from textual import events
@@ -201,7 +201,9 @@ class MainScreen(Screen[None]):
         run = state.run
         if state.run_id != self._stream_run:
             self._stream_run, pane.following = state.run_id, True
-        lines = self._stream.build(run, self.host.live_text(), pane.inner_width)
+        lines = self._stream.build(
+            run, self.host.live_text(), pane.inner_width, whole=state.run_id in state.whole
+        )
         if pane.following:
             self._seen_lines = len(lines)
         behind = len(lines) - self._seen_lines
@@ -233,12 +235,16 @@ class MainScreen(Screen[None]):
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Select in every pane what was chosen in one."""
-        key, state = event.key, self.host.state
+        self.select(event.key)
+        self.host.request_paint(now=True)
+
+    def select(self, key: Hashable) -> None:
+        """Select a run or an item of the inbox; None selects nothing."""
+        state = self.host.state
         if isinstance(key, ItemKey):
             state.select_item(key)
         elif isinstance(key, str):
             state.select(RunId(key))
-        self.host.request_paint(now=True)
 
     def on_pane_opened(self, event: Pane.Opened) -> None:
         """Open what was double-clicked."""

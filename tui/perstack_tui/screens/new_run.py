@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -79,16 +81,20 @@ class NewRunSheet(Sheet[None]):
         if event.key in ("up", "down"):
             event.stop()
             event.prevent_default()
-            self._pane.move(-1 if event.key == "up" else 1)
+            self._pick(self._pane.move(-1 if event.key == "up" else 1))
         elif event.key == "escape":
             event.stop()
             self.dismiss(None)
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Take the picked Expert."""
-        self._expert = ExpertKey(str(event.key))
-        self.refresh_view()
+        self._pick(event.key)
         self._field.focus()
+
+    def _pick(self, key: Hashable) -> None:
+        if key is not None:
+            self._expert = ExpertKey(str(key))
+            self.refresh_view()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Start the run, if there is something to do."""
@@ -102,7 +108,7 @@ class NewRunSheet(Sheet[None]):
             job_id = await gateway.start(expert, query)
             state.drafts.pop(DRAFT, None)
             state.drafts[LAST] = expert
-            state.awaited_job = job_id
+            state.await_run(job_id)
             self.host.tell(f"started {expert}", "good")
 
         self.host.command(start)

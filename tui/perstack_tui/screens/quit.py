@@ -17,6 +17,7 @@ def quit_sheet(host: Host) -> ConfirmSheet:
     body = [
         f"At work in this process: {names}.",
         "Detached runs go on without a screen; any cockpit in this folder shows them.",
+        "A command that still runs after ten seconds is stopped, and shown as in doubt.",
     ]
     choices = (
         Choice(DETACH, "detach: they go on, this screen closes"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
@@ -107,8 +109,9 @@ class ReviewSheet(Sheet[None]):
         self.refresh_view()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Pasting outside the field does nothing."""
+        """Pasting outside the field does nothing, nor do keys that come right behind it."""
         event.stop()
+        self._grace.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the list; in the field only escape is ours."""
@@ -127,9 +130,9 @@ class ReviewSheet(Sheet[None]):
             case "escape":
                 self.dismiss(None)
             case "j" | "down":
-                self._pane.move(1)
+                self._select(self._pane.move(1))
             case "k" | "up":
-                self._pane.move(-1)
+                self._select(self._pane.move(-1))
             case "J" | "shift+j" | "upper_j" | "pagedown":
                 self._pane.scroll_lines(max(1, self._pane.inner_height // 2))
             case "K" | "shift+k" | "upper_k" | "pageup":
@@ -149,8 +152,12 @@ class ReviewSheet(Sheet[None]):
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Take the selected subtask."""
-        self._review.selected = SubtaskId(str(event.key))
+        self._select(event.key)
         self.refresh_view()
+
+    def _select(self, key: Hashable) -> None:
+        if key is not None:
+            self._review.selected = SubtaskId(str(key))
 
     def _approve(self) -> None:
         if self._review.why_not_approve() is None:
@@ -170,11 +177,18 @@ class ReviewSheet(Sheet[None]):
             decided = await gateway.decide(gate.id, decision)
             self.host.state.drafts.pop(("feedback", gate.id), None)
             _, word, _ = outcome_of(decided)
-            self.host.tell(f"{word}: {gate_headline(decided)}", "good")
+            self._tell_decided(word, gate)
             if self.is_mounted:
                 self.dismiss(None)
 
         self.host.command(decide, self._failed)
+
+    def _tell_decided(self, word: str, gate: ConsensusCheckpoint) -> None:
+        job = self.host.state.index.jobs.get(gate.job_id)
+        if job is not None and not self.host.state.is_driven(job):
+            self.host.tell(f"{word}; nothing runs this job: i goes on with it", "good")
+        else:
+            self.host.tell(f"{word}: {gate_headline(gate)}", "good")
 
     def _failed(self, error: PerstackError) -> None:
         self._sending = False

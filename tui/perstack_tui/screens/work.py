@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from perstack.domain.ids import ExpertKey, JobId
+from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.projection.views import JobView
 from perstack_tui.gateway import Gateway
 from perstack_tui.screens.answer import AnswerSheet
 from perstack_tui.screens.confirm import Choice, ConfirmSheet
@@ -13,8 +14,9 @@ from perstack_tui.screens.help import HelpSheet
 from perstack_tui.screens.new_run import NewRunSheet
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.review import ReviewSheet
+from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.inbox import Item
-from perstack_tui.state.index import has_stopped
+from perstack_tui.state.index import has_ended
 from perstack_tui.state.layout import PaneName
 from perstack_tui.state.wording import short_id
 from perstack_tui.text import flat
@@ -34,12 +36,12 @@ class Work:
         self._table: dict[str, Callable[[], None]] = {
             "next_pane": lambda: screen.step_pane(1),
             "previous_pane": lambda: screen.step_pane(-1),
-            "down": lambda: self._pane.move(1),
-            "up": lambda: self._pane.move(-1),
+            "down": lambda: self._move(1),
+            "up": lambda: self._move(-1),
             "page_down": lambda: self._page(1),
             "page_up": lambda: self._page(-1),
-            "first": lambda: self._pane.move_to_end(last=False),
-            "last": lambda: self._pane.move_to_end(last=True),
+            "first": lambda: self._end(last=False),
+            "last": lambda: self._end(last=True),
             "left": lambda: self._sideways(-1),
             "right": lambda: self._sideways(1),
             "open": self._open,
@@ -72,11 +74,17 @@ class Work:
             if pane == name:
                 self._screen.go_to(pane)
 
+    def _move(self, by: int) -> None:
+        self._screen.select(self._pane.move(by))
+
+    def _end(self, *, last: bool) -> None:
+        self._screen.select(self._pane.move_to_end(last=last))
+
     def _page(self, direction: int) -> None:
         pane = self._pane
         step = max(1, pane.inner_height - 1)
         if pane.keys:
-            pane.move(direction * step)
+            self._move(direction * step)
         else:
             pane.scroll_lines(direction * step)
 
@@ -98,6 +106,8 @@ class Work:
                 self._screen.go_to("stream")
         elif active != "stream":
             self._screen.go_to("stream")
+        elif state.run_id is not None:
+            state.whole ^= {state.run_id}
 
     def _open_item(self, item: Item) -> None:
         if item.question is not None:
@@ -119,7 +129,7 @@ class Work:
         if self._refused():
             return
         if not self._host.state.definitions.experts:
-            error = self._host.state.definitions.error
+            error = definitions_problem(self._host.state.definitions)
             self._host.tell(
                 "no Expert is defined" + (f": {error}" if error else ": write a perstack.toml"),
                 "bad",
@@ -135,29 +145,46 @@ class Work:
         if item is not None and item.question is not None:
             self._open_item(item)
             return
-        mine = [asked for asked in state.pending if asked.question and asked.run_id == state.run_id]
-        if mine:
-            self._open_item(mine[0])
+        asked = self._question_here()
+        if asked is not None:
+            self._open_item(asked)
         elif state.job is None:
             self._host.tell("select a run first; n starts one")
-        elif not has_stopped(state.job):
+        elif state.is_driven(state.job):
             self._host.tell("this job is still at work; x stops it, then i follows up")
         else:
-            self._ask_follow_up(state.job.job_id)
+            self._ask_follow_up(state.job)
 
-    def _ask_follow_up(self, job_id: JobId) -> None:
-        draft = self._host.state.drafts.get(("follow_up", job_id), "")
-        self._follow_up_job = job_id
-        self._screen.prompt.ask("follow_up", f"follow up {short_id(job_id)}", draft)
+    def _question_here(self) -> Item | None:
+        """Return what the selected run asks, else what another run of its job does."""
+        state = self._host.state
+        asked = [item for item in state.pending if item.question is not None]
+        mine = [item for item in asked if item.run_id == state.run_id]
+        runs = {run.run_id for run in state.job.runs} if state.job is not None else set[RunId]()
+        return next(iter(mine + [item for item in asked if item.run_id in runs]), None)
+
+    def _ask_follow_up(self, job: JobView) -> None:
+        draft = self._host.state.drafts.get(("follow_up", job.job_id), "")
+        self._follow_up_job = job.job_id
+        label = f"follow up {short_id(job.job_id)}"
+        if job.state != "done":
+            label = f"go on with {short_id(job.job_id)} (text optional)"
+        self._screen.prompt.ask("follow_up", label, draft)
 
     def _stop(self) -> None:
         state, job = self._host.state, self._host.state.job
-        if job is None or has_stopped(job):
+        if job is None:
             self._host.tell("nothing is running here to stop")
-            return
-        if job.job_id not in state.local_jobs:
-            self._host.tell(f"this job runs in process {job.pid}: stop it there", "bad")
-            return
+        elif not state.is_driven(job):
+            ended = "this job has ended; i follows up"
+            self._host.tell(ended if has_ended(job) else "nothing runs it; i goes on with it")
+        elif job.job_id not in state.local_jobs:
+            there = f"runs in process {job.pid}: ctrl+c there, or kill {job.pid}"
+            self._host.tell(there, "bad")
+        else:
+            self._ask_to_stop(job)
+
+    def _ask_to_stop(self, job: JobView) -> None:
         names = [
             flat(run.expert_key)
             for run in job.runs
@@ -234,9 +261,14 @@ class Work:
         """Act on enter."""
         if purpose == "filter":
             self._close_prompt("agents")
-        elif text.strip():
+        elif text.strip() or self._may_go_on(self._follow_up_job):
             self._send_follow_up(self._follow_up_job, text)
             self._close_prompt(self._screen.active)
+
+    def _may_go_on(self, job_id: JobId) -> bool:
+        """Say whether the job has something left to do, so that nothing need be said."""
+        job = self._host.state.index.jobs.get(job_id)
+        return job is not None and job.state != "done"
 
     def left(self, purpose: Purpose) -> None:
         """Act on escape: a filter goes, a draft stays."""
@@ -250,11 +282,13 @@ class Work:
 
     def _send_follow_up(self, job_id: JobId, text: str) -> None:
         state = self._host.state
+        job = state.index.jobs.get(job_id)
+        before = job.coordinator_run_id if job is not None else None
 
         async def send(gateway: Gateway) -> None:
-            await gateway.follow_up(job_id, text)
+            await gateway.follow_up(job_id, text.strip())
             state.drafts.pop(("follow_up", job_id), None)
-            state.awaited_job = job_id
+            state.await_run(job_id, after=before)
             self._host.tell("sent; the job goes on", "good")
 
         self._host.command(send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perstack_tui.actions import Action, footer_actions
 from perstack_tui.gateway import DefinitionsUpdate
 from perstack_tui.state.cockpit import CockpitState, Tone
+from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.inbox import headline
 from perstack_tui.state.layout import PANES, TITLES, PaneName
 from perstack_tui.state.lines import Line, Span, line
@@ -89,12 +90,12 @@ def crumb_line(state: CockpitState) -> Line:
 
 
 def _definitions_error(definitions: DefinitionsUpdate) -> Line:
-    name = definitions.path.name if definitions.path is not None else "perstack.toml"
+    place, found, what = definitions_problem(definitions).partition(": ")
     hint = f"  {definitions.error_hint}" if definitions.error_hint else ""
     kept = "  (the last good one stays in use)" if definitions.experts else ""
     return line(
-        (f" ✗ {flat(name)}: ", "fail"),
-        (flat(definitions.error or ""), "text"),
+        (f" ✗ {flat(place)}{found}", "fail"),
+        (flat(what), "text"),
         (flat(hint) + kept, "muted"),
     )
 

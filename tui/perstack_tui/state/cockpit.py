@@ -36,10 +36,13 @@ class CockpitState:
     local_jobs: frozenset[JobId] = frozenset()
     run_id: RunId | None = None
     awaited_job: JobId | None = None
+    awaited_after: RunId | None = None
     point: CheckpointId | None = None
     item_key: ItemKey | None = None
+    item_picked: bool = False
     needle: str = ""
     notice: Notice | None = None
+    whole: set[RunId] = field(default_factory=set[RunId])
     folded: dict[JobId, bool] = field(default_factory=dict[JobId, bool])
     drafts: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
     items: list[Item] = field(default_factory=list[Item])
@@ -89,17 +92,29 @@ class CockpitState:
         if run_id != self.run_id:
             self.run_id = run_id
             self.point = None
-        self.awaited_job = None
+        self.awaited_job = self.awaited_after = None
         mine = [item.key for item in self.pending if item.run_id == run_id]
         if mine and self.item_key not in mine:
             self.item_key = mine[0]
 
     def select_item(self, key: ItemKey) -> None:
         """Select an item of the inbox and the run it belongs to."""
-        self.item_key = key
+        self.item_key, self.item_picked = key, True
         item = self.item
         if item is not None and item.run_id in self.index.runs:
             self.run_id, self.point = item.run_id, None
+
+    def await_run(self, job_id: JobId, after: RunId | None = None) -> None:
+        """Select the job's run once there is one, or the one it goes on with in place of `after`.
+
+        With `after` nothing happens when another run was selected meanwhile.
+        """
+        if after is None or after == self.run_id:
+            self.awaited_job, self.awaited_after = job_id, after
+
+    def is_driven(self, job: JobView) -> bool:
+        """Say whether a process works on the job; if none does, one may go on with it."""
+        return job.alive or job.job_id in self.local_jobs
 
     def agents(self, *, held: bool) -> list[RunId]:
         """Return the watch table's order; `held` while the cursor is in it."""
@@ -139,12 +154,17 @@ class CockpitState:
 
     def _settle_item(self) -> None:
         known = [item.key for item in self.items]
+        decided = [key for key in known if key.kind == "decided"]
+        picked, self.item_picked = self.item_picked, False
         if self.item_key in known:
-            return
+            # What was decided stays selected only if somebody went to it.
+            self.item_picked = picked
+            if picked or self.item_key not in decided:
+                return
         if self.item_key is not None and self.item_key.kind == "gate":
-            decided = ItemKey("decided", self.item_key.id)
-            if decided in known and not self.pending:
-                self.item_key = decided
+            now_decided = ItemKey("decided", self.item_key.id)
+            if now_decided in known and not self.pending:
+                self.item_key = now_decided
                 return
         self.item_key = known[0] if known else None
 
@@ -152,7 +172,7 @@ class CockpitState:
         jobs = self.index.view.jobs
         if self.awaited_job is not None and self.awaited_job in self.index.jobs:
             coordinator = self.index.jobs[self.awaited_job].coordinator_run_id
-            if coordinator in self.index.runs:
+            if coordinator in self.index.runs and coordinator != self.awaited_after:
                 self.select(coordinator)
         waits = self.awaited_job is not None and not self.index.view.caught_up
         if self.run_id is None and not waits and jobs and jobs[0].runs:

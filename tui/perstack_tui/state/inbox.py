@@ -36,6 +36,12 @@ class ItemKey:
 
     kind: Literal["gate", "ask", "decided"]
     id: str
+    run_id: RunId | None = None
+
+
+def question_key(asked: QuestionView) -> ItemKey:
+    """Return the question's key: models number their calls anew in every run."""
+    return ItemKey("ask", asked.tool_call_id, asked.run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,7 @@ class Item:
 def items_of(inbox: InboxView) -> list[Item]:
     """Return what is pending, most urgent first, then what was decided, newest first."""
     found = [_gate_item(gate, "gate") for gate in inbox.pending]
-    found += [
-        Item(ItemKey("ask", asked.tool_call_id), asked.run_id, question=asked)
-        for asked in inbox.questions
-    ]
+    found += [Item(question_key(asked), asked.run_id, question=asked) for asked in inbox.questions]
     return found + [_gate_item(gate, "decided") for gate in inbox.decided]
 
 

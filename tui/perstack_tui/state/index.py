@@ -52,11 +52,6 @@ def has_ended(job: JobView) -> bool:
     return job.state in ENDED
 
 
-def has_stopped(job: JobView) -> bool:
-    """Say whether no process works on the job, so that one may go on with it."""
-    return job.state not in LIVE and not job.alive
-
-
 def family(job: JobView) -> Iterable[tuple[RunView, tuple[bool, ...]]]:
     """Yield the job's runs, parents before children.
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from perstack.projection.views import EntryView, RunView
 from perstack_tui.state.lines import BLANK, Line, Span, note
-from perstack_tui.state.wording import LOOKS, Role, precise_span, short_id, tokens
+from perstack_tui.state.wording import LOOKS, Role, count_of, precise_span, short_id, tokens
 from perstack_tui.text import crop, flat, width_of, wrap
 
 EXCERPT_LINES: Final = 6
@@ -51,23 +51,26 @@ class StreamLines:
     def __init__(self) -> None:
         self._run: object = None
         self._width = 0
+        self._whole = False
         self._entries: list[EntryView] = []
         self._ends: list[int] = []
         self._lines: list[Line] = []
 
-    def build(self, run: RunView | None, live: Live | None, width: int) -> Sequence[Line]:
-        """Return all lines of `run`, what is streaming at the end."""
+    def build(
+        self, run: RunView | None, live: Live | None, width: int, *, whole: bool = False
+    ) -> Sequence[Line]:
+        """Return all lines of `run`, what is streaming at the end; `whole` leaves nothing out."""
         if run is None:
             return EMPTY
-        self._catch_up(run, width)
+        self._catch_up(run, width, whole)
         tail = list(_live_lines(live, width)) if live is not None else []
         if not self._lines and not tail:
             return (BLANK, note(_waiting_for(run)))
         return [*self._lines, *tail]
 
-    def _catch_up(self, run: RunView, width: int) -> None:
-        if run.run_id != self._run or width != self._width:
-            self._run, self._width = run.run_id, width
+    def _catch_up(self, run: RunView, width: int, whole: bool) -> None:
+        if (run.run_id, width, whole) != (self._run, self._width, self._whole):
+            self._run, self._width, self._whole = run.run_id, width, whole
             self._entries, self._ends, self._lines = [], [], []
         same = 0
         for known, entry in zip(self._entries, run.entries, strict=False):
@@ -77,7 +80,7 @@ class StreamLines:
         del self._entries[same:], self._ends[same:]
         del self._lines[self._ends[-1] if self._ends else 0 :]
         for entry in run.entries[same:]:
-            self._lines.extend(entry_lines(entry, width))
+            self._lines.extend(entry_lines(entry, width, whole=whole))
             self._entries.append(entry)
             self._ends.append(len(self._lines))
 
@@ -97,10 +100,10 @@ def stream_badge(run: RunView | None) -> str:
     return f"{model} · {tokens(run.usage)} tok"
 
 
-def entry_lines(entry: EntryView, width: int) -> Iterable[Line]:
+def entry_lines(entry: EntryView, width: int, *, whole: bool = False) -> Iterable[Line]:
     """Return the lines of one entry, a blank one last where it helps reading."""
     if entry.kind == "tool":
-        yield from _tool_lines(entry, width)
+        yield from _tool_lines(entry, width, whole=whole)
     elif entry.kind in ("text", "reasoning"):
         role: Role = "muted" if entry.kind == "reasoning" else "text"
         yield from _body(entry.text or entry.title, role, width, "")
@@ -108,7 +111,7 @@ def entry_lines(entry: EntryView, width: int) -> Iterable[Line]:
     elif entry.kind == "query":
         yield from _query_lines(entry, width)
     else:
-        yield from _marked_lines(entry, width)
+        yield from _marked_lines(entry, width, whole=whole)
 
 
 def _query_lines(entry: EntryView, width: int) -> Iterable[Line]:
@@ -121,33 +124,40 @@ def _query_lines(entry: EntryView, width: int) -> Iterable[Line]:
     yield BLANK
 
 
-def _tool_lines(entry: EntryView, width: int) -> Iterable[Line]:
+def _tool_lines(entry: EntryView, width: int, *, whole: bool) -> Iterable[Line]:
     glyph, role = _STATUS[entry.status]
-    yield _head(glyph, role, entry, width, "text")
+    yield from _head(glyph, role, entry, width, "text", whole=whole)
     excerpt = wrap(entry.text.rstrip(), width - 4) if entry.text.strip() else ()
     shown_role: Role = "fail" if entry.status == "error" else "muted"
-    for text in excerpt[:EXCERPT_LINES]:
+    shown = excerpt if whole else excerpt[:EXCERPT_LINES]
+    for text in shown:
         yield Line((("    " + text, shown_role),))
-    if len(excerpt) > EXCERPT_LINES:
-        yield note(f"    … {len(excerpt) - EXCERPT_LINES} more lines")
+    if len(excerpt) > len(shown):
+        yield note(f"    … {count_of(len(excerpt) - len(shown), 'more line')} · ⏎ shows all")
 
 
-def _marked_lines(entry: EntryView, width: int) -> Iterable[Line]:
+def _marked_lines(entry: EntryView, width: int, *, whole: bool) -> Iterable[Line]:
     glyph, role = _GLYPHS[entry.kind]
     if entry.kind in ("gate", "question", "delegate") and entry.status in ("ok", "error"):
         glyph, role = _STATUS[entry.status]
     title_role: Role = role if entry.kind in ("error", "result", "retry") else "strong"
-    yield _head(glyph, role, entry, width, "muted" if entry.kind == "note" else title_role)
+    title_role = "muted" if entry.kind == "note" else title_role
+    yield from _head(glyph, role, entry, width, title_role, whole=whole)
     yield from _body(entry.text, "muted" if entry.kind == "note" else "text", width, "  ")
     if entry.kind in ("query", "result", "error"):
         yield BLANK
 
 
-def _head(glyph: str, role: Role, entry: EntryView, width: int, title_role: Role) -> Line:
+def _head(
+    glyph: str, role: Role, entry: EntryView, width: int, title_role: Role, *, whole: bool
+) -> Iterable[Line]:
     took = "" if entry.duration_ms is None else "  " + precise_span(entry.duration_ms)
-    title = crop(flat(entry.title), width - 2 - width_of(took))
+    room = width - 2 - width_of(took)
+    title, *rest = (wrap(entry.title, room) or ("",)) if whole else (crop(flat(entry.title), room),)
     right: tuple[Span, ...] = ((took, "muted"),) if took else ()
-    return Line(((glyph + " ", role), (title, title_role)), right)
+    yield Line(((glyph + " ", role), (title, title_role)), right)
+    for text in rest:
+        yield Line((("  " + text, title_role),))
 
 
 def _body(text: str, role: Role, width: int, indent: str) -> Iterable[Line]:

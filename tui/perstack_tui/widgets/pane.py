@@ -17,7 +17,11 @@ WHEEL_LINES = 3
 
 
 class Pane(Widget, can_focus=True):
-    """Attributes in (`show`), messages out (`Chosen`, `Opened`). It knows nothing of runs."""
+    """Attributes in (`show`), messages out (`Chosen`, `Opened`). It knows nothing of runs.
+
+    `move` and `move_to_end` return what was chosen, so that the next key finds it selected; only
+    the mouse tells by message.
+    """
 
     class Chosen(Message):
         """The user moved to the line with `key`."""
@@ -118,22 +122,22 @@ class Pane(Widget, can_focus=True):
     def scrolled(self) -> None:
         """Called after the user scrolled; panes whose frame says where they are override it."""
 
-    def move(self, by: int) -> None:
-        """Choose the line `by` selectable lines away."""
+    def move(self, by: int) -> Hashable:
+        """Choose the line `by` selectable lines away; return its key, None when none has one."""
         keys = self.keys
         if not keys:
             self.scroll_lines(by)
-            return
+            return None
         at = keys.index(self.selected) if self.selected in keys else -1 if by > 0 else 0
-        self.choose(keys[max(0, min(len(keys) - 1, at + by))])
+        return self._select(keys[max(0, min(len(keys) - 1, at + by))])
 
-    def move_to_end(self, *, last: bool) -> None:
-        """Choose the first or the last line."""
+    def move_to_end(self, *, last: bool) -> Hashable:
+        """Choose the first or the last line; return its key, None when none has one."""
         keys = self.keys
         if keys:
-            self.choose(keys[-1 if last else 0])
-        else:
-            self.scroll_lines(len(self.lines) if last else -len(self.lines))
+            return self._select(keys[-1 if last else 0])
+        self.scroll_lines(len(self.lines) if last else -len(self.lines))
+        return None
 
     @property
     def keys(self) -> list[Hashable]:
@@ -142,9 +146,12 @@ class Pane(Widget, can_focus=True):
 
     def choose(self, key: Hashable) -> None:
         """Select `key` and say so."""
+        self.post_message(self.Chosen(self, self._select(key)))
+
+    def _select(self, key: Hashable) -> Hashable:
         if key != self.selected:
             self.show(self.lines, selected=key)
-        self.post_message(self.Chosen(self, key))
+        return key
 
     def open(self) -> None:
         """Say that the selected line was opened."""

@@ -1,6 +1,6 @@
 """A record is one line: an event as compact JSON that ends in a checksum.
 
-    {"seq":4,"timestamp":1790000000000,"stepNumber":2,"type":"toolReturned",...,"crc":"0a1b2c3d"}
+    {"seq":4,"at":1790000000000,"step":2,"type":"toolReturned",...,"crc":"0a1b2c3d"}
 
 Job, run and Expert are the same for a whole file and are left out; nulls and zero token counts
 are, too. The checksum is the CRC-32 of the bytes before `,"crc"`.
@@ -23,9 +23,7 @@ from perstack.ports.history import RunIdentity
 
 _SEAL: Final = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 _SEAL_BYTES: Final = len(b',"crc":"00000000"}')
-_ENVELOPE: Final = re.compile(
-    rb'\{"seq":(\d{1,18}),"timestamp":(-?\d{1,18}),"stepNumber":(\d{1,18}),'
-)
+_ENVELOPE: Final = re.compile(rb'\{"seq":(\d{1,18}),"at":(-?\d{1,18}),"step":(\d{1,18}),')
 
 # These carry JSON that a model made up, which may hold what cannot be read back.
 _MODEL_MADE: Final = (CallTools, CompleteRun, Retry)
@@ -65,7 +63,7 @@ def encode(event: Event) -> tuple[Event, bytes]:
         raise StorageError(f"an event of step {event.step_number} cannot be stored")
     body, document = _encode_body(event.body)
     stored = event if body is event.body else event.model_copy(update={"body": body})
-    envelope = b'{"seq":%d,"timestamp":%d,"stepNumber":%d,' % (
+    envelope = b'{"seq":%d,"at":%d,"step":%d,' % (
         event.seq,
         event.timestamp,
         event.step_number,
@@ -93,7 +91,7 @@ def parse(document: bytes, identity: RunIdentity) -> Event:
     """
     envelope = _ENVELOPE.match(document)
     if envelope is None:
-        raise CorruptRecordError("it does not begin with seq, timestamp and stepNumber")
+        raise CorruptRecordError("it does not begin with seq, at and step")
     try:
         body = _bodies().validate_json(b"{" + document[envelope.end() :])
     except ValidationError as error:

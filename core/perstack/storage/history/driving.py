@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import JobId, RunId
@@ -10,7 +13,7 @@ from perstack.domain.jobs import Job, RunSetting
 from perstack.errors import ConflictError, CorruptRecordError, UsageError
 from perstack.ports.history import RunIdentity, StoredRun
 from perstack.ports.system import Clock, Ids
-from perstack.storage.files import Files, make_folders, replace_file
+from perstack.storage.files import Files, SharedSync, explained, make_folders, replace_file
 from perstack.storage.history.layout import Layout
 from perstack.storage.history.live import LiveFile, host_name, read_header
 from perstack.storage.history.lock import JobLock
@@ -47,6 +50,8 @@ class FileDrivenJob:
         )
         self._record: JobRecord | None = None
         self._logs: dict[RunId, FileRunLog] = {}
+        self._runs_sync = SharedSync(tools.files, layout.runs(job_id))
+        self._writing = threading.Lock()
 
     @property
     def job(self) -> Job:
@@ -94,7 +99,8 @@ class FileDrivenJob:
         """
         if job.id != self._job_id:
             raise UsageError(f"job {job.id} cannot be saved in the place of job {self._job_id}")
-        self._write(JobRecord(job, self._known_heads()))
+        with self._writing:
+            self._write(JobRecord(job, self._known_heads()))
         self._live.add_save()
 
     def create_run(self, setting: RunSetting) -> FileRunLog:
@@ -113,8 +119,8 @@ class FileDrivenJob:
         events = tools.layout.events(self._job_id, run_id)
         if events.exists() and events.stat().st_size:
             raise CorruptRecordError(f"{events} holds records, but {path} is missing")
-        make_folders(tools.files, path.parent, below=tools.layout.workspace)
-        log = self._open_log(setting, good_bytes=0, last=None)
+        self._make_run_folder(path.parent)
+        log = self._open_log(setting, good_bytes=0, last=None, sync_name=False)
         try:
             replace_file(tools.files, path, dump_setting(setting))  # makes the log's name durable
         except BaseException:
@@ -140,11 +146,13 @@ class FileDrivenJob:
             found.stored.setting,
             good_bytes=found.good_bytes,
             last=events[-1] if events else None,
+            sync_name=True,
         )
-        if self._held.heads.get(run_id, -1) >= len(events):
-            # What is lost is lost: from here on the log is as long as it is.
-            heads = {**self._held.heads, run_id: len(events) - 1}
-            self._write(JobRecord(self.job, heads))
+        with self._writing:
+            if self._held.heads.get(run_id, -1) >= len(events):
+                # What is lost is lost: from here on the log is as long as it is.
+                heads = {**self._held.heads, run_id: len(events) - 1}
+                self._write(JobRecord(self.job, heads))
         return found.stored, log
 
     def say(self, delta: Delta) -> None:
@@ -161,6 +169,14 @@ class FileDrivenJob:
         tools = self._tools
         for folder in (tools.layout.job(self._job_id), tools.layout.live):
             make_folders(tools.files, folder, below=tools.layout.workspace)
+
+    def _make_run_folder(self, folder: Path) -> None:
+        files = self._tools.files
+        make_folders(files, folder.parent, below=self._tools.layout.workspace)
+        with explained("create", folder):
+            with suppress(FileExistsError):
+                files.make_folder(folder)
+            self._runs_sync.sync()
 
     def _take_lock(self) -> None:
         try:
@@ -201,7 +217,9 @@ class FileDrivenJob:
                 heads[run_id] = log.synced_seq
         return heads
 
-    def _open_log(self, setting: RunSetting, *, good_bytes: int, last: Event | None) -> FileRunLog:
+    def _open_log(
+        self, setting: RunSetting, *, good_bytes: int, last: Event | None, sync_name: bool
+    ) -> FileRunLog:
         log = FileRunLog(
             self._tools.files,
             self._tools.layout.events(self._job_id, setting.run_id),
@@ -209,6 +227,6 @@ class FileDrivenJob:
             clock=self._tools.clock,
             reached=self._live.add_event,
         )
-        log.open(good_bytes=good_bytes, last=last)
+        log.open(good_bytes=good_bytes, last=last, sync_name=sync_name)
         self._logs[setting.run_id] = log
         return log

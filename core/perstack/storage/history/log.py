@@ -51,7 +51,7 @@ class FileRunLog:
         self._synced_seq = -1
         self._timestamp = 0
         self._failed = False
-        self._one_sync = anyio.Lock()
+        self._one_sync = anyio.Lock(fast_acquire=True)
 
     @property
     def run_id(self) -> RunId:
@@ -68,14 +68,16 @@ class FileRunLog:
         """The last record known to be on the disk, -1 for none."""
         return self._synced_seq
 
-    def open(self, *, good_bytes: int, last: Event | None) -> None:
+    def open(self, *, good_bytes: int, last: Event | None, sync_name: bool = True) -> None:
         """Open the file, cut it to `good_bytes`, and go on after `last`.
+
+        With `sync_name` False the caller makes a new file's name durable.
 
         Raises:
             StorageError: it cannot be opened, cut or synced.
         """
         try:
-            self._open_cut(good_bytes)
+            self._open_cut(good_bytes, sync_name=sync_name)
         except OSError as error:
             self.close()
             raise storage_error("write", self._path, error) from error
@@ -140,10 +142,10 @@ class FileRunLog:
             raise StorageError(f"cannot write {self._path}: it is closed", hint=_CONTINUE)
         return self._fd
 
-    def _open_cut(self, good_bytes: int) -> None:
+    def _open_cut(self, good_bytes: int, *, sync_name: bool) -> None:
         is_new = not self._path.exists()
         self._fd = self._files.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        if is_new:
+        if is_new and sync_name:
             self._files.sync_folder(self._path.parent)
         if os.fstat(self._fd).st_size > good_bytes:
             self._files.truncate(self._fd, good_bytes)

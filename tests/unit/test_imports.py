@@ -1,0 +1,147 @@
+"""What is loaded when: start-up time is a product feature, and layers hold at run time too.
+
+A static look at imports does not see the deferred ones, so real processes are asked what they hold.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.fakes.cli import SCRIPTED, Program
+
+SCREEN: Final = {"textual", "rich", "perstack_tui", "perstack_themes"}
+VENDORS: Final = {"anthropic", "openai", "httpx2"}
+SERVERS: Final = {"mcp", "jsonschema"}
+TABLES: Final = {"sqlalchemy"}
+HEAVY: Final = SCREEN | VENDORS | SERVERS | TABLES | {"watchfiles"}
+
+TEAM: Final = """
+[consensus]
+enabled = true
+[experts."solo"]
+instruction = "x"
+[experts."lead"]
+instruction = "x"
+delegates = ["solo"]
+"""
+SCENARIO: Final = """
+[[turns]]
+expert = "lead"
+turn = 1
+calls = [{ tool = "solo", args = { query = "deploy" } }]
+[[turns]]
+turn = 1
+calls = [{ tool = "healthCheck" }]
+[[turns]]
+text = "Done."
+"""
+# Standard error is the one stream that neither help nor events use.
+ASK: Final = """
+import sys
+{first}
+print("LOADED", *sys.modules, file=sys.stderr)
+"""
+MAIN: Final = """
+from perstack.cli.main import main
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code in (0, None, 3), ended.code
+"""
+
+
+def loaded_by(first: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> set[str]:
+    """Return the modules that a fresh interpreter holds after `first`."""
+    ran = subprocess.run(
+        [sys.executable, "-c", ASK.format(first=first), *args],
+        cwd=cwd,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("LOADED ")]
+    return set(line.split())
+
+
+def loaded_by_program(program: Program, *args: str) -> set[str]:
+    """Return the modules that the program holds when it ends."""
+    return loaded_by(MAIN, *args, cwd=program.workspace, env=dict(program.env))
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program.make(tmp_path, SCRIPTED + TEAM, scenario=SCENARIO)
+
+
+def test_importing_perstack_loads_next_to_nothing(tmp_path: Path) -> None:
+    own = {name for name in loaded_by("import perstack", cwd=tmp_path) if "perstack" in name}
+    assert own == {"perstack"}
+
+
+@pytest.mark.parametrize(
+    "args", [("--help",), ("--version",), ("run", "--help"), ("log", "--help")]
+)
+def test_help_loads_neither_models_nor_an_event_loop(
+    program: Program, args: tuple[str, ...]
+) -> None:
+    modules = loaded_by_program(program, *args)
+    # typer brings pydantic itself when a command has options; our models are not made with it.
+    assert packages(modules) & (HEAVY | {"anyio", "asyncio", "psutil"}) == set()
+    assert [name for name in modules if name.startswith("perstack.domain")] == []
+
+
+def test_a_scripted_run_loads_no_vendor_no_server_no_tables_and_no_screen(
+    program: Program,
+) -> None:
+    modules = loaded_by_program(program, "run", "solo", "go")
+    assert packages(modules) & HEAVY == set()
+
+
+def test_tables_are_loaded_when_a_gate_opens(program: Program) -> None:
+    modules = loaded_by_program(program, "run", "lead", "go", "--no-wait")
+    assert packages(modules) & HEAVY == TABLES
+
+
+def test_log_loads_no_engine(program: Program) -> None:
+    loaded_by_program(program, "run", "solo", "go")
+    modules = loaded_by_program(program, "log", "--json")
+    assert packages(modules) & HEAVY == set()
+
+
+def test_deciding_loads_the_tables_alone(program: Program) -> None:
+    modules = loaded_by_program(program, "consensus", "list")
+    assert packages(modules) & HEAVY == set()
+    loaded_by_program(program, "run", "lead", "go", "--no-wait")
+    modules = loaded_by_program(program, "consensus", "list")
+    assert packages(modules) & HEAVY == TABLES
+
+
+def test_the_cockpits_state_loads_no_toolkit(tmp_path: Path) -> None:
+    first = (
+        "import importlib, pkgutil, perstack_tui.state as state\n"
+        "for found in pkgutil.walk_packages(state.__path__, state.__name__ + '.'):\n"
+        "    importlib.import_module(found.name)\n"
+    )
+    modules = loaded_by(first, cwd=tmp_path)
+    assert packages(modules) & {"textual"} == set()
+
+
+def test_no_module_of_the_core_loads_the_screen(tmp_path: Path) -> None:
+    first = (
+        "import importlib, pkgutil, perstack\n"
+        "for found in pkgutil.walk_packages(perstack.__path__, 'perstack.'):\n"
+        "    if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
+    )
+    modules = loaded_by(first, cwd=tmp_path)
+    assert packages(modules) & SCREEN == set()

@@ -1,0 +1,45 @@
+"""What is wrong with `perstack.toml`, in a form that fits a line: file and line number first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from perstack_tui.gateway import DefinitionsUpdate
+
+_LINE: Final = re.compile(r"\bline (\d+)")
+_BULLET: Final = "\n  - "
+
+
+def definitions_problem(definitions: DefinitionsUpdate) -> str:
+    """Return `perstack.toml:26: …` for the first problem, "" when there is none.
+
+    A problem with another file, say `.env`, begins with that file's name.
+    """
+    error, path = definitions.error, definitions.path or Path("perstack.toml")
+    if not error:
+        return ""
+    if error.startswith(f"{path.parent}/") and str(path) not in error:
+        return shortened(error, path)
+    return _placed(error, path)
+
+
+def shortened(message: str, path: Path) -> str:
+    """Return `message` without the folder of `path`; one about the file itself, its line first."""
+    if str(path) in message:
+        return _placed(message, path)
+    return message.replace(f"{path.parent}/", "")
+
+
+def _placed(error: str, path: Path) -> str:
+    line = _LINE.search(error)
+    place = f"{path.name}:{line.group(1)}" if line is not None else path.name
+    return f"{place}: {_what(error.replace(str(path), '', 1), line.group() if line else '')}"
+
+
+def _what(error: str, line: str) -> str:
+    first, *more = error.removeprefix(": Validation failed:").removeprefix(_BULLET).split(_BULLET)
+    what = first.strip(" :").removeprefix("is ").replace(f" ({line})", "", 1)
+    others = f" (and {len(more)} more)" if more else ""
+    return what.removeprefix(f"{line}: ") + others
