@@ -33,12 +33,13 @@ after = "In doubt"
 text = "I looked: it had not been done."
 """
 # Python itself, starting, is not ours to keep calm: a signal comes when our first line has run.
-ANNOUNCED: Final = """
+ANNOUNCING: Final = """
 from perstack.cli.main import main
 import sys
 sys.stderr.write("up\\n")
 main()
 """
+ANNOUNCED: Final = (sys.executable, "-c", ANNOUNCING)
 SIGNALS: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 

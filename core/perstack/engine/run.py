@@ -229,7 +229,8 @@ class RunDriver:
                 parent=opening.parent,
                 delegated_by=opening.delegated_by,
             ),
-            durable=True,
+            # What is lost of a new run is begun again from its setting, which is on the disk.
+            durable=opening.status != "init" or opening.parent is not None,
         )
         await self.announce_pending()
 
