@@ -88,7 +88,7 @@ def _play_through(workspace: Path, over: Overrides) -> int:
     """Play to the end without a person: the scenario answers and decides, and says that it does."""
     import anyio
 
-    from perstack.cli.driving import say
+    from perstack.cli.listeners import say
     from perstack.runtime import log_to_file, open_project
 
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")

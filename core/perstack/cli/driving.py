@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
+from perstack.cli.listeners import say
 from perstack.cli.options import Asked
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
-from perstack.projection.inert import inert
 from perstack.runtime import (
     Project,
     Runtime,
@@ -64,14 +63,6 @@ def warn(project: Project) -> None:
     """Print the project's warnings on stderr."""
     for warning in project.warnings:
         say(f"Warning: {warning}")
-
-
-def say(text: str) -> None:
-    """Print a line on stderr, which may be closed; what models and servers said is made inert."""
-    try:
-        sys.stderr.write(inert(text) + "\n")
-    except (OSError, ValueError):
-        return
 
 
 async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool) -> int:
@@ -145,7 +136,7 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
 def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
     """Return the exit code of an outcome, and say on stderr what is not on stdout."""
     outcome = ended.outcome
-    again = f"perstack run <expert> --continue-job {ended.job_id}"
+    again = f"perstack run {ended.expert_key} --continue-job {ended.job_id}"
     if outcome.error is not None:
         say(f"Error: {outcome.error.message}")
     if outcome.hint:

@@ -6,8 +6,9 @@ import io
 import sys
 from collections.abc import Callable
 
-from perstack.domain.events import Delta, Event
+from perstack.domain.events import Delta, Event, RequestApproval, StopRunByInteractiveTool
 from perstack.domain.ids import RunId
+from perstack.projection.inert import inert
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
 from perstack.projection.run_state import RunState
@@ -45,8 +46,16 @@ class JsonLines:
         self._json.seed(run_id, state)
 
     def on_event(self, event: Event) -> None:
-        """Print it."""
+        """Print it; what waits for a person is also said on stderr, with what to type."""
         self.output.line(self._json.event_line(event))
+        match event.body:
+            case RequestApproval(consensus_id=waiting):
+                say(f"A decision is awaited: perstack consensus show {waiting}")
+            case StopRunByInteractiveTool():
+                again = f"--continue-job {event.job_id} -i"
+                say(f"A question waits: perstack run {event.expert_key} '<answer>' {again}")
+            case _:
+                pass
 
     def on_delta(self, delta: Delta) -> None:
         """Print it."""
@@ -78,6 +87,14 @@ def speak_utf8() -> None:
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, which may be closed; what models and servers said is made inert."""
+    try:
+        sys.stderr.write(inert(text) + "\n")
+    except (OSError, ValueError):
+        return
 
 
 def _nothing() -> None:

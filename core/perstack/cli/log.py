@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def log(
     job: Annotated[str | None, typer.Option("--job", metavar="ID", help="The job to show.")] = None,
+    jobs: Annotated[bool, typer.Option("--jobs", help="List the jobs, newest first.")] = False,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Only this run.")] = None,
     checkpoint: Annotated[
         str | None,
@@ -64,6 +65,9 @@ def log(
     from perstack.projection.log_filter import LogFilter, parse_condition, parse_steps
     from perstack.projection.log_page import NOTHING, LogRequest, json_lines, text_lines
 
+    if jobs:
+        _print(anyio.run(_jobs, workspace, take))
+        return
     types = _types(type_, errors=errors, tools=tools, delegations=delegations)
     request = LogRequest(
         storage=str(workspace.absolute() / "perstack"),
@@ -86,6 +90,14 @@ def log(
     _print(json_lines(page, request) if as_json or pretty else text_lines(page, request))
     for line in page.damage:
         typer.echo(line, err=True)
+
+
+async def _jobs(workspace: Path, take: int) -> list[str]:
+    from perstack.projection.log_page import NOTHING
+    from perstack.projection.log_text import job_lines
+    from perstack.runtime import open_history
+
+    return list(job_lines(await open_history(workspace).list_jobs(limit=take))) or [NOTHING]
 
 
 def _types(type_: str | None, *, errors: bool, tools: bool, delegations: bool) -> frozenset[str]:

@@ -85,4 +85,5 @@ class JobOutcome:
 
     job_id: JobId
     run_id: RunId
+    expert_key: ExpertKey
     outcome: RunOutcome

@@ -28,7 +28,7 @@ from perstack.domain.jobs import Job
 from perstack.domain.messages import UserMessage, text_of
 from perstack.projection.inert import inert
 from perstack.projection.phrases import call_phrase, one_line, question_of, result_text
-from perstack.projection.run_state import RunState, fold, initial, without_messages
+from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, without_messages
 
 _QUERY, _RESULT, _COMPLETION, _MESSAGE = 60, 40, 80, 100
 
@@ -68,13 +68,24 @@ def header_lines(job: Job, *, storage: str, is_latest: bool) -> Iterator[str]:
     """Return what is known of the job."""
     yield inert(f"Storage: {storage}", newlines=False)
     yield inert(f"Job: {job.id}{' (showing latest job)' if is_latest else ''}", newlines=False)
-    stopped = job.status == "running" and job.finished_at is not None
-    yield f"  Status: {'stopped, can go on' if stopped else job.status}"
+    yield f"  Status: {_status(job)}"
     yield inert(f"  Expert: {job.coordinator_expert_key}", newlines=False)
     yield f"  Started: {_moment(job.started_at)}"
     yield f"  Steps: {job.total_steps} of {job.max_steps}"
     if job.finished_at is not None:
         yield f"  Finished: {_moment(job.finished_at)}"
+
+
+def job_lines(jobs: Iterable[Job]) -> Iterator[str]:
+    """Return a line a job: id, Expert, status, steps, start."""
+    for job in jobs:
+        shown = f"{job.id}  {job.coordinator_expert_key}  {_status(job)}"
+        yield inert(f"{shown}  step {job.total_steps}  {_moment(job.started_at)}", newlines=False)
+
+
+def _status(job: Job) -> str:
+    stopped = job.status == "running" and job.finished_at is not None
+    return "stopped, can go on" if stopped else job.status
 
 
 def summary_line(summary: LogSummary) -> str:
@@ -105,6 +116,8 @@ class EventLines:
         head = f"[Step {event.step_number}] {event.body.type}  {_time(event.timestamp)}"
         head += f"  {event.expert_key}"
         said = self._said.get(event.run_id, "")
+        if made := made_checkpoint(event):
+            head += f"  checkpoint {made}"
         lines = [head, *("    " + line for line in _preview(event, before, after, said))]
         return [inert(line, newlines=False) for line in lines]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from anyio import to_thread
 from pydantic import ValidationError
@@ -26,7 +27,8 @@ from perstack.errors import (
 from perstack.ports.history import DrivenJob, History, RunLog
 from perstack.projection.run_state import RunState, initial, start_from
 
-_AFRESH = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
+SHORTEST_PREFIX: Final = 4
+_AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Runs:
             opening = Opening(query=query)
             log = driver.new_log(run_id, expert, opening)
             outcome = await driver.drive_coordinator(expert, log, initial(), opening)
-        return JobOutcome(job_id, run_id, outcome)
+        return JobOutcome(job_id, run_id, expert.key, outcome)
 
     async def go_on(
         self, plan: Plan, wanted: Continuation, *, listener: Listener, control: StopControl
@@ -126,11 +128,11 @@ class Runs:
             taken = await self._take_up(wanted, held, used)
             log = taken.log or driver.new_log(RunId(self._deps.ids.new()), expert, taken.opening)
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
-        return JobOutcome(job.id, log.run_id, outcome)
+        return JobOutcome(job.id, log.run_id, expert.key, outcome)
 
     async def _find_job(self, wanted: Continuation) -> Job:
         if wanted.job_id is not None:
-            return await self._history.get_job(wanted.job_id)
+            return await self._named(wanted.job_id)
         found = await self._history.find_latest_job()
         if found is None:
             raise NotFoundError(
@@ -143,6 +145,17 @@ class Runs:
             if setting.experts is not None:
                 return replace(plan, experts=setting.experts)
         return plan
+
+    async def _named(self, job_id: JobId) -> Job:
+        """Return the job of that id, or the only one whose id begins like that."""
+        try:
+            return await self._history.get_job(job_id)
+        except NotFoundError:
+            jobs = await self._history.list_jobs() if len(job_id) >= SHORTEST_PREFIX else ()
+            found = [job for job in jobs if job.id.startswith(job_id)]
+            if len(found) != 1:
+                raise
+            return found[0]
 
     async def _take_up(self, wanted: Continuation, held: DrivenJob, used: Spent) -> _Taken:
         job = held.job

@@ -63,7 +63,7 @@ class Reader:
         path = self.layout.record(job_id)
         data = self._content(path)
         if data is None:
-            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log")
+            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log --jobs")
         return load_job(data, path=path, job_id=job_id)
 
     def setting(self, job_id: JobId, run_id: RunId) -> RunSetting:
@@ -120,7 +120,7 @@ class Reader:
             NotFoundError: no such job.
         """
         if not self.layout.record(job_id).exists():
-            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log")
+            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log --jobs")
         found = [self.setting(job_id, run_id) for run_id in self.run_ids(job_id)]
         return sorted(found, key=lambda setting: (setting.started_at, setting.run_id))
 
