@@ -12,13 +12,14 @@ from pydantic import JsonValue
 
 from perstack.domain.events import CallTools, CompleteRun, Retry
 from perstack.domain.expert import Expert, InteractiveSkill, InteractiveTool
-from perstack.domain.ids import ToolCallId
+from perstack.domain.ids import JobId, ToolCallId
 from perstack.domain.messages import ToolCallPart, UserMessage
 from perstack.engine.calls import CALLS_AT_ONCE
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
 from perstack.errors import (
     LimitError,
+    NotFoundError,
     ProviderError,
     SkillError,
     UnknownExpertError,
@@ -427,3 +428,13 @@ class FailingSkills(FakeSkills):
     ) -> AsyncGenerator[FakeSkillSet]:
         raise SkillError("the server is down")
         yield
+
+
+async def test_a_job_is_found_by_the_first_characters_of_its_id(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, turn: says(f"answer {turn}"), (expert("host"),))
+    first = await world.start("one")
+    start = JobId(first.job_id[:6])
+    again = await world.go_on(Continuation(job_id=start, text="two"))
+    assert again.job_id == first.job_id
+    with pytest.raises(NotFoundError):
+        await world.go_on(Continuation(job_id=JobId(first.job_id[:3]), text="three"))
