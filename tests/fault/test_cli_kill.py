@@ -34,7 +34,7 @@ EXPECTED: Final = {
 }  # fmt: skip
 EVENTS: Final = 110
 COUNTED: Final = ("callTools", "completeRun", "retry")
-NORMAL: Final = 8
+NORMAL: Final = 6
 LONG: Final = 50
 SEEDS: Final = [
     pytest.param(seed, marks=() if seed < NORMAL else pytest.mark.long) for seed in range(LONG)
@@ -145,7 +145,7 @@ async def test_a_job_that_is_killed_goes_on_to_its_end(tmp_path: Path, seed: int
 
 
 TERM_SEEDS: Final = [
-    pytest.param(seed, marks=() if seed < 3 else pytest.mark.long) for seed in range(20)
+    pytest.param(seed, marks=() if seed < 2 else pytest.mark.long) for seed in range(20)
 ]
 
 

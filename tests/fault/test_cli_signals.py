@@ -43,7 +43,14 @@ ANNOUNCED: Final = (sys.executable, "-c", ANNOUNCING)
 SIGNALS: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long),
+    ],
+)
 async def test_a_signal_in_mid_generation_keeps_the_checkpoint_and_the_job_goes_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -103,9 +110,7 @@ async def test_a_signal_while_it_starts_ends_it_by_that_signal(
     rng = random.Random(SIGNALS[number])
     program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=SLEEPER)
     for _ in range(8):
-        async with program.running_words(
-            sys.executable, "-c", ANNOUNCED, "run", "solo", "hi"
-        ) as up:
+        async with program.running_words(*ANNOUNCED, "run", "solo", "hi") as up:
             await up.wait_for(lambda up=up: b"up" in up.err)
             with anyio.move_on_after(rng.uniform(0, 0.25)):
                 await up.until("callTools")
@@ -116,14 +121,18 @@ async def test_a_signal_while_it_starts_ends_it_by_that_signal(
         assert "Traceback" not in ran.stderr
 
 
-async def test_a_signal_while_the_vendor_makes_it_wait_ends_the_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items())
+async def test_a_signal_while_the_vendor_makes_it_wait_ends_the_wait(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     scenario = '[[turns]]\nerror = { status = 429, retry_after_s = 100 }\ntext = "Done."\n'
     program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=scenario)
     async with program.running("run", "solo", "hi") as running:
         await running.until("retry")
-        running.send(signal.SIGTERM)
+        running.send(number)
         ran = await running.ended()
-    assert ran.code == 143
+    assert ran.code == code
+    assert ran.types("suspendRun") == ["suspendRun"]
 
 
 async def test_all_delegates_stop_and_go_on(tmp_path: Path) -> None:

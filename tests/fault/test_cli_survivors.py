@@ -44,7 +44,9 @@ text = "Done."
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 async def test_nothing_survives_a_run_that_was_ended(
     tmp_path: Path, number: signal.Signals
 ) -> None:

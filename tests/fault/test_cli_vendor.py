@@ -14,14 +14,15 @@ from tests.fakes.model_wire import HTML_502, Call, Fault, Refusal, Reply
 pytestmark = pytest.mark.anyio
 
 EFFECTS: Final = "effects.txt"
+LONG: Final = pytest.mark.long
 SOLO: Final = '[experts."solo"]\ninstruction = "You are solo."\n'
 APPEND: Final = Call("appendTextFile", {"path": EFFECTS, "text": "once\n"}, "toolu_append")
 BROKEN: Final[dict[str, Answer]] = {
     "no_terminator": Reply(calls=[APPEND], fault=Fault("no_terminator", after=2)),
-    "reset_mid": Reply(calls=[APPEND], fault=Fault("reset_mid", after=4)),
-    "529": Refusal(529, "overloaded", "overloaded_error"),
 }
 MORE_BROKEN: Final[dict[str, Answer]] = {
+    "reset_mid": Reply(calls=[APPEND], fault=Fault("reset_mid", after=4)),
+    "529": Refusal(529, "overloaded", "overloaded_error"),
     "cut in the call": Reply(calls=[APPEND], fault=Fault("no_terminator", after=4)),
     "close_mid": Reply(calls=[APPEND], fault=Fault("close_mid", after=4)),
     "bad_chunk": Reply(calls=[APPEND], fault=Fault("bad_chunk", after=4)),
@@ -38,10 +39,7 @@ MORE_BROKEN: Final[dict[str, Answer]] = {
 }
 CASES: Final = [
     *(pytest.param(answer, id=name) for name, answer in BROKEN.items()),
-    *(
-        pytest.param(answer, id=name, marks=pytest.mark.long)
-        for name, answer in MORE_BROKEN.items()
-    ),
+    *(pytest.param(answer, id=name, marks=LONG) for name, answer in MORE_BROKEN.items()),
 ]
 
 
@@ -83,9 +81,9 @@ async def test_retries_end_and_the_job_goes_on_when_the_vendor_is_back(tmp_path:
     ("call", "told"),
     [
         (Call("appendTextFile", '{"path": "effects.txt", "te'), "were not a JSON object"),
-        (Call("appendTextFile", '["a", "list"]'), "were not a JSON object"),
         (Call("no_such_tool"), "not found"),
-        (Call("appendTextFile", {"path": 7}), "path"),
+        pytest.param(Call("appendTextFile", '["a", "list"]'), "were not a JSON object", marks=LONG),
+        pytest.param(Call("appendTextFile", {"path": 7}), "path", marks=LONG),
     ],
 )
 async def test_a_call_that_cannot_be_made_is_an_error_that_the_model_reads(

@@ -141,7 +141,7 @@ async def test_a_missing_key_is_named(tmp_path: Path) -> None:
     assert (ran.stdout, program.jobs()) == ("", [])
 
 
-@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("status", [401, pytest.param(400, marks=pytest.mark.long)])
 async def test_a_refusal_by_the_vendor_ends_with_1_after_one_request(
     tmp_path: Path, status: int
 ) -> None:

@@ -134,7 +134,14 @@ async def test_a_run_killed_at_its_gate_waits_again_and_is_released_once(
     assert await pending(program) == []
 
 
-@pytest.mark.parametrize("after", ["resolveApproval", "callDelegate", "stopRunByDelegate"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "resolveApproval",
+        pytest.param("callDelegate", marks=pytest.mark.long),
+        pytest.param("stopRunByDelegate", marks=pytest.mark.long),
+    ],
+)
 async def test_a_run_killed_just_after_it_was_released_asks_nobody_again(
     program: Program, after: str
 ) -> None:
@@ -181,7 +188,9 @@ SHEDS_ITS_MARKS: Final = (
 )
 
 
-@pytest.mark.parametrize("how", ["plainly", "without its marks", "as a daemon"])
+@pytest.mark.parametrize(
+    "how", ["plainly", "without its marks", pytest.param("as a daemon", marks=pytest.mark.long)]
+)
 async def test_a_run_cannot_approve_its_own_gate(tmp_path: Path, how: str) -> None:
     approve = ("consensus", "approve", "ID")
     words = {

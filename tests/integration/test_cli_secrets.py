@@ -96,7 +96,9 @@ async def test_a_gate_shows_no_keys(tmp_path: Path) -> None:
     check_no_canary(program, ran.stdout, ran.stderr, shown.stdout)
 
 
-@pytest.mark.parametrize("status", [400, 401, 500])
+@pytest.mark.parametrize(
+    "status", [401, *(pytest.param(status, marks=pytest.mark.long) for status in (400, 500))]
+)
 async def test_a_vendor_that_echoes_keys_is_quoted_without_them(
     tmp_path: Path, status: int
 ) -> None:

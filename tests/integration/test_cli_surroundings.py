@@ -19,7 +19,11 @@ DONE: Final = '[[turns]]\ntext = "Done \u2713 \U0001f600."\n'
 UNUSUAL: Final = ("new\nline", "\U0001f600", "inv\udcff\udcfealid", "esc\x1b[31m", "-rf")
 
 
-@pytest.mark.parametrize("name", UNUSUAL, ids=ascii)
+@pytest.mark.parametrize(
+    "name",
+    [UNUSUAL[0], *(pytest.param(name, marks=pytest.mark.long) for name in UNUSUAL[1:])],
+    ids=ascii,
+)
 async def test_a_workspace_may_be_called_anything(tmp_path: Path, name: str) -> None:
     program = Program.make(tmp_path / name, SCRIPTED + SOLO, scenario=DONE)
     ran = await program.run("run", "solo", "go")

@@ -107,6 +107,11 @@ class SharedSync:
         self._asked = 0
         self._done = 0
 
+    @property
+    def asked(self) -> int:
+        """How often a sync was asked for."""
+        return self._asked
+
     def sync(self) -> None:
         """Return once the names that the folder has now are on the disk.
 
