@@ -161,6 +161,13 @@ def open_history(workspace: Path) -> History:
     return FileHistory(workspace, clock=SystemClock(), ids=RandomIds())
 
 
+def has_database(workspace: Path) -> bool:
+    """Tell whether anything was ever proposed in the workspace. Loads no database library."""
+    from perstack.storage.database.opener import has_database as has
+
+    return has(workspace)
+
+
 def open_consensus(workspace: Path, *, auto_reject: bool = False) -> ConsensusService:
     """Return the workspace's consensus service; its database is opened when first used.
 

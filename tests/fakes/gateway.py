@@ -21,7 +21,7 @@ from perstack.domain.ids import (
     ToolCallId,
 )
 from perstack.domain.settings import RiskLevel
-from perstack.domain.usage import Usage
+from perstack.domain.usage import NO_USAGE, Usage
 from perstack.errors import PerstackError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import (
@@ -136,7 +136,9 @@ def points(name: str, kinds: str, *, start: int, every: int = 10_000) -> tuple[P
     kind_of = {"s": "step", "d": "delegate", "a": "ask", "g": "gate", "c": "done", "f": "fail"}
     made: list[PointView] = []
     for number, letter in enumerate(kinds, 1):
-        base = PointView(CheckpointId(f"{name}-{number}"), number, start + number * every, "step")
+        base = PointView(
+            CheckpointId(f"{name}-{number}"), number, start + number * every, "step", NO_USAGE
+        )
         match kind_of[letter]:
             case "delegate":
                 made.append(replace(base, kind="delegate", label="delegates"))

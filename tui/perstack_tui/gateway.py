@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId
-from perstack.ports.history import FeedBatch
 from perstack.projection.views import QuestionView
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint, Decision
+    from perstack.ports.history import FeedBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Trouble:
     hint: str | None = None
 
 
-Update = FeedBatch | DefinitionsUpdate | InboxUpdate | LocalJobsUpdate | Trouble
+# As text: the history's models are loaded after the first paint.
+Update: TypeAlias = "FeedBatch | DefinitionsUpdate | InboxUpdate | LocalJobsUpdate | Trouble"
 
 
 class Gateway(Protocol):

@@ -35,6 +35,7 @@ from perstack.runtime import (
     Project,
     Runtime,
     Setup,
+    has_database,
     log_to_file,
     open_consensus,
     open_history,
@@ -308,7 +309,12 @@ class LocalGateway:
                 await anyio.sleep(RETRY_S)
 
     async def _watch_inbox(self) -> None:
+        # Loading the database library takes longer than the first paint; without a database
+        # nothing can wait, and whoever proposes the first checkpoint makes one.
         while True:
+            if not has_database(self._workspace):
+                await anyio.sleep(INBOX_POLL_S)
+                continue
             try:
                 async with aclosing(self._consensus.watch(poll_s=INBOX_POLL_S)) as inboxes:
                     async for inbox in inboxes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.events import RunError
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
-from perstack.domain.jobs import RunStatus
-from perstack.domain.usage import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.events import RunError
+    from perstack.domain.jobs import RunStatus
+    from perstack.domain.usage import Usage
 
 ScreenState = Literal[
     "idle", "run", "waits", "gate", "asks", "stall", "lost", "fail", "stop", "limit", "done"
@@ -24,7 +26,7 @@ class PointView:
     step_number: int
     timestamp: int
     kind: Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
-    usage: Usage = NO_USAGE
+    usage: Usage
     files: tuple[str, ...] = ()
     label: str = ""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.ids import SubtaskId
 from perstack.errors import PerstackError
 from perstack_tui.gateway import Gateway
@@ -24,6 +24,9 @@ from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint, Decision
 
 
 class ReviewSheet(Sheet[None]):

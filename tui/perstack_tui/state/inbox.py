@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.domain.ids import RunId
 from perstack.projection.views import InboxView, QuestionView
 from perstack_tui.state.lines import BLANK, Line, Span, note
@@ -21,6 +20,9 @@ from perstack_tui.state.wording import (
     span_of_time,
 )
 from perstack_tui.text import crop, flat, width_of
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint
 
 EMPTY = (
     BLANK,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.domain.ids import JobId, RunId
-from perstack.ports.history import FeedBatch
 from perstack.projection.views import WorkspaceView
 from perstack_tui.gateway import DefinitionsUpdate, InboxUpdate, LocalJobsUpdate, Trouble, Update
 from perstack_tui.state.stream import Live
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.ports.history import FeedBatch
 
 HELPING_S: Final = 0.012
 
@@ -71,8 +73,6 @@ class Pump:
 
     def _take(self, update: Update) -> None:
         match update:
-            case FeedBatch():
-                self.fold.apply(update)
             case InboxUpdate():
                 self.fold.apply_inbox(update.checkpoints)
             case DefinitionsUpdate():
@@ -81,3 +81,5 @@ class Pump:
                 self.local_jobs = update.job_ids
             case Trouble():
                 self.troubles.append(update)
+            case _:
+                self.fold.apply(update)

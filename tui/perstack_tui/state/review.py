@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 from perstack.domain.ids import SubtaskId
 from perstack.projection.inert import has_hidden
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
@@ -20,6 +20,9 @@ from perstack_tui.state.wording import (
     span_of_time,
 )
 from perstack_tui.text import cell, flat, wrap
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class Review:
 
     def approval(self, feedback: str, reviewer: str) -> Decision:
         """Return the decision to let what is kept run."""
+        from perstack.domain.consensus import Decision
+
         return Decision(
             approved=True,
             rejected_subtask_ids=tuple(
@@ -76,6 +81,8 @@ class Review:
 
     def rejection(self, feedback: str, reviewer: str) -> Decision:
         """Return the decision to let nothing run."""
+        from perstack.domain.consensus import Decision
+
         return Decision(approved=False, feedback=feedback or None, reviewed_by=reviewer)
 
     def consequence(self, feedback: str) -> Line:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.settings import RiskLevel
-from perstack.domain.usage import Usage
 from perstack.projection.views import ScreenState
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.settings import RiskLevel
+    from perstack.domain.usage import Usage
 
 Role = Literal[
     "text",
