@@ -97,6 +97,7 @@ class FakeSkills:
     opened: list[RunId] = field(default_factory=list[RunId])
     closed: list[RunId] = field(default_factory=list[RunId])
     slow_start: anyio.Event | None = None
+    at_the_end_of_opening: Callable[[], None] | None = None
 
     @asynccontextmanager
     async def open(
@@ -122,6 +123,8 @@ class FakeSkills:
         if self.slow_start is not None:
             await self.slow_start.wait()
         notice(_connected())
+        if self.at_the_end_of_opening is not None:
+            self.at_the_end_of_opening()
         try:
             yield FakeSkillSet(functions, tools)
         finally:

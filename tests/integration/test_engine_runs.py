@@ -398,6 +398,35 @@ async def test_calls_that_had_not_begun_when_a_stop_came_are_made_on_resume(
     assert len(doubtful) == CALLS_AT_ONCE
 
 
+async def test_a_stop_just_as_skills_are_ready_puts_nothing_in_doubt(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    async def note(_: Mapping[str, JsonValue]) -> str:
+        made.append("note")
+        return "noted"
+
+    skills = FakeSkills({"note": note})
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("note", {})) if turn == 1 else done("end"),
+        (expert("host"),),
+        skills=skills,
+    )
+    world.heard.on = lambda event: (
+        world.control.stop("signal") if event.body.type == "callTools" else None
+    )
+    stopped = await world.start()
+    assert (stopped.outcome.ending, made) == ("stopped", [])
+    world.heard.on, world.control = None, StopControl()
+    skills.at_the_end_of_opening = lambda: world.control.stop("signal")
+    again = await world.go_on(Continuation(job_id=stopped.job_id))
+    assert (again.outcome.ending, made) == ("stopped", [])
+    skills.at_the_end_of_opening, world.control = None, StopControl()
+    ended = await world.go_on(Continuation(job_id=stopped.job_id))
+    assert (ended.outcome.text, made) == ("end", ["note"])
+    assert not any(text.startswith("In doubt") for _, text, _ in world.heard.results())
+
+
 async def test_what_the_user_said_at_a_gate_survives_a_failed_resume(tmp_path: Path) -> None:
     async def wipe(_: Mapping[str, JsonValue]) -> str:
         return "wiped"

@@ -133,12 +133,14 @@ class RunDriver:
     async def _drive(self, opening: Opening) -> RunOutcome:
         await self.record(self._initialized(opening))
         opened = self.job.control.interruptible()
-        with opened:
+        with opened as scope:
             async with AsyncExitStack() as stack:
                 failure = await self._open_skills(stack)
                 opened.release()
-                await self._start(opening)
-                return await (self._loop() if failure is None else self.fail(failure))
+                # A stop in the very last moment is felt only at the next wait: not to begin twice.
+                if not scope.cancel_called:
+                    await self._start(opening)
+                    return await (self._loop() if failure is None else self.fail(failure))
         # A stop came while skills were starting; what was asked is on record all the same.
         await self._start(opening)
         return await self.suspend()
