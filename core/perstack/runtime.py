@@ -18,16 +18,17 @@ import anyio.to_thread
 
 from perstack import __version__
 from perstack.config.env import Environment, read_environment
-from perstack.config.load import LoadedConfig, find_config, load_config, locate_config
-from perstack.config.overrides import Overrides, apply_overrides
+from perstack.config.find import locate
+from perstack.config.load import LoadedConfig, load_config
+from perstack.config.overrides import apply_overrides
 from perstack.config.secrets import redact, secret_values
-from perstack.domain.ids import JobId
+from perstack.config.typed import Overrides
 from perstack.domain.settings import ProviderSettings
 from perstack.engine.plan import Deps, Plan
 from perstack.errors import ConfigError
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
-from perstack.services.runs import Continuation, Runs
+from perstack.services.runs import Runs
 
 if TYPE_CHECKING:
     from perstack.ports.model import ChatModel
@@ -71,19 +72,6 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """What a front end opens its runtime with: where the configuration is, and what was typed.
-
-    `job_id` is the id that the first job it starts shall have.
-    """
-
-    config_path: Path | None
-    overrides: Overrides
-    continuation: Continuation | None = None
-    job_id: JobId | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Runtime:
     """One project, ready to run jobs."""
 
@@ -117,24 +105,6 @@ def project_of(workspace: Path, config: LoadedConfig, overrides: Overrides) -> P
     joined = apply_overrides(config, overrides)
     env = read_environment(workspace, joined.env_paths, os.environ)
     return Project(workspace, config, joined, env)
-
-
-def locate(workspace: Path, config_path: Path | None) -> Path:
-    """Return the configuration file that is meant.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    # What is named is named from where one stands, whatever folder the Experts work in.
-    start = workspace.absolute() if config_path is None else Path.cwd()
-    return locate_config(config_path, start=start)
-
-
-def find(workspace: Path, config_path: Path | None) -> Path | None:
-    """Return the configuration file that is meant, None when there is none to be found."""
-    if config_path is not None:
-        return locate(workspace, config_path)
-    return find_config(workspace.absolute())
 
 
 def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:

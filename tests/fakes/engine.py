@@ -21,12 +21,13 @@ from perstack.domain.usage import Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import NotFoundError
+from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
 from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome, ToolSpec
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.projection.run_state import RunState
-from perstack.services.runs import Continuation, Runs
+from perstack.services.runs import Runs
 from perstack.storage.history.store import FileHistory
 
 Tool = Callable[[Mapping[str, JsonValue]], Awaitable[str]]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from perstack.config.load import find_config, load_config, locate_config
+from perstack.config.find import find_config, locate_config
+from perstack.config.load import load_config
 from perstack.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from perstack.domain.events import StartRun, StopRunByDelegate
 from perstack.domain.messages import ExpertMessage, ToolMessage
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ProviderError
+from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.services.runs import Continuation
 from tests.fakes.engine import FakeSkills, Reply, World, done, expert, latest_text, says
 from tests.integration.test_engine_runs import ASK
 

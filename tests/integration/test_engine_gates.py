@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.domain.settings import ConsensusSettings
+from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.services.runs import Continuation
 from tests.fakes.engine import FakeGate, FakeSkills, World, decided, done, expert, says
 
 pytestmark = pytest.mark.anyio

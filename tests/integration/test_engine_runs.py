@@ -25,9 +25,9 @@ from perstack.errors import (
     UnknownExpertError,
     UsageError,
 )
+from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
 from perstack.ports.skills import RunContext, SkillNotice
-from perstack.services.runs import Continuation
 from tests.fakes.engine import (
     USAGE,
     FakeSkills,

@@ -10,15 +10,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perstack.config.overrides import Overrides
+from perstack.config.typed import Overrides
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import ConflictError, DeniedError, PerstackError, UsageError
-from perstack.ports.frontend import CockpitRequest
+from perstack.ports.frontend import CockpitRequest, Setup
 from perstack.ports.history import FeedBatch
 from perstack.projection.workspace import WorkspaceFold
-from perstack.runtime import Setup, open_history
+from perstack.runtime import open_history
 from perstack.services.consensus import whoami
 from perstack_tui.gateway import (
     DefinitionsUpdate,

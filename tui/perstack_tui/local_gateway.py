@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from perstack.config.overrides import Overrides
+from perstack.config.typed import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Delta, Event
@@ -27,14 +27,13 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
-from perstack.ports.frontend import CockpitRequest
+from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.projection.run_state import RunState
 from perstack.projection.views import QuestionView
 from perstack.runtime import (
     Project,
     Runtime,
-    Setup,
     has_database,
     log_to_file,
     open_consensus,
@@ -43,7 +42,6 @@ from perstack.runtime import (
     project_of,
 )
 from perstack.services.consensus import whoami
-from perstack.services.runs import Continuation
 from perstack_tui.gateway import (
     DefinitionsUpdate,
     ExpertSummary,

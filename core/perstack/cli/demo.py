@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
     from perstack.domain.ids import JobId
     from perstack.engine.plan import JobOutcome
     from perstack.providers.scenario import Scenario
@@ -75,7 +75,7 @@ def _furnished(workspace: Path) -> Path:
 def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> int:
     from perstack.cli.options import Asked
     from perstack.cli.start import has_screen, session
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
 
     over = Overrides(provider="scripted", scenario="demo.scenario.toml", pace=pace)
     asked = Asked(workspace=workspace, config=None, expert=EXPERT, query=QUERY)

@@ -26,7 +26,7 @@ from perstack.runtime import (
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
 
 _EXIT: Final = {"completed": 0, "asked": 0, "awaiting": 3, "limit": 6, "failed": 1, "stopped": 1}
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

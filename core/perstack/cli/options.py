@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from perstack.config.overrides import Overrides
-    from perstack.services.runs import Continuation
+    from perstack.config.typed import Overrides
+    from perstack.ports.frontend import Continuation
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="PATH", help="The perstack.toml to use.")
@@ -114,7 +114,7 @@ class Asked:
     def continuation(self) -> Continuation:
         """Return what to go on with."""
         from perstack.domain.ids import CheckpointId, ExpertKey, JobId
-        from perstack.services.runs import Continuation
+        from perstack.ports.frontend import Continuation
 
         return Continuation(
             job_id=None if self.continue_job is None else JobId(self.continue_job),
@@ -140,7 +140,7 @@ def overrides(
     pace: float | None,
 ) -> Overrides:
     """Return the options that stand above the configuration file."""
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
 
     return Overrides(
         provider=provider,

@@ -9,7 +9,7 @@ import typer
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
 
 
 def run(

@@ -12,7 +12,7 @@ import typer
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
-    from perstack.config.overrides import Overrides
+    from perstack.config.typed import Overrides
     from perstack.ports.frontend import CockpitRequest
 
 
@@ -77,9 +77,9 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
         from perstack.cli.listeners import Plain
 
         return drive_to_end(asked, over, Plain())
+    from perstack.config.find import locate
     from perstack.domain.ids import ExpertKey, JobId
-    from perstack.ports.frontend import CockpitRequest
-    from perstack.runtime import Setup, locate
+    from perstack.ports.frontend import CockpitRequest, Setup
 
     asked.check()
     path = locate(asked.workspace, asked.config)
@@ -101,10 +101,10 @@ def watch(workspace: Path, config: Path | None, *, observe: bool) -> int:
 
     With `observe` nothing can be started or decided in it either.
     """
-    from perstack.config.overrides import Overrides
+    from perstack.config.find import find
+    from perstack.config.typed import Overrides
     from perstack.errors import UsageError
-    from perstack.ports.frontend import CockpitRequest
-    from perstack.runtime import Setup, find
+    from perstack.ports.frontend import CockpitRequest, Setup
 
     if not workspace.is_dir():
         raise UsageError(f"{workspace} is not a folder")

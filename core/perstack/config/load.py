@@ -12,6 +12,7 @@ from typing import Final
 
 from perstack.config import limits
 from perstack.config.delegates import check_delegates
+from perstack.config.find import name_of, not_found
 from perstack.config.read_experts import read_experts
 from perstack.config.read_settings import (
     read_env_paths,
@@ -25,8 +26,6 @@ from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import Settings
 from perstack.errors import ConfigError
-
-CONFIG_NAME: Final = "perstack.toml"
 
 _SYNTAX_PLACE: Final = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _KEY_PART: Final = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
@@ -56,39 +55,6 @@ class LoadedConfig:
         return leads_elsewhere(self.settings.provider.base_url)
 
 
-def find_config(start: Path) -> Path | None:
-    """Return the nearest `perstack.toml` in `start` or a folder above it."""
-    folder = start.absolute()
-    for candidate in (folder, *folder.parents):
-        path = candidate / CONFIG_NAME
-        try:
-            if path.is_file():
-                return path
-        except OSError:  # a folder above may be closed to us; one further up may not be
-            continue
-    return None
-
-
-def locate_config(given: Path | None, *, start: Path) -> Path:
-    """Return the `given` path, relative to `start`, or what `find_config` finds.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    if given is not None:
-        path = start / given
-        if not _is_there(path):
-            raise _not_found(given)
-        return path
-    found = find_config(start)
-    if found is None:
-        raise ConfigError(
-            f"{CONFIG_NAME} not found. Create one or specify --config path.",
-            hint="write a perstack.toml with an [experts.NAME] table, or add --config PATH",
-        )
-    return found
-
-
 def load_config(path: Path) -> LoadedConfig:
     """Read a configuration file. Blocks on the disk.
 
@@ -107,20 +73,20 @@ def read_config(path: Path) -> bytes:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError(f"{_name(path)} is not a file", hint="give the path of a TOML file")
+            raise ConfigError(f"{name_of(path)} is not a file", hint="give the path of a TOML file")
         with path.open("rb") as file:
             data = file.read(limits.FILE_BYTES + 1)
     except FileNotFoundError as error:
-        raise _not_found(path) from error
+        raise not_found(path) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise ConfigError(
-            f"{_name(path)} cannot be read: {reason or printable(str(error))}",
+            f"{name_of(path)} cannot be read: {reason or printable(str(error))}",
             hint="check the file's owner and permissions",
         ) from error
     if len(data) > limits.FILE_BYTES:
         raise ConfigError(
-            f"{_name(path)} is larger than {limits.FILE_BYTES:,} bytes",
+            f"{name_of(path)} is larger than {limits.FILE_BYTES:,} bytes",
             hint="is it the right file? Split the team over several files",
         )
     return data
@@ -161,7 +127,7 @@ def _decode(path: Path, data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{_name(path)}: line {line} is not UTF-8 text",
+            f"{name_of(path)}: line {line} is not UTF-8 text",
             hint="save the file with the encoding UTF-8",
         ) from error
 
@@ -171,14 +137,14 @@ def _parse_toml(path: Path, text: str) -> RawTable:
     if found := _LONG_KEY.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise ConfigError(
-            f"{_name(path)}: line {line} has a key of more than {limits.KEY_PARTS} parts",
+            f"{name_of(path)}: line {line} has a key of more than {limits.KEY_PARTS} parts",
             hint=f"shorten line {line}",
         )
     try:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
-            f"{_name(path)} is nested too deeply", hint="remove some of its brackets"
+            f"{name_of(path)} is nested too deeply", hint="remove some of its brackets"
         ) from error
     except ValueError as error:
         raise _syntax_error(path, str(error)) from error
@@ -192,22 +158,4 @@ def _syntax_error(path: Path, message: str) -> ConfigError:
     else:
         where = f"at line {place.group(1)}, column {place.group(2)}"
         hint = f"correct line {place.group(1)}; text needs quotes, and \\ in it is written \\\\"
-    return ConfigError(f"{_name(path)} is not valid TOML {where}: {what}", hint=hint)
-
-
-def _not_found(path: Path) -> ConfigError:
-    return ConfigError(
-        f'Given config path "{_name(path)}" is not found',
-        hint="check the spelling; the path is relative to the current folder",
-    )
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return True  # reading it will say what is wrong
-
-
-def _name(path: Path) -> str:
-    return printable(str(path))
+    return ConfigError(f"{name_of(path)} is not valid TOML {where}: {what}", hint=hint)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perstack.domain.ids import ExpertKey, JobId
+from perstack.config.typed import Overrides
+from perstack.domain.ids import CheckpointId, ExpertKey, JobId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,32 @@ class CockpitRequest:
     observe: bool = False
     theme: str | None = None
     runtime: object = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What to go on with: the latest job, `job_id`, or one of its checkpoints.
+
+    `text` is what the user says, or with `is_answer` the answer to the question that waits.
+    `own_definitions`: the Experts are those that the job was started with, not today's.
+    """
+
+    job_id: JobId | None = None
+    checkpoint_id: CheckpointId | None = None
+    expert_key: ExpertKey | None = None
+    text: str | None = None
+    is_answer: bool = False
+    own_definitions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a front end opens its runtime with: where the configuration is, and what was typed.
+
+    `job_id` is the id that the first job it starts shall have.
+    """
+
+    config_path: Path | None
+    overrides: Overrides
+    continuation: Continuation | None = None
+    job_id: JobId | None = None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from perstack.domain.base import Model
 from perstack.domain.expert import Expert
-from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId, ToolCallId, check_path_id
+from perstack.domain.ids import ExpertKey, JobId, RunId, ToolCallId, check_path_id
 from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
 from perstack.engine.control import StopControl
 from perstack.engine.job import JobDriver, new_job
@@ -24,27 +24,12 @@ from perstack.errors import (
     UnknownExpertError,
     UsageError,
 )
+from perstack.ports.frontend import Continuation
 from perstack.ports.history import DrivenJob, History, RunLog
 from perstack.projection.run_state import RunState, initial, start_from
 
 SHORTEST_PREFIX: Final = 4
 _AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """What to go on with: the latest job, `job_id`, or one of its checkpoints.
-
-    `text` is what the user says, or with `is_answer` the answer to the question that waits.
-    `own_definitions`: the Experts are those that the job was started with, not today's.
-    """
-
-    job_id: JobId | None = None
-    checkpoint_id: CheckpointId | None = None
-    expert_key: ExpertKey | None = None
-    text: str | None = None
-    is_answer: bool = False
-    own_definitions: bool = False
 
 
 class _JsonAnswer(Model):

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from perstack.config.overrides import Overrides, apply_overrides
+from perstack.config.overrides import apply_overrides
+from perstack.config.typed import Overrides
 from perstack.domain.settings import ProviderSettings, Settings
 from perstack.errors import UsageError
 from tests.unit.config.reading import read
