@@ -290,3 +290,23 @@ async def test_a_process_of_a_run_cannot_decide_through_a_gateway(
             await opened.gateway.decide(
                 opened.pending[0].id, Decision(approved=True, reviewed_by="x")
             )
+
+
+async def test_leaving_with_a_job_at_work_ends_the_updates_quietly(workspace: Path) -> None:
+    setup = Setup(workspace / "perstack.toml", Overrides())
+    gateway = await open_local_gateway(CockpitRequest(workspace=workspace, runtime=setup))
+    opened = Cockpit(gateway)
+
+    async def consume() -> None:
+        async with aclosing(gateway.updates()) as updates:
+            async for update in updates:
+                opened.take(update)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(consume)
+            await opened.until(lambda: bool(opened.told))
+            await gateway.start(ExpertKey("lead"), "go")
+            await opened.until(lambda: bool(opened.pending))
+            await gateway.aclose()
+    assert not any(isinstance(update, Trouble) for update in opened.told)

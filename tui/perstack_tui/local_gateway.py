@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -244,7 +244,7 @@ class LocalGateway:
             if wanted.text is not None:
                 await self._go_on(wanted)
         except PerstackError as error:
-            await self._send.send(Trouble(error.message, error.hint))
+            await self._tell(Trouble(error.message, error.hint))
 
     async def _launch(
         self,
@@ -284,15 +284,21 @@ class LocalGateway:
             )
         finally:
             self._jobs.pop(job.job_id, None)
-            if error is not None and job.going.is_set():
-                self._send.send_nowait(Trouble(error.message, error.hint))
+            had_begun = job.going.is_set()
             job.error = error
             job.going.set()
             job.over.set()
+        if error is not None and had_begun:
+            await self._tell(Trouble(error.message, error.hint))
         await self._announce_jobs()
 
+    async def _tell(self, update: Update) -> None:
+        # While the cockpit is being left, what is still said has no listener any more.
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await self._send.send(update)
+
     async def _announce_jobs(self) -> None:
-        await self._send.send(LocalJobsUpdate(frozenset(self._jobs)))
+        await self._tell(LocalJobsUpdate(frozenset(self._jobs)))
 
     # ---------------------------------------------------------------- what is watched
 
@@ -301,9 +307,9 @@ class LocalGateway:
             try:
                 async with aclosing(self._history.follow()) as batches:
                     async for batch in batches:
-                        await self._send.send(batch)
+                        await self._tell(batch)
             except PerstackError as error:
-                await self._send.send(Trouble(error.message, error.hint))
+                await self._tell(Trouble(error.message, error.hint))
                 await anyio.sleep(RETRY_S)
 
     async def _watch_inbox(self) -> None:
@@ -316,20 +322,20 @@ class LocalGateway:
             try:
                 async with aclosing(self._consensus.watch(poll_s=INBOX_POLL_S)) as inboxes:
                     async for inbox in inboxes:
-                        await self._send.send(InboxUpdate((*inbox.pending, *inbox.decided)))
+                        await self._tell(InboxUpdate((*inbox.pending, *inbox.decided)))
             except PerstackError as error:
-                await self._send.send(Trouble(error.message, error.hint))
+                await self._tell(Trouble(error.message, error.hint))
                 await anyio.sleep(RETRY_S)
 
     async def _watch_config(self) -> None:
         path = self._setup.config_path
         if path is None:
             self._config_read.set()
-            await self._send.send(DefinitionsUpdate(path=None))
+            await self._tell(DefinitionsUpdate(path=None))
             return
         async with aclosing(watch_config(path)) as changes:
             async for change in changes:
-                await self._send.send(await self._took(path, change))
+                await self._tell(await self._took(path, change))
 
     async def _took(self, path: Path, change: ConfigChange) -> DefinitionsUpdate:
         error = change.error
