@@ -17,14 +17,14 @@ from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
 from perstack.domain.ids import ConsensusId, ExpertKey, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
 from perstack.domain.settings import ConsensusSettings, Settings
-from perstack.domain.usage import Usage
+from perstack.domain.usage import ModelPrice, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import NotFoundError
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
-from perstack.ports.skills import RunContext, SkillNotice, ToolOutcome, ToolSpec
+from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolOutcome, ToolSpec
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.projection.run_state import RunState
 from perstack.services.runs import Runs
@@ -59,6 +59,7 @@ class FakeModel:
     requests: list[ModelRequest] = field(default_factory=list[ModelRequest])
     name: str = "fake-model"
     context_window: int | None = 1000
+    price: ModelPrice | None = None
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:
         self.requests.append(request)
@@ -84,7 +85,16 @@ class FakeSkillSet:
     functions: Mapping[str, Tool]
     tools: Mapping[str, ToolSpec]
 
-    async def call(self, name: str, args: Mapping[str, JsonValue]) -> ToolOutcome:
+    async def ready(self) -> None:
+        pass
+
+    async def call(
+        self,
+        name: str,
+        args: Mapping[str, JsonValue],
+        *,
+        tool_call_id: ToolCallId | None = None,
+    ) -> ToolOutcome:
         text = await self.functions[name](args)
         return ToolOutcome((TextPart(text=text),), is_error=text.startswith("error"))
 
@@ -102,7 +112,11 @@ class FakeSkills:
 
     @asynccontextmanager
     async def open(
-        self, expert: Expert, context: RunContext, notice: Callable[[SkillNotice], None]
+        self,
+        expert: Expert,
+        context: RunContext,
+        notice: Callable[[SkillNotice], None],
+        host: SkillHost | None = None,
     ) -> AsyncGenerator[FakeSkillSet]:
         async def complete(_: Mapping[str, JsonValue]) -> str:
             return "{}"

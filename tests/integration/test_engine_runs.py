@@ -27,7 +27,7 @@ from perstack.errors import (
 )
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.ports.skills import RunContext, SkillNotice
+from perstack.ports.skills import RunContext, SkillHost, SkillNotice
 from tests.fakes.engine import (
     USAGE,
     FakeSkills,
@@ -453,7 +453,11 @@ async def test_what_the_user_said_at_a_gate_survives_a_failed_resume(tmp_path: P
 class FailingSkills(FakeSkills):
     @asynccontextmanager
     async def open(
-        self, expert: Expert, context: RunContext, notice: Callable[[SkillNotice], None]
+        self,
+        expert: Expert,
+        context: RunContext,
+        notice: Callable[[SkillNotice], None],
+        host: SkillHost | None = None,
     ) -> AsyncGenerator[FakeSkillSet]:
         raise SkillError("the server is down")
         yield

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.expert import ExpertRef
@@ -123,6 +123,60 @@ class SkillStderr(Model):
     message: str
 
 
+class SkillLog(Model):
+    """A log message that a tool server sent."""
+
+    type: Literal["skillLog"] = "skillLog"
+    skill_name: str
+    level: str
+    message: str
+
+
+class SkillProgress(Model):
+    """How far a tool call has come; `total` None means nobody knows."""
+
+    type: Literal["skillProgress"] = "skillProgress"
+    skill_name: str
+    tool_call_id: ToolCallId
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+class RequestInput(Model):
+    """A tool server asks the user (elicitation), or wants to ask the model (sampling).
+
+    The run waits for the decision at the consensus checkpoint `consensus_id`. `schema` is the JSON
+    Schema of the answer that an elicitation wants. `expires_at` in Unix milliseconds.
+    """
+
+    type: Literal["requestInput"] = "requestInput"
+    kind: Literal["elicitation", "sampling"]
+    consensus_id: ConsensusId
+    skill_name: str
+    message: str
+    answer_schema: dict[str, JsonValue] | None = None
+    expires_at: int | None = None
+
+
+class ResolveInput(Model):
+    """What became of a server's request. What the user answered is not recorded."""
+
+    type: Literal["resolveInput"] = "resolveInput"
+    consensus_id: ConsensusId
+    outcome: Literal["accepted", "declined", "expired"]
+    decided_by: str | None = None
+
+
+class SampleModel(Model):
+    """The model answered a tool server's sampling request."""
+
+    type: Literal["sampleModel"] = "sampleModel"
+    skill_name: str
+    usage: Usage
+    cost_usd: float | None = None
+
+
 class SkillDisconnected(Model):
     """A skill was closed, or its server died."""
 
@@ -162,6 +216,7 @@ class Retry(Model):
     attempt: int
     delay_ms: int
     usage: Usage
+    cost_usd: float | None = None
     new_messages: tuple[
         Annotated[ExpertMessage | UserMessage, Field(discriminator="type")], ...
     ] = ()
@@ -174,6 +229,7 @@ class CallTools(Model):
     new_message: ExpertMessage
     routes: tuple[ToolRoute, ...]
     usage: Usage
+    cost_usd: float | None = None
     context_window_usage: float | None = None
 
 
@@ -306,6 +362,16 @@ class StopRunByExceededMaxSteps(Model):
     checkpoint_id: CheckpointId
 
 
+class StopRunByExceededBudget(Model):
+    """A budget of the job was used up. `used` and `allowed` in tokens, USD or milliseconds."""
+
+    type: Literal["stopRunByExceededBudget"] = "stopRunByExceededBudget"
+    checkpoint_id: CheckpointId
+    budget: Literal["tokens", "cost", "duration"]
+    used: float
+    allowed: float
+
+
 class StopRunByError(Model):
     """The run ended in error."""
 
@@ -321,6 +387,7 @@ class CompleteRun(Model):
     checkpoint_id: CheckpointId
     new_message: ExpertMessage | None = None
     usage: Usage
+    cost_usd: float | None = None
     context_window_usage: float | None = None
 
 
@@ -329,7 +396,12 @@ Body = Annotated[
     | SkillStarting
     | SkillConnected
     | SkillStderr
+    | SkillLog
+    | SkillProgress
     | SkillDisconnected
+    | RequestInput
+    | ResolveInput
+    | SampleModel
     | StartRun
     | StartGeneration
     | Retry
@@ -349,6 +421,7 @@ Body = Annotated[
     | StopRunByDelegate
     | StopRunByInteractiveTool
     | StopRunByExceededMaxSteps
+    | StopRunByExceededBudget
     | StopRunByError
     | CompleteRun,
     Field(discriminator="type"),
@@ -373,18 +446,21 @@ class Event(Model):
 
 
 class Delta(Model):
-    """A piece of what a model is saying; shown live, never part of the history.
+    """A piece of what a model is saying or a tool is printing; live, never part of the history.
 
-    `kind` "end" closes what was streaming; its `text` is the whole of it.
+    `kind` "end" closes what was streaming; its `text` is the whole of it. `tool_call_id` says
+    which call prints, for the stream "tool" alone; such a stream has neither start nor end, since
+    the result holds the output.
     """
 
     job_id: JobId
     run_id: RunId
     expert_key: ExpertKey
     step_number: int
-    stream: Literal["reasoning", "text", "result"]
+    stream: Literal["reasoning", "text", "result", "tool"]
     kind: Literal["start", "delta", "end"]
     text: str = ""
+    tool_call_id: ToolCallId | None = None
 
 
 def event_id(run_id: RunId, seq: int) -> str:

@@ -22,23 +22,67 @@ class BaseSkill(Model):
     require_approval: tuple[str, ...] = ()
 
 
-class McpStdioSkill(Model):
-    """An MCP server started as `command package_name` or `command *args`.
+Consent = Literal["deny", "ask", "allow"]
 
-    Exactly one of `package_name` and `args` is given. `require_approval` names tools that always
-    wait for a person.
+
+class McpSkill(Model):
+    """What all MCP skills share.
+
+    `require_approval` names tools that always wait for a person. `lazy_init`: the run does not
+    wait for the connection before its first generation. `sampling` says whether the server may
+    ask the run's model, `elicitation` whether it may ask the user. `allowed_domains` is for the
+    docker runtime.
     """
 
-    type: Literal["mcpStdioSkill"] = "mcpStdioSkill"
     description: str | None = None
     rule: str | None = None
     pick: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
+    required_env: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    lazy_init: bool = False
+    require_approval: tuple[str, ...] = ()
+    sampling: Consent = "ask"
+    elicitation: Literal["deny", "ask"] = "ask"
+
+
+class McpStdioSkill(McpSkill):
+    """An MCP server started as `command package_name` or `command *args`.
+
+    Exactly one of `package_name` and `args` is given.
+    """
+
+    type: Literal["mcpStdioSkill"] = "mcpStdioSkill"
     command: str
     package_name: str | None = None
     args: tuple[str, ...] = ()
-    required_env: tuple[str, ...] = ()
-    require_approval: tuple[str, ...] = ()
+
+
+class RemoteSkill(McpSkill):
+    """An MCP server at an address.
+
+    `headers` are sent as they are; `header_env` names variables whose values are sent as headers,
+    `bearer_token_env` one whose value is sent as `Authorization: Bearer`. `allow_private` lets the
+    address be one of a private network.
+    """
+
+    endpoint: str
+    headers: dict[str, str] = Field(default_factory=dict)
+    header_env: dict[str, str] = Field(default_factory=dict)
+    bearer_token_env: str | None = None
+    allow_private: bool = False
+
+
+class McpSseSkill(RemoteSkill):
+    """A server that speaks the older transport, HTTP with server-sent events."""
+
+    type: Literal["mcpSseSkill"] = "mcpSseSkill"
+
+
+class McpHttpSkill(RemoteSkill):
+    """A server that speaks streamable HTTP."""
+
+    type: Literal["mcpHttpSkill"] = "mcpHttpSkill"
 
 
 class InteractiveTool(Model):
@@ -57,7 +101,48 @@ class InteractiveSkill(Model):
     tools: dict[str, InteractiveTool]
 
 
-SkillSpec = Annotated[BaseSkill | McpStdioSkill | InteractiveSkill, Field(discriminator="type")]
+AnyMcpSkill = McpStdioSkill | McpSseSkill | McpHttpSkill
+SkillSpec = Annotated[
+    BaseSkill | McpStdioSkill | McpSseSkill | McpHttpSkill | InteractiveSkill,
+    Field(discriminator="type"),
+]
+
+
+class WebSearchOptions(Model):
+    """Bounds of the provider's web search."""
+
+    max_uses: int | None = None
+    allowed_domains: tuple[str, ...] = ()
+
+
+class WebFetchOptions(Model):
+    """Bounds of the provider's web fetch."""
+
+    max_uses: int | None = None
+
+
+class FileSearchOptions(Model):
+    """What the provider's file search looks through."""
+
+    vector_store_ids: tuple[str, ...] = ()
+    max_num_results: int | None = None
+
+
+class ProviderToolOptions(Model):
+    """Options of the tools that the provider itself runs."""
+
+    web_search: WebSearchOptions | None = None
+    web_fetch: WebFetchOptions | None = None
+    file_search: FileSearchOptions | None = None
+
+
+class ProviderSkill(Model):
+    """A skill that runs in the provider's container: a builtin by id, or a custom definition."""
+
+    type: Literal["builtin", "custom"]
+    skill_id: str | None = None
+    name: str | None = None
+    definition: str | None = None
 
 
 class Expert(Model):
@@ -71,6 +156,10 @@ class Expert(Model):
     skills: dict[str, SkillSpec]
     delegates: tuple[ExpertKey, ...] = ()
     tags: tuple[str, ...] = ()
+    min_runtime_version: str | None = None
+    provider_tools: tuple[str, ...] = ()
+    provider_tool_options: ProviderToolOptions | None = None
+    provider_skills: tuple[ProviderSkill, ...] = ()
 
 
 class ExpertRef(Model):

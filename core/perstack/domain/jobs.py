@@ -8,7 +8,7 @@ from perstack.domain.base import Model
 from perstack.domain.expert import Expert
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.settings import Settings
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 
 SCHEMA_VERSION: Final = 1
 
@@ -29,7 +29,8 @@ RunStatus = Literal[
 class Job(Model):
     """One request by a user. Times are Unix milliseconds.
 
-    `coordinator_run_id` is the run that the job would go on with.
+    `coordinator_run_id` is the run that the job would go on with. `driven_ms` is for how long
+    processes drove it, in milliseconds.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -40,6 +41,8 @@ class Job(Model):
     total_steps: int = 0
     max_steps: int
     usage: Usage = NO_USAGE
+    cost: Cost = NO_COST
+    driven_ms: int = 0
     started_at: int
     finished_at: int | None = None
 

@@ -33,6 +33,27 @@ class FileInlinePart(Model):
     mime_type: str
 
 
+class ResourceLinkPart(Model):
+    """A link to something that an MCP server can be asked for."""
+
+    type: Literal["resourceLinkPart"] = "resourceLinkPart"
+    uri: str
+    name: str
+    mime_type: str | None = None
+    description: str | None = None
+
+
+class ProviderPart(Model):
+    """A block that only its provider understands (a tool that the provider itself ran, say).
+
+    `payload` goes back unchanged to `provider`, and to no other.
+    """
+
+    type: Literal["providerPart"] = "providerPart"
+    provider: str
+    payload: dict[str, JsonValue]
+
+
 class ThinkingPart(Model):
     """A model's reasoning; `signature` must go back to the vendor unchanged."""
 
@@ -55,7 +76,9 @@ class ToolCallPart(Model):
     invalid_args: str | None = None
 
 
-ResultPart = Annotated[TextPart | ImageInlinePart | FileInlinePart, Field(discriminator="type")]
+ResultPart = Annotated[
+    TextPart | ImageInlinePart | FileInlinePart | ResourceLinkPart, Field(discriminator="type")
+]
 
 
 class ToolResultPart(Model):
@@ -68,7 +91,9 @@ class ToolResultPart(Model):
     is_error: bool | None = None
 
 
-ExpertPart = Annotated[TextPart | ThinkingPart | ToolCallPart, Field(discriminator="type")]
+ExpertPart = Annotated[
+    TextPart | ThinkingPart | ToolCallPart | ProviderPart, Field(discriminator="type")
+]
 
 
 class InstructionMessage(Model):
@@ -117,6 +142,13 @@ class ToolMessage(Model):
 Message = Annotated[
     InstructionMessage | UserMessage | ExpertMessage | ToolMessage, Field(discriminator="type")
 ]
+
+
+def link_text(part: ResourceLinkPart) -> str:
+    """Return a link as a model that cannot follow it reads it."""
+    about = [each for each in (part.mime_type, part.description) if each]
+    said = f": {', '.join(about)}" if about else ""
+    return f"[resource {part.name} at {part.uri}{said}]"
 
 
 def text_of(parts: tuple[ResultPart, ...]) -> str:

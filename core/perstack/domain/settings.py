@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from perstack.domain.base import Model
+from perstack.domain.usage import ModelFacts
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_STEPS: Final = 100
@@ -14,7 +15,19 @@ DEFAULT_MAX_RETRIES: Final = 5
 DEFAULT_TIMEOUT_MS: Final = 300_000
 DEFAULT_MAX_PARALLEL: Final = 128
 
-ProviderName = Literal["anthropic", "openai", "scripted"]
+DEFAULT_MAX_DEPTH: Final = 20
+
+ProviderName = Literal[
+    "anthropic",
+    "openai",
+    "google",
+    "ollama",
+    "azure-openai",
+    "amazon-bedrock",
+    "google-vertex",
+    "deepseek",
+    "scripted",
+]
 RiskLevel = Literal["low", "medium", "high"]
 ReviewerStrategy = Literal["adversarial", "different-model", "human"]
 
@@ -22,8 +35,11 @@ ReviewerStrategy = Literal["adversarial", "different-model", "human"]
 class ProviderSettings(Model):
     """Which vendor, and how to reach it. Keys are never here: they stay in the environment.
 
-    `scenario` is the path of a TOML scenario and `pace` its speed (1 as written, 0 flat out);
-    both are read by the scripted provider alone.
+    `api` is which of OpenAI's endpoints is asked: "auto" takes Responses at OpenAI's own address
+    and chat completions elsewhere. `client_name` is openai's `name`. `resource_name`,
+    `api_version` and `use_deployment_based_urls` are azure-openai's, `region` amazon-bedrock's,
+    `location` (with `project`) google-vertex's. `scenario` is the path of a TOML scenario and
+    `pace` its speed (1 as written, 0 flat out); both are read by the scripted provider alone.
     """
 
     name: ProviderName = "anthropic"
@@ -31,6 +47,13 @@ class ProviderSettings(Model):
     headers: dict[str, str] = Field(default_factory=dict)
     organization: str | None = None
     project: str | None = None
+    client_name: str | None = None
+    api: Literal["auto", "chat", "responses"] = "auto"
+    resource_name: str | None = None
+    api_version: str | None = None
+    use_deployment_based_urls: bool = False
+    region: str | None = None
+    location: str | None = None
     scenario: str | None = None
     pace: float = 1.0
 
@@ -72,8 +95,30 @@ class NotifySettings(Model):
     webhook: str | None = None
 
 
+class BudgetSettings(Model):
+    """What a job may use beside its steps; None means no limit. `max_duration` is in ms.
+
+    `max_duration` counts the time that processes drove the job, over all its continuations.
+    """
+
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    max_duration: int | None = None
+
+
+class ExecSettings(Model):
+    """How the base skill's `exec` is shut in. `network` has no meaning without a sandbox."""
+
+    sandbox: Literal["none", "bubblewrap"] = "none"
+    network: bool = False
+
+
 class Settings(Model):
-    """Everything a job needs besides its Experts. `timeout` (ms) bounds one generation."""
+    """Everything a job needs besides its Experts. `timeout` (ms) bounds one generation.
+
+    `models` is what the user states of models, by name; it wins over the shipped table.
+    `base_skill_command` starts another base skill than the built-in one.
+    """
 
     model: str = DEFAULT_MODEL
     provider: ProviderSettings = ProviderSettings()
@@ -82,5 +127,10 @@ class Settings(Model):
     max_retries: int = DEFAULT_MAX_RETRIES
     timeout: int = DEFAULT_TIMEOUT_MS
     max_parallel: int = DEFAULT_MAX_PARALLEL
+    max_depth: int = DEFAULT_MAX_DEPTH
+    budget: BudgetSettings = BudgetSettings()
+    exec: ExecSettings = ExecSettings()
+    models: dict[str, ModelFacts] = Field(default_factory=dict[str, ModelFacts])
+    base_skill_command: tuple[str, ...] = ()
     consensus: ConsensusSettings = ConsensusSettings()
     notify: NotifySettings = NotifySettings()

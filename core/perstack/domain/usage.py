@@ -1,14 +1,18 @@
-"""Token counts."""
+"""Token counts and what they cost."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from perstack.domain.base import Model
+
+_MILLION: Final = 1_000_000
 
 
 class Usage(Model):
     """Tokens of one or more generations.
 
-    `input_tokens` includes cached ones; `output_tokens` includes reasoning ones.
+    `input_tokens` includes cached and cache-writing ones; `output_tokens` includes reasoning ones.
     """
 
     input_tokens: int = 0
@@ -16,6 +20,7 @@ class Usage(Model):
     reasoning_tokens: int = 0
     total_tokens: int = 0
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
 
     def plus(self, other: Usage) -> Usage:
         """Return the sum."""
@@ -25,7 +30,69 @@ class Usage(Model):
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             total_tokens=self.total_tokens + other.total_tokens,
             cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
         )
 
 
 NO_USAGE = Usage()
+
+
+class ModelPrice(Model):
+    """USD for a million tokens. Where a cache price is None, those tokens' cost is unknown."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+
+
+class ModelFacts(Model):
+    """What a source states of one model; None is unknown. Windows and limits in tokens.
+
+    `thinks` tells whether the model can reason; `source` says where the figures come from.
+    """
+
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    thinks: bool | None = None
+    price: ModelPrice | None = None
+    source: str | None = None
+
+
+class Cost(Model):
+    """USD spent. `partial`: some of the generations had no known price, so it was more."""
+
+    usd: float = 0.0
+    partial: bool = False
+
+    def plus(self, usd: float | None) -> Cost:
+        """Return the sum with one generation's cost, None when that is unknown."""
+        if usd is None:
+            return Cost(usd=self.usd, partial=True)
+        return Cost(usd=self.usd + usd, partial=self.partial)
+
+    def joined(self, other: Cost) -> Cost:
+        """Return the sum of both."""
+        return Cost(usd=self.usd + other.usd, partial=self.partial or other.partial)
+
+
+NO_COST = Cost()
+
+
+def cost_usd(usage: Usage, price: ModelPrice | None) -> float | None:
+    """Return what a generation cost in USD, None when a price that it needs is not known."""
+    if price is None:
+        return None
+    plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
+    parts = (
+        (max(0, plain), price.input),
+        (usage.cached_input_tokens, price.cached_input),
+        (usage.cache_write_tokens, price.cache_write),
+        (usage.output_tokens, price.output),
+    )
+    total = 0.0
+    for tokens, usd_per_million in parts:
+        if tokens and usd_per_million is None:
+            return None
+        total += tokens * (usd_per_million or 0.0) / _MILLION
+    return total

@@ -34,7 +34,9 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     async def one(call: ToolCallPart) -> None:
         async with limiter:
             begun.add(call.tool_call_id)
-            outcome = await run.toolset.skills.call(call.tool_name, call.args)
+            outcome = await run.toolset.skills.call(
+                call.tool_name, call.args, tool_call_id=call.tool_call_id
+            )
         await run.record(ToolReturned(result=_of(run, call, outcome)))
 
     with run.job.control.finishing() as scope:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from perstack.domain.events import CallTools, Delta, Retry, StartGeneration
+from perstack.domain.expert import Expert
 from perstack.domain.messages import ExpertMessage, TextPart, UserMessage
 from perstack.domain.usage import NO_USAGE, Usage
 from perstack.engine.plan import RunOutcome
 from perstack.engine.retry import delay_s
 from perstack.errors import ProviderError
-from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
+from perstack.ports.model import ChatModel, Generation, ModelRequest, ProviderTools, Spoken
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
@@ -107,15 +108,24 @@ async def _asked(run: RunDriver, *, final: bool) -> Generation:
         messages=run.state.messages,
         tools=run.toolset.definitions,
         use_tools=not final,
+        provider_tools=_provider_tools(run.expert),
     )
     timeout_s = run.job.plan.settings.timeout / 1000
     speech = Speech(blank, run.job.say, final)
     return await generate(run.job.deps.model, request, speech, timeout_s=timeout_s)
 
 
+def _provider_tools(expert: Expert) -> ProviderTools | None:
+    if not (expert.provider_tools or expert.provider_skills):
+        return None
+    return ProviderTools(
+        expert.provider_tools, expert.provider_tool_options, expert.provider_skills
+    )
+
+
 async def _took(run: RunDriver, answer: Generation, *, final: bool) -> RunOutcome | None:
     message = ExpertMessage(id=run.new_message_id(), contents=answer.parts)
-    run.job.count(answer.usage)
+    run.job.count(answer.usage, run.cost_of(answer.usage))
     if answer.finish == "refusal":
         return await run.fail(ProviderError(message.text.strip() or "the model refused to answer"))
     if answer.finish == "length" and message.tool_calls:
@@ -149,6 +159,7 @@ async def _call_tools(run: RunDriver, message: ExpertMessage, usage: Usage) -> N
             new_message=message,
             routes=routes,
             usage=usage,
+            cost_usd=run.cost_of(usage),
             context_window_usage=run.context_usage(usage),
         ),
         durable=intent,
@@ -183,6 +194,13 @@ async def _again(run: RunDriver, reason: str, advice: str, usage: Usage) -> RunO
         return await run.fail(ProviderError(reason.removeprefix("Error: ")))
     message = UserMessage(id=run.new_message_id(), contents=(TextPart(text=advice),))
     await run.record(
-        Retry(reason=reason, attempt=attempt, delay_ms=0, usage=usage, new_messages=(message,))
+        Retry(
+            reason=reason,
+            attempt=attempt,
+            delay_ms=0,
+            usage=usage,
+            cost_usd=run.cost_of(usage),
+            new_messages=(message,),
+        )
     )
     return None

@@ -15,7 +15,7 @@ from perstack.domain.events import DelegateTo, Delta, Event, RunError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.domain.jobs import DelegatedBy, Job, JobStatus, RunSetting
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_COST, NO_USAGE, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
@@ -62,6 +62,7 @@ class JobDriver:
         self._listener = listener
         self._steps = spent.steps if spent else 0
         self._usage = spent.usage if spent else NO_USAGE
+        self._cost = spent.cost if spent else NO_COST
         self._background: TaskGroup | None = None
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
@@ -79,9 +80,11 @@ class JobDriver:
         self._steps += 1
         return self._steps
 
-    def count(self, usage: Usage) -> None:
-        """Add a generation's tokens to the job's."""
-        self._usage = self._usage.plus(usage)
+    def count(self, usage: Usage, cost_usd: float | None) -> None:
+        """Add a generation's tokens and their cost (None: unknown) to the job's."""
+        if usage != NO_USAGE:
+            self._usage = self._usage.plus(usage)
+            self._cost = self._cost.plus(cost_usd)
 
     def announce(self, event: Event) -> None:
         """Tell the listener what was recorded."""
@@ -215,6 +218,7 @@ class JobDriver:
                     "total_steps": self._steps,
                     "max_steps": self.plan.settings.max_steps,
                     "usage": self._usage,
+                    "cost": self._cost,
                     "finished_at": self.deps.clock.now_ms() if finished else None,
                 }
             )

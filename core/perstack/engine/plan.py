@@ -15,7 +15,7 @@ from perstack.domain.settings import Settings
 from perstack.ports.consensus import Gate
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
-from perstack.ports.skills import SkillOpener
+from perstack.ports.skills import ListedTools, SkillOpener
 from perstack.ports.system import Clock, Ids
 from perstack.projection.run_state import RunState
 
@@ -42,7 +42,8 @@ class Listener(Protocol):
 class Plan:
     """What a job runs with. `experts` is a snapshot: a reload does not reach a running job.
 
-    `wait_at_gates` False suspends the job at its first gate instead of waiting.
+    `wait_at_gates` False suspends the job at its first gate instead of waiting. `listed` are the
+    tools that a lock file lists, by Expert.
     """
 
     settings: Settings
@@ -51,6 +52,7 @@ class Plan:
     env: Mapping[str, str] = field(repr=False)
     config_path: Path | None = None
     wait_at_gates: bool = True
+    listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perstack.domain.events import CallTools, CompleteRun, Retry
 from perstack.domain.ids import CheckpointId, JobId, RunId
 from perstack.domain.jobs import ForkPoint
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.errors import NotFoundError, UsageError
 from perstack.ports.history import History, StoredRun
-from perstack.projection.run_state import RunState, fold_all, made_checkpoint, start_from, state_at
+from perstack.projection.run_state import (
+    RunState,
+    fold_all,
+    made_checkpoint,
+    spent_by,
+    start_from,
+    state_at,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +77,21 @@ async def find_point(
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a job has used: steps, and the tokens of all its runs' generations."""
+    """What a job has used: steps, and the tokens of all its runs' generations and their cost."""
 
     steps: int = 0
     usage: Usage = NO_USAGE
+    cost: Cost = NO_COST
 
 
 async def spent(history: History, job_id: JobId) -> Spent:
     """Return what the job has used, by its runs' histories: a killed process saved no sum."""
-    steps, usage = 0, NO_USAGE
+    steps, usage, cost = 0, NO_USAGE, NO_COST
     for setting in await history.list_runs(job_id):
         stored = await history.read_run(job_id, setting.run_id)
         for event in stored.events:
             steps = max(steps, event.step_number)
-            if isinstance(event.body, CallTools | Retry | CompleteRun):
-                usage = usage.plus(event.body.usage)
-    return Spent(steps, usage)
+            used, usd = spent_by(event.body)
+            if used != NO_USAGE:
+                usage, cost = usage.plus(used), cost.plus(usd)
+    return Spent(steps, usage, cost)

@@ -19,6 +19,8 @@ from perstack.domain.events import (
     ResolveToolResults,
     ResumeToolCalls,
     RunError,
+    SkillLog,
+    SkillProgress,
     SkillStderr,
     StartRun,
     StopRunByError,
@@ -38,7 +40,7 @@ from perstack.domain.messages import (
     ToolCallPart,
     UserMessage,
 )
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_USAGE, Usage, cost_usd
 from perstack.engine import approvals, calls, delegation, generation
 from perstack.engine.machine import (
     Ask,
@@ -62,7 +64,7 @@ from perstack.engine.toolset import Toolset, build_toolset
 from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
 from perstack.ports.history import RunLog
 from perstack.ports.notices import Notice
-from perstack.ports.skills import RunContext, SkillNotice
+from perstack.ports.skills import RunContext, SkillNotice, SkillSet
 from perstack.projection.run_state import RunState, fold
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class RunDriver:
         self.step = step
         self._log = log
         self._unannounced: deque[Event] = deque()
+        self._skills: SkillSet | None = None
         self._toolset: Toolset | None = None
 
     @property
@@ -196,6 +199,9 @@ class RunDriver:
             workspace=self.job.plan.workspace,
             env=self.job.plan.env,
             todos=self.state.todos,
+            exec=self.job.plan.settings.exec,
+            base_skill_command=self.job.plan.settings.base_skill_command,
+            listed=self.job.plan.listed.get(self.expert.key),
         )
         try:
             skills = await stack.enter_async_context(
@@ -203,16 +209,30 @@ class RunDriver:
             )
         except (SkillError, ConfigError) as error:
             return error
+        self._skills = skills
+        return None
+
+    async def _tools_ready(self) -> RunOutcome | None:
+        """Wait for the skills that the run did not wait for as it began; say how it ended if so."""
+        skills = self._skills
+        if skills is None:
+            raise SkillError(f"the skills of {self.expert.key} are not open")
+        try:
+            with self.job.control.interruptible() as scope:
+                await skills.ready()
+        except SkillError as error:
+            return await self.fail(error)
+        if scope.cancel_called:
+            return await self.suspend()
         self._toolset = build_toolset(
             self.expert, self.job.plan.experts, skills, may_ask=self.depth == 0
         )
         return None
 
     def _notice(self, notice: SkillNotice) -> None:
-        if isinstance(notice, SkillStderr):
-            notice = SkillStderr(
-                skill_name=notice.skill_name, message=self.job.deps.redact(notice.message)
-            )
+        if isinstance(notice, SkillStderr | SkillLog | SkillProgress) and notice.message:
+            said = self.job.deps.redact(notice.message)
+            notice = notice.model_copy(update={"message": said})
         self._append(notice)
         if len(self._unannounced) == 1:
             self.job.announce(self._unannounced.popleft())
@@ -266,6 +286,8 @@ class RunDriver:
     # ---------------------------------------------------------------- the loop
 
     async def _loop(self) -> RunOutcome:
+        if (ended := await self._tools_ready()) is not None:
+            return ended
         while True:
             if self.job.control.stopping:
                 return await self.suspend()
@@ -356,6 +378,7 @@ class RunDriver:
                 checkpoint_id=self.checkpoint_id(),
                 new_message=said,
                 usage=usage,
+                cost_usd=self.cost_of(usage),
                 context_window_usage=self.context_usage(usage) if said else None,
             ),
             durable=True,
@@ -366,6 +389,12 @@ class RunDriver:
         """Return how much of the context window a generation filled, None if that is unknown."""
         window = self.job.deps.model.context_window
         return round(usage.total_tokens / window, 4) if window else None
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """Return what a generation cost in USD, None if that is unknown or nothing was used."""
+        if usage == NO_USAGE:
+            return None
+        return cost_usd(usage, self.job.deps.model.price)
 
     async def fail(self, error: PerstackError) -> RunOutcome:
         """End the run in `error`, with secrets taken out."""

@@ -8,9 +8,10 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
+from perstack.domain.expert import ProviderSkill, ProviderToolOptions
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.messages import ExpertPart, Message
-from perstack.domain.usage import Usage
+from perstack.domain.usage import ModelPrice, Usage
 
 FinishReason = Literal["stop", "toolCalls", "length", "refusal", "paused", "other"]
 
@@ -25,12 +26,22 @@ class ToolDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderTools:
+    """What the provider itself is to offer the model: tools it runs, skills in its container."""
+
+    names: tuple[str, ...] = ()
+    options: ProviderToolOptions | None = None
+    skills: tuple[ProviderSkill, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One generation. `messages` begins with the instruction message.
 
     The same run's requests share their leading messages (the very same objects), so that an
     adapter can keep what it made of them, under `run_id`. `use_tools` False offers no tool choice
-    but keeps the definitions where the vendor needs them for earlier calls.
+    but keeps the definitions where the vendor needs them for earlier calls. `max_output_tokens`
+    lowers the model's own limit.
     """
 
     run_id: RunId
@@ -38,6 +49,8 @@ class ModelRequest:
     messages: Sequence[Message]
     tools: Sequence[ToolDefinition]
     use_tools: bool = True
+    provider_tools: ProviderTools | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,11 @@ class ChatModel(Protocol):
     @property
     def context_window(self) -> int | None:
         """The context window in tokens, None when unknown."""
+        ...
+
+    @property
+    def price(self) -> ModelPrice | None:
+        """What tokens cost, None when no source states it."""
         ...
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:

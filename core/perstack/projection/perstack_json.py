@@ -25,18 +25,24 @@ from perstack.domain.events import (
     FinishToolCall,
     InitializeRuntime,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     ResolveToolResults,
     ResumeToolCalls,
     Retry,
+    SampleModel,
     SkillConnected,
     SkillDisconnected,
+    SkillLog,
+    SkillProgress,
     SkillStarting,
     SkillStderr,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -65,12 +71,26 @@ from perstack.projection.run_state import RunState, fold, initial, made_checkpoi
 
 __all__ = ["PerstackJson", "to_line"]
 
-_RUNTIME: Final = (InitializeRuntime, SkillStarting, SkillConnected, SkillStderr, SkillDisconnected)
-_STREAM_NAMES: Final = {"reasoning": "Reasoning", "result": "RunResult", "text": "Text"}
+_RUNTIME: Final = (
+    InitializeRuntime,
+    SkillStarting,
+    SkillConnected,
+    SkillStderr,
+    SkillLog,
+    SkillProgress,
+    SkillDisconnected,
+)
+_STREAM_NAMES: Final = {
+    "reasoning": "Reasoning",
+    "result": "RunResult",
+    "text": "Text",
+    "tool": "ToolOutput",
+}
 _Stop = (
     StopRunByDelegate
     | StopRunByInteractiveTool
     | StopRunByExceededMaxSteps
+    | StopRunByExceededBudget
     | StopRunByError
     | CompleteRun
 )
@@ -153,6 +173,8 @@ class PerstackJson:
             "runId": delta.run_id,
             "stepNumber": delta.step_number,
         }
+        if delta.tool_call_id is not None:
+            record["toolCallId"] = delta.tool_call_id
         if delta.kind == "delta":
             record["delta"] = delta.text
         elif delta.kind == "end":
@@ -190,7 +212,7 @@ class PerstackJson:
                 step.calls = calls_json(run.state)
             case ToolReturned(result=result):
                 step.results[result.id] = result
-            case Retry(usage=usage) | CompleteRun(usage=usage):
+            case Retry(usage=usage) | CompleteRun(usage=usage) | SampleModel(usage=usage):
                 step.usage = step.usage.plus(usage)
             case _:
                 pass
@@ -202,13 +224,27 @@ class PerstackJson:
     def _extra(self, run: _Run, before: RunState, event: Event) -> Json:
         body = event.body
         match body:
-            case SkillStarting() | SkillConnected() | SkillStderr() | SkillDisconnected():
+            case (
+                SkillStarting()
+                | SkillConnected()
+                | SkillStderr()
+                | SkillLog()
+                | SkillProgress()
+                | SkillDisconnected()
+            ):
                 return plain(body)
             case InitializeRuntime():
                 return {key: value for key, value in plain(body).items() if key != "contextWindow"}
             case ToolReturned():
                 return {"result": result_json(body.result)}
-            case RequestApproval() | ResolveApproval() | SuspendRun():
+            case (
+                RequestApproval()
+                | ResolveApproval()
+                | RequestInput()
+                | ResolveInput()
+                | SampleModel()
+                | SuspendRun()
+            ):
                 return plain(body)
             case StartRun():
                 return self._start_run(run, before, event, body)
@@ -230,6 +266,7 @@ class PerstackJson:
                 StopRunByDelegate()
                 | StopRunByInteractiveTool()
                 | StopRunByExceededMaxSteps()
+                | StopRunByExceededBudget()
                 | StopRunByError()
                 | CompleteRun()
             ):
@@ -266,7 +303,9 @@ class PerstackJson:
             ),
             "step": _step_json(run, event),
         }
-        if isinstance(body, StopRunByError):
+        if isinstance(body, StopRunByExceededBudget):
+            record |= {"budget": body.budget, "used": body.used, "allowed": body.allowed}
+        elif isinstance(body, StopRunByError):
             record["error"] = plain(body.error)
         elif isinstance(body, CompleteRun):
             record["text"] = state.last_text

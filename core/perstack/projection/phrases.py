@@ -9,7 +9,13 @@ from typing import Final
 from pydantic import JsonValue
 
 from perstack.domain.events import ToolResult
-from perstack.domain.messages import ImageInlinePart, TextPart, ToolCallPart
+from perstack.domain.messages import (
+    ImageInlinePart,
+    ResourceLinkPart,
+    TextPart,
+    ToolCallPart,
+    link_text,
+)
 
 COMPLETION_TOOL: Final = "attemptCompletion"
 CUT_MARK: Final = "… (cut)"
@@ -60,6 +66,8 @@ def result_text(result: ToolResult) -> str:
     for part in result.result:
         if isinstance(part, TextPart):
             texts.append(_readable(part.text))
+        elif isinstance(part, ResourceLinkPart):
+            texts.append(link_text(part))
         else:
             kind = "image" if isinstance(part, ImageInlinePart) else "file"
             texts.append(f"({kind}, {part.mime_type}, {len(part.encoded_data) * 3 // 4} bytes)")

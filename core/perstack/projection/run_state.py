@@ -15,6 +15,7 @@ from pydantic import ConfigDict, ValidationError
 from perstack.domain.base import Model
 from perstack.domain.events import (
     AttemptCompletion,
+    Body,
     CallDelegate,
     CallInteractiveTool,
     CallTools,
@@ -26,19 +27,25 @@ from perstack.domain.events import (
     FinishToolCall,
     InitializeRuntime,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     ResolveToolResults,
     ResumeToolCalls,
     Retry,
     RunError,
+    SampleModel,
     SkillConnected,
     SkillDisconnected,
+    SkillLog,
+    SkillProgress,
     SkillStarting,
     SkillStderr,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -66,7 +73,7 @@ from perstack.domain.messages import (
     UserMessage,
     text_of,
 )
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.errors import NotFoundError
 from perstack.ports.skills import Todo
 from perstack.projection.messages import Messages, derived_id
@@ -112,7 +119,8 @@ class RunState:
     `status` is "init" until the first `startRun`, then "proceeding" until the run stops.
     `checkpoint_id` is the last point that the run can be resumed from, `next_checkpoint_id` the
     one that the step at hand will end in. `usage` is the sum over this run's own generations,
-    `last_usage` the latest generation's; `context_window` is in tokens, `context_window_usage` a
+    `last_usage` the latest generation's, `cost` what they cost; `inputs` are the requests of tool
+    servers that wait for a person. `context_window` is in tokens, `context_window_usage` a
     fraction from 0 to 1.
 
     The batch is what the latest `callTools` asked for and is open until its results became a tool
@@ -132,6 +140,10 @@ class RunState:
     messages: Messages = field(default_factory=Messages)
     usage: Usage = NO_USAGE
     last_usage: Usage = NO_USAGE
+    cost: Cost = NO_COST
+    inputs: Mapping[ConsensusId, RequestInput] = field(
+        default_factory=dict[ConsensusId, RequestInput]
+    )
     context_window: int | None = None
     context_window_usage: float | None = None
     retry_count: int = 0
@@ -214,8 +226,17 @@ def fold(state: RunState, event: Event) -> RunState:
     """Return the state after `event`."""
     body = event.body
     match body:
-        case SkillStarting() | SkillConnected() | SkillStderr() | SkillDisconnected():
+        case (
+            SkillStarting()
+            | SkillConnected()
+            | SkillStderr()
+            | SkillLog()
+            | SkillProgress()
+            | SkillDisconnected()
+        ):
             return state
+        case RequestInput() | ResolveInput() | SampleModel():
+            changed = _fold_input(state, body)
         case InitializeRuntime():
             return _but(
                 state,
@@ -248,6 +269,7 @@ def fold(state: RunState, event: Event) -> RunState:
             | StopRunByDelegate()
             | StopRunByInteractiveTool()
             | StopRunByExceededMaxSteps()
+            | StopRunByExceededBudget()
             | StopRunByError()
             | CompleteRun()
         ):
@@ -297,6 +319,7 @@ def made_checkpoint(event: Event) -> CheckpointId | None:
             | StopRunByDelegate(checkpoint_id=made)
             | StopRunByInteractiveTool(checkpoint_id=made)
             | StopRunByExceededMaxSteps(checkpoint_id=made)
+            | StopRunByExceededBudget(checkpoint_id=made)
             | StopRunByError(checkpoint_id=made)
             | CompleteRun(checkpoint_id=made)
         ):
@@ -313,6 +336,32 @@ def _but(state: RunState, **changes: object) -> RunState:
     changed = object.__new__(RunState)
     changed.__dict__.update(state.__dict__, **changes)
     return changed
+
+
+def spent_by(body: Body) -> tuple[Usage, float | None]:
+    """Return the tokens that an event stands for and their cost in USD, None when unknown."""
+    match body:
+        case CallTools() | Retry() | CompleteRun() | SampleModel():
+            return body.usage, 0.0 if body.usage == NO_USAGE else body.cost_usd
+        case _:
+            return NO_USAGE, 0.0
+
+
+def _spent(cost: Cost, body: Body) -> Cost:
+    usage, usd = spent_by(body)
+    return cost if usage == NO_USAGE else cost.plus(usd)
+
+
+def _fold_input(state: RunState, body: RequestInput | ResolveInput | SampleModel) -> RunState:
+    match body:
+        case RequestInput():
+            return _but(state, inputs={**state.inputs, body.consensus_id: body})
+        case ResolveInput():
+            left = {id_: asked for id_, asked in state.inputs.items() if id_ != body.consensus_id}
+            return _but(state, inputs=left)
+        case SampleModel():
+            usage = state.usage.plus(body.usage)
+            return _but(state, usage=usage, cost=_spent(state.cost, body))
 
 
 def _kind(state: RunState, tool_call_id: ToolCallId) -> str:
@@ -364,6 +413,7 @@ def _opened(state: RunState, body: CallTools) -> RunState:
         messages=state.messages.plus(body.new_message),
         usage=state.usage.plus(body.usage),
         last_usage=body.usage,
+        cost=_spent(state.cost, body),
         context_window_usage=body.context_window_usage,
         retry_count=0,
         calls=body.new_message.tool_calls,
@@ -427,6 +477,7 @@ def _retried(state: RunState, body: Retry) -> RunState:
         messages=state.messages.plus(*body.new_messages),
         usage=state.usage.plus(body.usage),
         last_usage=state.last_usage if body.usage == NO_USAGE else body.usage,
+        cost=_spent(state.cost, body),
         retry_count=state.retry_count + 1,
     )
 
@@ -446,13 +497,14 @@ _End = (
     | StopRunByDelegate
     | StopRunByInteractiveTool
     | StopRunByExceededMaxSteps
+    | StopRunByExceededBudget
     | StopRunByError
     | CompleteRun
 )
 
 
 def _fold_end(state: RunState, body: _End) -> RunState:
-    state = _but(state, checkpoint_id=body.checkpoint_id)
+    state = _but(state, checkpoint_id=body.checkpoint_id, inputs={})
     match body:
         case SuspendRun():
             return _but(state, suspended=True, suspend_reason=body.reason)
@@ -460,7 +512,7 @@ def _fold_end(state: RunState, body: _End) -> RunState:
             return _but(state, status="stoppedByDelegate", delegate_to=body.delegate_to)
         case StopRunByInteractiveTool():
             return _but(state, status="stoppedByInteractiveTool")
-        case StopRunByExceededMaxSteps():
+        case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
             return _but(state, status="stoppedByExceededMaxSteps")
         case StopRunByError():
             return _but(state, status="stoppedByError", error=body.error)
@@ -477,6 +529,7 @@ def _completed(state: RunState, body: CompleteRun) -> RunState:
         status="completed",
         usage=state.usage.plus(body.usage),
         last_usage=state.last_usage if body.usage == NO_USAGE else body.usage,
+        cost=_spent(state.cost, body),
         context_window_usage=(
             state.context_window_usage
             if body.context_window_usage is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from perstack.domain.ids import RunId
 from perstack.domain.settings import ProviderSettings
+from perstack.domain.usage import ModelPrice
 from perstack.errors import ProviderError
 from perstack.ports.model import ModelRequest
 from perstack.providers.anthropic_wire import AnthropicCollector, Turn, to_body, to_turns
@@ -66,6 +67,11 @@ class AnthropicModel(VendorModel["AsyncAnthropic"]):
     def context_window(self) -> int | None:
         """The context window in tokens, None when unknown."""
         return context_window(self.name)
+
+    @property
+    def price(self) -> ModelPrice | None:
+        """What tokens cost, None when no source states it."""
+        return None
 
     def forget(self, run_id: RunId) -> None:
         """Drop what was kept for the run."""

@@ -15,12 +15,14 @@ from perstack.domain.messages import (
     ImageInlinePart,
     InstructionMessage,
     Message,
+    ResourceLinkPart,
     ResultPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
     ToolMessage,
     ToolResultPart,
+    link_text,
 )
 from perstack.domain.usage import Usage
 from perstack.ports.model import FinishReason, Generation, ModelRequest, Spoken, ToolDefinition
@@ -154,8 +156,10 @@ def _said(part: ExpertPart) -> Iterator[Json]:
     elif isinstance(part, ToolCallPart):
         call_id = _safe_id(part.tool_call_id)
         yield {"type": "tool_use", "id": call_id, "name": part.tool_name, "input": part.args}
-    else:
+    elif isinstance(part, ThinkingPart):
         yield from _thought(part)
+    elif part.provider == "anthropic":
+        yield dict(part.payload)
 
 
 def _thought(part: ThinkingPart) -> Iterator[Json]:
@@ -187,6 +191,8 @@ def _show(part: ResultPart) -> Iterator[Json]:
     if isinstance(part, TextPart):
         if part.text.strip():
             yield _text(part.text)
+    elif isinstance(part, ResourceLinkPart):
+        yield _text(link_text(part))
     elif isinstance(part, ImageInlinePart):
         yield {"type": "image", "source": _base64(part)}
     elif part.mime_type == "application/pdf":

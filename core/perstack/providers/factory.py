@@ -28,6 +28,8 @@ def open_model(settings: Settings, *, env: Mapping[str, str], base_dir: Path) ->
             from perstack.providers.openai import OpenAIModel as Model
         case "scripted":
             return _open_scripted(settings, base_dir)
+        case _:
+            raise ConfigError(f"the provider {provider.name} cannot be opened yet")
     return Model(
         provider,
         settings.model,

@@ -10,10 +10,12 @@ from perstack.domain.messages import (
     ImageInlinePart,
     InstructionMessage,
     Message,
+    ResourceLinkPart,
     ResultPart,
     TextPart,
     ToolMessage,
     ToolResultPart,
+    link_text,
 )
 from perstack.domain.usage import Usage
 from perstack.ports.model import FinishReason, Generation, ModelRequest, Spoken, ToolDefinition
@@ -117,6 +119,8 @@ def _seen(parts: Sequence[ToolResultPart]) -> Iterator[Json]:
 def _as_text(part: ResultPart) -> str | None:
     if isinstance(part, TextPart):
         return part.text
+    if isinstance(part, ResourceLinkPart):
+        return link_text(part)
     if isinstance(part, ImageInlinePart) or part.mime_type == "application/pdf":
         return None
     content = file_text(part.mime_type, part.encoded_data)
@@ -125,7 +129,7 @@ def _as_text(part: ResultPart) -> str | None:
 
 def _show(part: ResultPart) -> Json:
     said = _as_text(part)
-    if said is not None or isinstance(part, TextPart):
+    if said is not None or isinstance(part, TextPart | ResourceLinkPart):
         return _text(said or "")
     data = f"data:{part.mime_type};base64,{part.encoded_data}"
     if isinstance(part, ImageInlinePart):

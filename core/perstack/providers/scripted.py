@@ -21,7 +21,7 @@ from perstack.domain.messages import (
     ToolMessage,
     text_of,
 )
-from perstack.domain.usage import Usage
+from perstack.domain.usage import ModelPrice, Usage
 from perstack.errors import ProviderError
 from perstack.ports.model import Generation, ModelRequest, Spoken
 from perstack.providers.answer import settle
@@ -63,6 +63,11 @@ class ScriptedModel:
     def context_window(self) -> int | None:
         """The context window the scenario pretends, None if it does not say."""
         return self._scenario.defaults.context_window
+
+    @property
+    def price(self) -> ModelPrice | None:
+        """Nothing is known: a script costs nothing, and stands for a model that would."""
+        return None
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:
         """Say what the scenario has for this turn; see `ports.model.ChatModel.stream`.

@@ -171,6 +171,7 @@ def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
         "status": "completed",
         "total_steps": used.steps,
         "usage": used.usage,
+        "cost": used.cost,
         "finished_at": recalled.stored.events[-1].timestamp,
     }
     return job.model_copy(update=update)

@@ -13,7 +13,7 @@ import anyio.to_thread
 from perstack import __version__
 from perstack.domain.events import ServerInfo, SkillConnected
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, McpStdioSkill
-from perstack.ports.skills import RunContext, SkillNotice, SkillOpener, SkillSet
+from perstack.ports.skills import RunContext, SkillHost, SkillNotice, SkillOpener, SkillSet
 from perstack.skills.base.skill import NAMES, OpenBaseSkill
 from perstack.skills.gated import check_gated
 from perstack.skills.stdio.limits import ServerLimits
@@ -33,7 +33,11 @@ class Skills(SkillOpener):
 
     @asynccontextmanager
     async def open(
-        self, expert: Expert, context: RunContext, notice: Notify
+        self,
+        expert: Expert,
+        context: RunContext,
+        notice: Notify,
+        host: SkillHost | None = None,
     ) -> AsyncGenerator[SkillSet, None]:
         """Start the base and all MCP skills concurrently; close them on exit, in bounded time.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic import JsonValue
 
+from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import TextPart
 from perstack.ports.skills import ToolOutcome, ToolSpec
 from perstack.skills.base.skill import NAMES, OpenBaseSkill
@@ -50,7 +51,16 @@ class OpenSkillSet:
         """The tools by name, base skill first, as they stood when the run was opened."""
         return self._tools
 
-    async def call(self, name: str, args: Mapping[str, JsonValue]) -> ToolOutcome:
+    async def ready(self) -> None:
+        """Wait for skills with `lazyInit`."""
+
+    async def call(
+        self,
+        name: str,
+        args: Mapping[str, JsonValue],
+        *,
+        tool_call_id: ToolCallId | None = None,
+    ) -> ToolOutcome:
         """Call a tool; whatever goes wrong is an error outcome."""
         route = self._routes.get(name)
         if route is None:

@@ -18,7 +18,13 @@ from mcp_types import (
 )
 from pydantic import JsonValue
 
-from perstack.domain.messages import FileInlinePart, ImageInlinePart, ResultPart, TextPart
+from perstack.domain.messages import (
+    FileInlinePart,
+    ImageInlinePart,
+    ResourceLinkPart,
+    ResultPart,
+    TextPart,
+)
 from perstack.ports.skills import ToolOutcome
 from perstack.skills.text import MAX_TEXT_CHARS, cut, storable
 
@@ -81,6 +87,8 @@ def _within_bounds(
                 continue
             yield TextPart(text=cut(storable(clean(part.text)), text_room))
             text_room -= len(part.text)
+        elif isinstance(part, ResourceLinkPart):
+            yield part
         elif len(part.encoded_data) > encoded_room:
             left_out += 1
         else:
