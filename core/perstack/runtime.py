@@ -6,9 +6,9 @@ Everything heavy (vendor SDKs, the database library) is imported when it is firs
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,32 +18,45 @@ import anyio.to_thread
 
 from perstack import __version__
 from perstack.config.env import Environment, read_environment
-from perstack.config.find import locate
-from perstack.config.load import LoadedConfig, load_config
+from perstack.config.find import LOCK_NAME, locate
+from perstack.config.load import LoadedConfig, load_source
 from perstack.config.overrides import apply_overrides
 from perstack.config.secrets import redact, secret_values
+from perstack.config.trust import Demand, Trust, UntrustedError, acceptances, demands_of
 from perstack.config.typed import Overrides
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import ProviderSettings
 from perstack.engine.plan import Deps, Plan
 from perstack.errors import ConfigError
 from perstack.ports.history import History
+from perstack.ports.skills import ListedTools
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.services.runs import Runs
 
 if TYPE_CHECKING:
     from perstack.ports.model import ChatModel
+    from perstack.ports.skills import SkillOpener
+    from perstack.providers.breaker import Breakers
     from perstack.providers.scenario import Scenario
     from perstack.services.consensus import ConsensusService
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A configuration as it applies to one workspace; `file` is it before what was typed."""
+    """A configuration as it applies to one workspace; `file` is it before what was typed.
+
+    `trust` tells what the user has accepted of what it asks for. `listed` are the tools that its
+    lock file lists, by Expert; `lock_warning` says why a lock file that is there is not used.
+    """
 
     workspace: Path
     file: LoadedConfig
     config: LoadedConfig
     env: Environment = field(repr=False)
+    trust: Trust
+    listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
+    lock_warning: str | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -52,7 +65,20 @@ class Project:
         if self.config.redirects_key:
             url = self.config.settings.provider.base_url
             said.append(f"provider.setting.baseUrl: your key is sent to {url}")
+        if self.lock_warning is not None:
+            said.append(self.lock_warning)
         return tuple(said)
+
+    def admit(self, experts: Mapping[ExpertKey, Expert]) -> None:
+        """Refuse Experts that ask for more than the user has accepted. Blocks on the disk.
+
+        Raises:
+            UntrustedError: they do; it lists what.
+        """
+        asked = demands_of(experts.values(), self.config.settings)
+        own = demands_of(self.config.experts.values(), self.config.settings)
+        if lacking := self.trust.lacking(asked, own=own):
+            raise UntrustedError(self.config.path, lacking)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -66,8 +92,10 @@ class Project:
             experts=self.config.experts,
             workspace=self.workspace,
             env=self.env,
-            config_path=self.config.path,
+            config_path=self.config.path if self.config.url is None else None,
             wait_at_gates=wait_at_gates,
+            listed=self.listed,
+            admit=self.admit,
         )
 
 
@@ -82,29 +110,83 @@ class Runtime:
 
 
 def open_project(
-    workspace: Path, config_path: Path | None, overrides: Overrides | None = None
+    workspace: Path,
+    config_path: str | Path | None,
+    overrides: Overrides | None = None,
+    *,
+    trust: bool = False,
 ) -> Project:
     """Find and read the configuration and the environment. Blocks on the disk.
+
+    A file that is named with `config_path` is trusted; with `trust`, what a found one asks for is
+    accepted, and remembered.
 
     Raises:
         ConfigError: the file or an env file cannot be used.
         UsageError: an override cannot.
     """
     workspace = workspace.absolute()
-    path = locate(workspace, config_path)
-    return project_of(workspace, load_config(path), overrides or Overrides())
+    config = load_source(locate(workspace, config_path), workspace=workspace)
+    typed = overrides or Overrides()
+    project = project_of(workspace, config, typed, named=config_path is not None)
+    if not trust:
+        return project
+    accept(project)
+    return project_of(workspace, config, typed, named=config_path is not None)
 
 
-def project_of(workspace: Path, config: LoadedConfig, overrides: Overrides) -> Project:
+def project_of(
+    workspace: Path, config: LoadedConfig, overrides: Overrides, *, named: bool = False
+) -> Project:
     """Return the project that a configuration makes of a workspace. Blocks on the disk.
+
+    `named` says that the user named the file, rather than that it was found.
 
     Raises:
         ConfigError: an env file cannot be used.
         UsageError: an override cannot.
     """
     joined = apply_overrides(config, overrides)
-    env = read_environment(workspace, joined.env_paths, os.environ)
-    return Project(workspace, config, joined, env)
+    trust = Trust(acceptances(os.environ), config.path, named=named)
+    typed = bool(overrides.env_paths)
+    env = read_environment(
+        workspace,
+        joined.env_paths,
+        os.environ,
+        accepts=lambda demand: typed or trust.accepted(demand),
+    )
+    project = Project(workspace, config, joined, env, trust)
+    if config.url is not None or not config.path.with_name(LOCK_NAME).exists():
+        return project
+    from perstack.services.install import find_lock
+
+    found = find_lock(config)
+    return replace(project, listed=found.listed, lock_warning=found.warning)
+
+
+def accept(project: Project, demands: Iterable[Demand] | None = None) -> None:
+    """Remember that the user accepted `demands`, or else all that the project asks for.
+
+    Raises:
+        StorageError: it cannot be written down.
+    """
+    config = project.config
+    asked = (*demands_of(config.experts.values(), config.settings), *project.env.demands)
+    project.trust.accept(asked if demands is None else demands)
+
+
+async def install_lock(project: Project, say: Callable[[str], None]) -> Path:
+    """Write the project's lock file and return where it is; `say` is given lines for the user.
+
+    Raises:
+        PerstackError: as for `Installer.install`.
+    """
+    from perstack.services.install import Installer
+    from perstack.skills.opener import Skills
+
+    redacted = partial(redact, secrets=project.secrets)
+    installer = Installer(Skills(), SystemClock(), RandomIds(), redacted, say)
+    return await installer.install(project.config, workspace=project.workspace, env=project.env)
 
 
 def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
@@ -153,35 +235,47 @@ def open_consensus(workspace: Path, *, auto_reject: bool = False) -> ConsensusSe
 
 @asynccontextmanager
 async def open_runtime(
-    project: Project, *, history: History | None = None, consensus: ConsensusService | None = None
+    project: Project,
+    *,
+    history: History | None = None,
+    consensus: ConsensusService | None = None,
+    breakers: Breakers | None = None,
+    model: ChatModel | None = None,
+    skills: SkillOpener | None = None,
 ) -> AsyncGenerator[Runtime]:
     """Open everything that jobs need, and close it in bounded time.
 
-    A `history` and a `consensus` that are given are used, and left open.
+    What is given is used instead of what the project says: a `history` and a `consensus`, which
+    are left open, a `model`, which is closed, and `skills`. Runtimes that are given the same
+    `breakers` leave a failing vendor alone together.
 
     Raises:
         ConfigError: the provider's key is not set, or its settings cannot be used.
     """
-    model = await open_model(project)
+    asked = model or await open_model(project, breakers)
     rules = project.config.settings.consensus
     own = consensus or open_consensus(project.workspace, auto_reject=rules.auto_reject)
     used = history or open_history(project.workspace)
     try:
-        runs = Runs(used, _deps(project, model, own))
+        runs = Runs(used, _deps(project, asked, own, skills))
         yield Runtime(project, used, own, runs)
     finally:
         with anyio.move_on_after(3, shield=True):
-            await model.aclose()
+            await asked.aclose()
             if own is not consensus:
                 await own.aclose()
 
 
-async def open_model(project: Project) -> ChatModel:
+async def open_model(project: Project, breakers: Breakers | None = None) -> ChatModel:
     """Open the configured model; the vendor's library is imported in a thread."""
     from perstack.providers.factory import open_model as open_
 
     make = partial(
-        open_, project.config.settings, env=project.env, base_dir=project.config.path.parent
+        open_,
+        project.config.settings,
+        env=project.env,
+        base_dir=project.config.path.parent,
+        breakers=breakers,
     )
     return await anyio.to_thread.run_sync(make)
 
@@ -207,13 +301,15 @@ def warm_up(provider: ProviderSettings) -> None:
     warm(provider.name)
 
 
-def _deps(project: Project, model: ChatModel, consensus: ConsensusService) -> Deps:
+def _deps(
+    project: Project, model: ChatModel, consensus: ConsensusService, skills: SkillOpener | None
+) -> Deps:
     from perstack.services.notify import ConfiguredNotifier
     from perstack.skills.opener import Skills
 
     return Deps(
         model=model,
-        skills=Skills(),
+        skills=skills or Skills(),
         gate=consensus,
         notifier=ConfiguredNotifier(project.config.settings.notify, env=project.env),
         clock=SystemClock(),

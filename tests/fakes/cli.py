@@ -27,6 +27,9 @@ from typing import Any, Final, TypeVar
 import anyio
 import anyio.abc
 
+from perstack.config.load import load_config
+from perstack.config.trust import acceptances, demands_of
+from perstack.errors import ConfigError
 from tests.fakes.model_server import Answer, Decide, ModelServer, Seen, model_server
 from tests.fakes.model_wire import Call, Refusal, Reply
 
@@ -195,8 +198,12 @@ class Program:
         base_url: str = "http://127.0.0.1:9",
         env: Mapping[str, str] | None = None,
         scenario: str | None = None,
+        trusted: bool = True,
     ) -> Program:
-        """Write the files of a project; keys and addresses of both vendors are set."""
+        """Write the files of a project; keys and addresses of both vendors are set.
+
+        What the file asks for is accepted beforehand, if it is `trusted` and can be read.
+        """
         workspace.mkdir(parents=True, exist_ok=True)
         (workspace / "perstack.toml").write_text(toml)
         if scenario is not None:
@@ -208,6 +215,8 @@ class Program:
             "OPENAI_API_KEY": OPENAI_KEY,
             "OPENAI_BASE_URL": f"{base_url}/v1",
         }
+        if trusted:
+            accept_all(workspace / "perstack.toml", own)
         return cls(workspace, own | vendors | dict(env or {}))
 
     async def run(self, *args: str, env: Mapping[str, str] | None = None) -> Ran:
@@ -255,6 +264,14 @@ class Program:
         """The jobs on the disk."""
         folder = self.workspace / "perstack" / "jobs"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def accept_all(path: Path, env: Mapping[str, str]) -> None:
+    """Accept what the file asks for, as its user would, if it can be read."""
+    with suppress(ConfigError):
+        config = load_config(path)
+        demands = demands_of(config.experts.values(), config.settings)
+        acceptances(env).accept(path, demands)
 
 
 def assert_calls_answered(requests: Iterable[Seen]) -> None:

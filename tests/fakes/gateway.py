@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from perstack.config.trust import Demand
 from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 from perstack.domain.events import RunError
 from perstack.domain.ids import (
@@ -122,6 +123,9 @@ class FakeGateway:
 
     async def detach(self, job_ids: Sequence[JobId]) -> None:
         self._record("detach", tuple(job_ids))
+
+    async def accept(self, demands: Sequence[Demand]) -> None:
+        self._record("accept", tuple(demands))
 
     async def aclose(self) -> None:
         self.closed = True

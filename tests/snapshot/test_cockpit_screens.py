@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 from textual.pilot import Pilot
 
+from perstack.config.trust import Demand, UntrustedError
 from perstack.domain.ids import RunId
 from perstack.projection.views import WorkspaceView
 from perstack_tui.app import Cockpit
@@ -104,6 +106,17 @@ def test_quit_dialog(snap_compare: Compare, size: tuple[int, int]) -> None:
 
 def test_new_run(snap_compare: Compare) -> None:
     assert same(snap_compare, Stage(busy_view()), (80, 24), "n", "down")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_trust_is_asked_for(snap_compare: Compare, size: tuple[int, int]) -> None:
+    stage = Stage(busy_view())
+    demands = (
+        Demand("command", "start npx -y @modelcontextprotocol/server-filesystem . with FILES_KEY"),
+        Demand("address", "send your anthropic key to https://gateway.example/v1"),
+    )
+    stage.gateway.refuse = UntrustedError(Path("perstack.toml"), demands)
+    assert same(snap_compare, stage, size, "n", "g", "o", "enter")
 
 
 def test_help(snap_compare: Compare) -> None:

@@ -13,6 +13,7 @@ from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 from textual.worker import Worker, WorkerError
 
+from perstack.config.trust import UntrustedError
 from perstack.errors import PerstackError
 from perstack_tui.gateway import Gateway, Update
 from perstack_tui.opening import Opening
@@ -21,6 +22,7 @@ from perstack_tui.screens.main import MainScreen
 from perstack_tui.screens.palette import ActionProvider
 from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.screens.sheet import Sheet
+from perstack_tui.screens.trust import TrustSheet
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
 from perstack_tui.state.definitions import shortened
 from perstack_tui.state.pump import Pump
@@ -208,11 +210,26 @@ class Cockpit(Inked, inherit_bindings=False):
         async def run() -> None:
             try:
                 await work(gateway)
+            except UntrustedError as error:
+                self._ask_for_trust(error, lambda: self.command(work, failed))
             except PerstackError as error:
                 (failed or self._report)(error)
             self.request_paint()
 
         self.run_worker(run(), group="commands")
+
+    def _ask_for_trust(self, error: UntrustedError, again: Callable[[], None]) -> None:
+        async def accept(gateway: Gateway) -> None:
+            await gateway.accept(error.demands)
+            again()
+
+        def answered(accepted: bool | None) -> None:
+            if accepted:
+                self.command(accept)
+            else:
+                self.tell("nothing was started", "bad")
+
+        self.open_sheet(TrustSheet(self, error), answered)
 
     # --- look -------------------------------------------------------------------------------
 

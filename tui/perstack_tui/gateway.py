@@ -11,6 +11,7 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.projection.views import QuestionView
 
 if TYPE_CHECKING:
+    from perstack.config.trust import Demand
     from perstack.domain.consensus import ConsensusCheckpoint, Decision
     from perstack.ports.history import FeedBatch
 
@@ -125,6 +126,10 @@ class Gateway(Protocol):
 
     async def detach(self, job_ids: Sequence[JobId]) -> None:
         """Hand running jobs of this process to a headless one, which goes on with them."""
+        ...
+
+    async def accept(self, demands: Sequence[Demand]) -> None:
+        """Remember that the user accepted what the configuration asks for."""
         ...
 
     async def aclose(self) -> None:

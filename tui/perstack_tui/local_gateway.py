@@ -18,6 +18,9 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from perstack.config.load import LoadedConfig
+from perstack.config.remote import shown_url
+from perstack.config.trust import Demand
 from perstack.config.typed import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
@@ -31,9 +34,11 @@ from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.projection.run_state import RunState
 from perstack.projection.views import QuestionView
+from perstack.providers.breaker import Breakers
 from perstack.runtime import (
     Project,
     Runtime,
+    accept,
     has_database,
     log_to_file,
     open_consensus,
@@ -81,6 +86,7 @@ class LocalGateway:
         log_to_file(workspace)
         self._history = open_history(workspace)
         self._consensus = open_consensus(workspace)
+        self._breakers = Breakers()
         self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)
         self._group: TaskGroup | None = None
         self._good: Project | None = None
@@ -184,6 +190,11 @@ class LocalGateway:
                 hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
             )
 
+    async def accept(self, demands: Sequence[Demand]) -> None:
+        """Remember that the user accepted what the configuration asks for."""
+        project = await self._project(self._setup.overrides)
+        await anyio.to_thread.run_sync(accept, project, demands)
+
     async def aclose(self) -> None:
         """Stop what still runs at a step boundary (bounded in time) and close everything."""
         jobs = list(self._jobs.values())
@@ -270,7 +281,10 @@ class LocalGateway:
         try:
             await self._announce_jobs()
             async with open_runtime(
-                job.project, history=self._history, consensus=self._consensus
+                job.project,
+                history=self._history,
+                consensus=self._consensus,
+                breakers=self._breakers,
             ) as runtime:
                 job.outcome = await work(runtime, job)
         except PerstackError as caught:
@@ -328,12 +342,13 @@ class LocalGateway:
                 await anyio.sleep(RETRY_S)
 
     async def _watch_config(self) -> None:
-        path = self._setup.config_path
-        if path is None:
+        source = self._setup.config_path
+        if source is None:
             self._config_read.set()
             await self._tell(DefinitionsUpdate(path=None))
             return
-        async with aclosing(watch_config(path)) as changes:
+        path = source if isinstance(source, Path) else Path(shown_url(source))
+        async with aclosing(watch_config(source, workspace=self._workspace)) as changes:
             async for change in changes:
                 await self._tell(await self._took(path, change))
 
@@ -341,13 +356,23 @@ class LocalGateway:
         error = change.error
         if change.config is not None:
             try:
-                read = partial(project_of, self._workspace, change.config, self._setup.overrides)
+                read = partial(self._read, change.config, self._setup.overrides)
                 self._use(await anyio.to_thread.run_sync(read))
             except PerstackError as refused:
                 error = ConfigError(refused.message, hint=refused.hint)
         self._config_error = error if self._good is None else None
         self._config_read.set()
         return self._definitions(path, change, error)
+
+    def _read(self, config: LoadedConfig, overrides: Overrides) -> Project:
+        setup = self._setup
+        project = project_of(self._workspace, config, overrides, named=setup.named)
+        if not setup.trust:
+            return project
+        # What was accepted is what the file asked for as the cockpit was opened, not later.
+        self._setup = replace(setup, trust=False)
+        accept(project)
+        return project_of(self._workspace, config, overrides, named=setup.named)
 
     def _use(self, project: Project) -> None:
         self._good = project
@@ -383,7 +408,7 @@ class LocalGateway:
             raise self._config_error or ConfigError(
                 "there is no perstack.toml here", hint="write one, or open with --config PATH"
             )
-        read = partial(project_of, self._workspace, self._good.file, overrides)
+        read = partial(self._read, self._good.file, overrides)
         return await anyio.to_thread.run_sync(read)
 
 
@@ -420,6 +445,9 @@ class _LocalJob:
     def on_delta(self, delta: Delta) -> None:
         """Shown from the workspace, like everything."""
 
+    def on_warning(self, text: str) -> None:
+        """Shown from the workspace, whose follower is told of damage as well."""
+
 
 def _summary(expert: Expert) -> ExpertSummary:
     return ExpertSummary(
@@ -447,12 +475,14 @@ def _go_on_headless(job: _LocalJob) -> None:
 
 
 def _spawn_headless(job: _LocalJob) -> None:
+    # The other process names the file as it is then; what this job was started with is accepted.
+    accept(job.project)
     logs = job.project.workspace / "perstack" / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "perstack", "run", job.expert_key),
         *("--continue-job", job.job_id, "--own-definitions"),
-        *("--workspace", str(job.project.workspace), "--config", str(job.project.config.path)),
+        *("--workspace", str(job.project.workspace), "--config", job.project.config.argument),
         *job.overrides.as_arguments(),
     ]
     with (logs / f"{job.job_id}.log").open("ab") as log:

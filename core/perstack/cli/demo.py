@@ -78,7 +78,7 @@ def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> in
     from perstack.config.typed import Overrides
 
     over = Overrides(provider="scripted", scenario="demo.scenario.toml", pace=pace)
-    asked = Asked(workspace=workspace, config=None, expert=EXPERT, query=QUERY)
+    asked = Asked(workspace, workspace / "perstack.toml", EXPERT, QUERY)
     if not plain and has_screen():
         return session(asked, over, plain=False, theme=theme)
     return _play_through(asked.workspace, over)
@@ -92,7 +92,7 @@ def _play_through(workspace: Path, over: Overrides) -> int:
     from perstack.runtime import log_to_file, open_project
 
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
-    project = open_project(workspace, None, over)
+    project = open_project(workspace, workspace / "perstack.toml", over)
     log_to_file(workspace, project.secrets)
     return anyio.run(_perform, project)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -19,10 +20,13 @@ from perstack.runtime import (
     Project,
     Runtime,
     log_to_file,
+    open_history,
     open_project,
     open_runtime,
     warm_up,
 )
+from perstack.services.answers import check_length
+from perstack.services.runs import find_job
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
@@ -50,8 +54,9 @@ def drive_to_end(
         PerstackError: it could not be started, or the history could not be written.
     """
     asked.check()
-    project = open_project(asked.workspace, asked.config, over)
+    project = open_project(asked.workspace, asked.config, over, trust=asked.trust)
     _new_job(asked, project)
+    project.admit(project.config.experts)
     # Importing the vendor's library takes longest, so it begins before anything else is opened.
     threading.Thread(target=warm_up, args=(project.config.settings.provider,), daemon=True).start()
     log_to_file(project.workspace, project.secrets)
@@ -66,11 +71,19 @@ def warn(project: Project) -> None:
 
 
 async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool) -> int:
+    # Looked for first: a job that is not there is said before a key that is not there.
+    history = open_history(project.workspace)
+    if asked.goes_on:
+        found = await find_job(history, asked.continuation())
+        asked = replace(asked, continue_job=found.id)
     control, stopped_by = StopControl(), StoppedBy()
     listener.output.on_broken = lambda: control.stop("user")
     endings: list[JobOutcome] = []
     with unwrapped():
-        async with open_runtime(project) as runtime, anyio.create_task_group() as group:
+        async with (
+            open_runtime(project, history=history) as runtime,
+            anyio.create_task_group() as group,
+        ):
             group.start_soon(watch_signals, control, stopped_by)
             endings.append(await start_or_go_on(asked, runtime, listener, control, wait=wait))
             group.cancel_scope.cancel()
@@ -127,6 +140,7 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
     query = (asked.query or "").strip()
     if asked.expert is None or not query:
         raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
+    check_length("a query", query)
     known = project.config.experts
     if asked.expert not in known:
         raise UnknownExpertError(asked.expert, [str(key) for key in known])
@@ -143,7 +157,9 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
         say(f"Hint: {outcome.hint}")
     if outcome.ending == "awaiting":
         say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
-    if outcome.ending == "limit":
+    if outcome.ending == "limit" and outcome.overrun is not None:
+        say(f"Stopped, {outcome.overrun}. Go on with: {again} {outcome.overrun.remedy}")
+    elif outcome.ending == "limit":
         say(f"The step limit was reached. Go on with: {again} --max-steps <more>")
     if outcome.ending == "stopped" and stopped_by.number is not None:
         say(f"Stopped. Go on with: {again}")

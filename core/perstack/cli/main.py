@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from importlib import import_module
 
 from perstack.errors import PerstackError, StorageError
 
@@ -20,7 +21,16 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 def main() -> None:
-    """Run the program; every failure becomes one sentence, a hint and an exit code."""
+    """Run `perstack`; every failure becomes one sentence, a hint and an exit code."""
+    _guarded("perstack.cli.app")
+
+
+def main_runtime() -> None:
+    """Run `perstack-runtime`, which only runs Experts: the program inside a container."""
+    _guarded("perstack.cli.runtime_app")
+
+
+def _guarded(app_module: str) -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     _stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -28,7 +38,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _run()
+        _run(app_module)
     except PerstackError as error:
         _explain(error)
         sys.exit(error.exit_code)
@@ -49,12 +59,12 @@ def main() -> None:
         gc.freeze()
 
 
-def _run() -> None:
+def _run(app_module: str) -> None:
     # While modules load, Ctrl-C ends the program like any other: no traceback of our imports.
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from perstack.cli.app import app
+    app = import_module(app_module).app
 
     if is_heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perstack.ports.frontend import Continuation
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="PATH", help="The perstack.toml to use.")
+    str | None, typer.Option("--config", metavar="PATH", help="The perstack.toml to use, or a URL.")
 ]
 Workspace = Annotated[
     Path, typer.Option("--workspace", metavar="DIR", help="The folder that Experts work in.")
@@ -34,6 +34,15 @@ MaxRetries = Annotated[
 ]
 Timeout = Annotated[
     int | None, typer.Option("--timeout", metavar="MS", help="Limit of one generation (300000).")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", help="Tokens a job may use.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", help="What a job may cost, in USD.")
+]
+MaxDuration = Annotated[
+    int | None, typer.Option("--max-duration", metavar="MS", help="Time a job may work.")
 ]
 JobIdOption = Annotated[
     str | None, typer.Option("--job-id", metavar="ID", help="The id of a new job.")
@@ -66,6 +75,10 @@ Pace = Annotated[
     float | None,
     typer.Option("--pace", metavar="X", help="The scripted model's waits: 1 as written, 0 none."),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Accept what this perstack.toml starts and connects to."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log more to the log file.")]
 
 HERE = Path()
@@ -76,7 +89,7 @@ class Asked:
     """What was typed, beside the overrides."""
 
     workspace: Path
-    config: Path | None
+    config: str | Path | None
     expert: str | None
     query: str | None
     job_id: str | None = None
@@ -85,6 +98,7 @@ class Asked:
     resume_from: str | None = None
     is_answer: bool = False
     own_definitions: bool = False
+    trust: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -134,6 +148,9 @@ def overrides(
     max_steps: int | None,
     max_retries: int | None,
     timeout: int | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    max_duration: int | None,
     env_path: list[str] | None,
     runtime: str | None,
     scenario: str | None,
@@ -149,6 +166,9 @@ def overrides(
         max_steps=max_steps,
         max_retries=max_retries,
         timeout_ms=timeout,
+        max_tokens=max_tokens,
+        max_cost_usd=max_cost,
+        max_duration_ms=max_duration,
         env_paths=tuple(env_path or ()),
         runtime=runtime,
         scenario=scenario,

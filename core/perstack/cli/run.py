@@ -25,6 +25,9 @@ def run(
     max_steps: o.MaxSteps = None,
     max_retries: o.MaxRetries = None,
     timeout: o.Timeout = None,
+    max_tokens: o.MaxTokens = None,
+    max_cost: o.MaxCost = None,
+    max_duration: o.MaxDuration = None,
     job_id: o.JobIdOption = None,
     env_path: o.EnvPath = None,
     runtime: o.RuntimeName = None,
@@ -34,6 +37,7 @@ def run(
     interactive_tool_call_result: o.Answer = False,
     scenario: o.Scenario = None,
     pace: o.Pace = None,
+    trust: o.TrustOption = False,
     full_events: Annotated[
         bool, typer.Option("--full-events", help="Embed whole checkpoints in events.")
     ] = False,
@@ -61,6 +65,7 @@ def run(
         continue_job=continue_job,
         resume_from=resume_from,
         is_answer=interactive_tool_call_result,
+        trust=trust,
         own_definitions=own_definitions,
     )
     over = o.overrides(
@@ -70,6 +75,9 @@ def run(
         max_steps=max_steps,
         max_retries=max_retries,
         timeout=timeout,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        max_duration=max_duration,
         env_path=env_path,
         runtime=runtime,
         scenario=scenario,

@@ -29,6 +29,9 @@ def start(
     max_steps: o.MaxSteps = None,
     max_retries: o.MaxRetries = None,
     timeout: o.Timeout = None,
+    max_tokens: o.MaxTokens = None,
+    max_cost: o.MaxCost = None,
+    max_duration: o.MaxDuration = None,
     job_id: o.JobIdOption = None,
     env_path: o.EnvPath = None,
     runtime: o.RuntimeName = None,
@@ -38,6 +41,7 @@ def start(
     interactive_tool_call_result: o.Answer = False,
     scenario: o.Scenario = None,
     pace: o.Pace = None,
+    trust: o.TrustOption = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
     theme: Annotated[
         str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
@@ -54,6 +58,7 @@ def start(
         continue_job=continue_job,
         resume_from=resume_from,
         is_answer=interactive_tool_call_result,
+        trust=trust,
     )
     over = o.overrides(
         provider=provider,
@@ -62,6 +67,9 @@ def start(
         max_steps=max_steps,
         max_retries=max_retries,
         timeout=timeout,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        max_duration=max_duration,
         env_path=env_path,
         runtime=runtime,
         scenario=scenario,
@@ -91,12 +99,19 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
             query=None if continuation else asked.query,
             job_id=continuation.job_id if continuation else None,
             theme=theme,
-            runtime=Setup(path, over, continuation, JobId(asked.job_id) if asked.job_id else None),
+            runtime=Setup(
+                path,
+                over,
+                continuation,
+                JobId(asked.job_id) if asked.job_id else None,
+                named=asked.config is not None,
+                trust=asked.trust,
+            ),
         )
     )
 
 
-def watch(workspace: Path, config: Path | None, *, observe: bool) -> int:
+def watch(workspace: Path, config: str | None, *, observe: bool) -> int:
     """Open the cockpit on the workspace and start nothing; return the exit code.
 
     With `observe` nothing can be started or decided in it either.
@@ -113,7 +128,7 @@ def watch(workspace: Path, config: Path | None, *, observe: bool) -> int:
             "the cockpit needs a terminal",
             hint="perstack log shows what happened; perstack --help lists the commands",
         )
-    setup = Setup(find(workspace, config), Overrides(), None)
+    setup = Setup(find(workspace, config), Overrides(), None, named=config is not None)
     request = CockpitRequest(workspace=workspace.absolute(), observe=observe, runtime=setup)
     return open_frontend(request)
 

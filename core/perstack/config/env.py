@@ -1,23 +1,28 @@
 """The user's environment joined with the project's env files, as far as those may be trusted.
 
 An env file comes with the project, perhaps from a stranger, while the key is often the user's
-own. So a file can set no variable that says where requests go or what is loaded into programs,
-and a vendor's base URL only together with the key that is sent there.
+own. So a file can set no variable that says what is loaded into programs, and one that says where
+requests go only once the user has accepted that; a vendor's base URL also together with the key
+that is sent there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from perstack.config.dotenv import read_env_file
 from perstack.config.report import ConfigWarning, printable
+from perstack.config.trust import Demand, variable_demand
 
+_REDIRECTS: Final = re.compile(
+    r".*_PROXY(?:_URL)?|SSL_CERT_(?:FILE|DIR)|.*_CA_BUNDLE|NODE_EXTRA_CA_CERTS",
+    re.IGNORECASE | re.DOTALL,
+)
 _REFUSED: Final = re.compile(
-    r".*_PROXY(?:_URL)?|SSL_CERT_.*|SSLKEYLOGFILE|.*_CA_BUNDLE"
-    r"|NODE_(?:OPTIONS|PATH|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
+    r"SSL_CERT_.*|SSLKEYLOGFILE|NODE_(?:OPTIONS|PATH|TLS_REJECT_UNAUTHORIZED)"
     r"|LD_.*|DYLD_.*|PYTHON.*|PERL5.*|RUBYLIB|RUBYOPT|NPM_CONFIG_.*|BASH_.*|ENV|IFS"
     r"|GIT_(?:SSH.*|CONFIG.*|EXEC_PATH|ASKPASS|EDITOR|PAGER|EXTERNAL_DIFF|TEMPLATE_DIR|DIR)"
     r"|PATH|HOME|SHELL|USER|LOGNAME|TMPDIR|XDG_.*|PERSTACK_RUN_ID|PERSTACK_JOB_ID",
@@ -28,11 +33,20 @@ _MODEL_VENDORS: Final = ("ANTHROPIC_", "OPENAI_")
 
 
 class Environment(Mapping[str, str]):
-    """Variables with values, and what was left out. Its `repr` shows no value."""
+    """Variables with values, and what was left out. Its `repr` shows no value.
 
-    def __init__(self, values: Mapping[str, str], warnings: tuple[ConfigWarning, ...] = ()) -> None:
+    `demands` are the left out ones that would be set once the user has accepted them.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        warnings: tuple[ConfigWarning, ...] = (),
+        demands: tuple[Demand, ...] = (),
+    ) -> None:
         self._values = dict(values)
         self.warnings = warnings
+        self.demands = demands
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
@@ -48,12 +62,17 @@ class Environment(Mapping[str, str]):
 
 
 def read_environment(
-    base_dir: Path, env_paths: Sequence[str], process_env: Mapping[str, str]
+    base_dir: Path,
+    env_paths: Sequence[str],
+    process_env: Mapping[str, str],
+    *,
+    accepts: Callable[[Demand], bool] = lambda _: False,
 ) -> Environment:
     """Join the environments. Blocks on the disk.
 
     A non-empty variable of the process wins over the first env file that gives it a value, that
-    over later ones. Missing files are fine; relative paths start at `base_dir`.
+    over later ones. Missing files are fine; relative paths start at `base_dir`. `accepts` tells
+    which variables may say where requests go.
 
     Raises:
         ConfigError: an env file cannot be read; the message names file and line, never a value.
@@ -61,20 +80,35 @@ def read_environment(
     joined = {name: value for name, value in process_env.items() if value}
     source: dict[str, str] = {}
     warnings: list[ConfigWarning] = []
+    demands: list[Demand] = []
+
+    def left_out(name: str, value: str, env_path: str, reason: str) -> bool:
+        demand = variable_demand(env_path, name, value)
+        if accepts(demand):
+            return False
+        demands.append(demand)
+        warnings.append(_ignored(env_path, name, reason))
+        return True
+
     for env_path in env_paths:
         for name, value in read_env_file(base_dir / env_path).items():
             if not value:
                 continue
             if _REFUSED.fullmatch(name):
                 warnings.append(_ignored(env_path, name, "an env file may not set it"))
-            elif name not in joined:
-                joined[name] = value
-                source[name] = env_path
+                continue
+            if name in joined:
+                continue
+            reason = "it says where requests go, which you have not accepted"
+            if _REDIRECTS.fullmatch(name) and left_out(name, value, env_path, reason):
+                continue
+            joined[name] = value
+            source[name] = env_path
     for name in [name for name in source if not _url_comes_with_its_key(name, joined, source)]:
-        del joined[name]
         reason = "the key it would receive does not come from the same file"
-        warnings.append(_ignored(source[name], name, reason))
-    return Environment(joined, tuple(warnings))
+        if left_out(name, joined[name], source[name], reason):
+            del joined[name]
+    return Environment(joined, tuple(warnings), tuple(demands))
 
 
 def _url_comes_with_its_key(
@@ -97,5 +131,5 @@ def _ignored(env_path: str, name: str, reason: str) -> ConfigWarning:
         line=None,
         key=printable(env_path),
         message=f"{printable(name, longest=80)} is ignored: {reason}",
-        hint=f"export {printable(name, longest=80)} in the shell if it is meant",
+        hint=f"export {printable(name, longest=80)} in the shell, or add --trust, if it is meant",
     )

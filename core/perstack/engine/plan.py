@@ -12,6 +12,7 @@ from perstack.domain.events import Delta, Event, RunError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.settings import Settings
+from perstack.engine.budget import Overrun
 from perstack.ports.consensus import Gate
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
@@ -37,13 +38,18 @@ class Listener(Protocol):
         """A model said something."""
         ...
 
+    def on_warning(self, text: str) -> None:
+        """Something about the job that a person should know, and that no event tells."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a job runs with. `experts` is a snapshot: a reload does not reach a running job.
 
     `wait_at_gates` False suspends the job at its first gate instead of waiting. `listed` are the
-    tools that a lock file lists, by Expert.
+    tools that a lock file lists, by Expert. `admit` refuses Experts that ask for more than the user
+    has accepted (it raises a `ConfigError`).
     """
 
     settings: Settings
@@ -53,6 +59,7 @@ class Plan:
     config_path: Path | None = None
     wait_at_gates: bool = True
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
+    admit: Callable[[Mapping[ExpertKey, Expert]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +79,17 @@ class Deps:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run's driving ended. `text` is a completed run's result."""
+    """How a run's driving ended. `text` is a completed run's result.
+
+    With the ending "limit", `overrun` is the budget that was used up, None for the step limit.
+    """
 
     ending: Ending
     text: str = ""
     error: RunError | None = None
     hint: str | None = None
     consensus_id: ConsensusId | None = None
+    overrun: Overrun | None = None
 
 
 @dataclass(frozen=True, slots=True)

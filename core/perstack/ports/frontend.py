@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perstack.config.find import ConfigUrl
 from perstack.config.typed import Overrides
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId
 
@@ -48,10 +49,13 @@ class Continuation:
 class Setup:
     """What a front end opens its runtime with: where the configuration is, and what was typed.
 
-    `job_id` is the id that the first job it starts shall have.
+    `job_id` is the id that the first job it starts shall have. `named`: the user named the
+    configuration; `trust`: the user accepts what it asks for.
     """
 
-    config_path: Path | None
+    config_path: Path | ConfigUrl | None
     overrides: Overrides
     continuation: Continuation | None = None
     job_id: JobId | None = None
+    named: bool = False
+    trust: bool = False

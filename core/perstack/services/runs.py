@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from anyio import to_thread
-from pydantic import ValidationError
 
-from perstack.domain.base import Model
 from perstack.domain.expert import Expert
-from perstack.domain.ids import ExpertKey, JobId, RunId, ToolCallId, check_path_id
+from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
 from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
+from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
 from perstack.engine.job import JobDriver, new_job
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
-from perstack.engine.recall import Recalled, Spent, find_point, recall, spent
+from perstack.engine.recall import Recalled, find_point, recall, spent
 from perstack.engine.run import Opening
 from perstack.errors import (
+    ConfigError,
     ConflictError,
     LimitError,
     NotFoundError,
@@ -27,16 +27,10 @@ from perstack.errors import (
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import DrivenJob, History, RunLog
 from perstack.projection.run_state import RunState, initial, start_from
+from perstack.services.answers import answers_of, check_length
 
 SHORTEST_PREFIX: Final = 4
 _AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
-
-
-class _JsonAnswer(Model):
-    tool_call_id: ToolCallId
-    tool_name: str
-    skill_name: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +63,15 @@ class Runs:
 
         Raises:
             UnknownExpertError: the plan has no such Expert.
+            UsageError: the query is too long.
+            ConfigError: a budget cannot be kept.
             ConflictError: a job with that id exists.
             StorageError: the history cannot be written.
         """
+        check_length("a query", query)
+        self._check_budget(plan, Spent())
         expert = _expert(plan, expert_key)
+        plan.admit(plan.experts)
         job_id = job_id or JobId(self._deps.ids.new())
         check_path_id("job id", job_id)
         run_id = RunId(self._deps.ids.new())
@@ -99,58 +98,67 @@ class Runs:
             NotFoundError: no such job or checkpoint.
             ConflictError: a process drives the job, or the question was answered already.
             UsageError: the job cannot go on with what was given.
-            LimitError: the job has used up its steps.
+            ConfigError: a budget cannot be kept.
+            LimitError: the job has used up its steps or a budget.
         """
-        found = await self._find_job(wanted)
+        found = await find_job(self._history, wanted)
         async with self._history.drive_job(found.id) as held:
             job = held.job
-            used = await spent(self._history, job.id)
+            used = await spent(self._history, job)
             if wanted.own_definitions:
                 plan = await self._with_own_definitions(plan, job.id)
-            _check(plan, wanted, job, used.steps)
+            plan.admit(plan.experts)
+            _check(plan, wanted, job, used)
+            self._check_budget(plan, used)
             expert = _expert(plan, job.coordinator_expert_key)
             driver = JobDriver(plan, self._deps, held, listener, control, spent=used)
-            taken = await self._take_up(wanted, held, used)
+            taken = await self._take_up(wanted, held, used, listener)
             log = taken.log or driver.new_log(RunId(self._deps.ids.new()), expert, taken.opening)
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
         return JobOutcome(job.id, log.run_id, expert.key, outcome)
 
-    async def _find_job(self, wanted: Continuation) -> Job:
-        if wanted.job_id is not None:
-            return await self._named(wanted.job_id)
-        found = await self._history.find_latest_job()
-        if found is None:
-            raise NotFoundError(
-                "No jobs found in this workspace", hint="start one: perstack run <expert> <query>"
+    def _check_budget(self, plan: Plan, used: Spent) -> None:
+        """Refuse a budget in USD where nobody knows what was or will be spent of it."""
+        model = self._deps.model
+        if plan.settings.budget.max_cost_usd is None:
+            return
+        if model.price is None:
+            raise ConfigError(
+                f"what {model.name} costs is not known, so a budget in USD cannot be kept",
+                hint=f'state it: [models."{model.name}"] price = {{ input = 0, output = 0 }}',
             )
-        return found
+        if used.cost.partial:
+            raise ConfigError(
+                "what the job has cost so far is not known, so a budget in USD cannot be kept",
+                hint="limit it by --max-tokens or --max-duration instead",
+            )
 
     async def _with_own_definitions(self, plan: Plan, job_id: JobId) -> Plan:
         for setting in await self._history.list_runs(job_id):
             if setting.experts is not None:
-                return replace(plan, experts=setting.experts)
+                own = setting.experts
+                # A lock file is of today's definitions.
+                same = {
+                    key: of
+                    for key, of in plan.listed.items()
+                    if own.get(key) == plan.experts.get(key)
+                }
+                return replace(plan, experts=own, listed=same)
         return plan
 
-    async def _named(self, job_id: JobId) -> Job:
-        """Return the job of that id, or the only one whose id begins like that."""
-        try:
-            return await self._history.get_job(job_id)
-        except NotFoundError:
-            jobs = await self._history.list_jobs() if len(job_id) >= SHORTEST_PREFIX else ()
-            found = [job for job in jobs if job.id.startswith(job_id)]
-            if len(found) != 1:
-                raise
-            return found[0]
-
-    async def _take_up(self, wanted: Continuation, held: DrivenJob, used: Spent) -> _Taken:
+    async def _take_up(
+        self, wanted: Continuation, held: DrivenJob, used: Spent, listener: Listener
+    ) -> _Taken:
         job = held.job
         if wanted.checkpoint_id is not None:
-            point, state = await find_point(self._history, job.id, wanted.checkpoint_id)
-            return _forked(wanted, point, state)
+            point, found = await find_point(self._history, job.id, wanted.checkpoint_id)
+            _warn_of(found.damage, listener)
+            return _forked(wanted, point, found.state)
         try:
             recalled = await recall(self._history, job.id, job.coordinator_run_id)
         except NotFoundError:
             return _begun_again(wanted, job)
+        _warn_of(recalled.damage, listener)
         state = recalled.state
         if state.status == "completed" and job.status == "running":
             await to_thread.run_sync(held.save, _completed(job, recalled, used))
@@ -165,6 +173,38 @@ class Runs:
             raise
 
 
+async def find_job(history: History, wanted: Continuation) -> Job:
+    """Return the job that `wanted` means: the latest, or the one whose id begins as it is given.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if wanted.job_id is not None:
+        return await _named(history, wanted.job_id)
+    found = await history.find_latest_job()
+    if found is None:
+        raise NotFoundError(
+            "No jobs found in this workspace", hint="start one: perstack run <expert> <query>"
+        )
+    return found
+
+
+async def _named(history: History, job_id: JobId) -> Job:
+    try:
+        return await history.get_job(job_id)
+    except NotFoundError:
+        long_enough = len(job_id) >= SHORTEST_PREFIX
+        found = await history.find_jobs(job_id) if long_enough else ()
+        if len(found) != 1:
+            raise
+        return await history.get_job(found[0])
+
+
+def _warn_of(damage: str | None, listener: Listener) -> None:
+    if damage is not None:
+        listener.on_warning(damage)
+
+
 def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
     """What a process killed between its run's last record and the job's would have saved."""
     update = {
@@ -172,22 +212,28 @@ def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
         "total_steps": used.steps,
         "usage": used.usage,
         "cost": used.cost,
+        "driven_ms": used.driven_ms,
+        "driven_since": None,
         "finished_at": recalled.stored.events[-1].timestamp,
     }
     return job.model_copy(update=update)
 
 
-def _check(plan: Plan, wanted: Continuation, job: Job, taken_steps: int) -> None:
+def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
+    if wanted.text is not None and not wanted.is_answer:
+        check_length("a query", wanted.text)
     if wanted.expert_key is not None and wanted.expert_key != job.coordinator_expert_key:
         raise UsageError(
             f"Checkpoint expert key {job.coordinator_expert_key} does not match"
             f" input expert key {wanted.expert_key}"
         )
-    if taken_steps >= plan.settings.max_steps:
+    if used.steps >= plan.settings.max_steps:
         raise LimitError(
-            f"job {job.id} has taken {taken_steps} of {plan.settings.max_steps} steps",
+            f"job {job.id} has taken {used.steps} of {plan.settings.max_steps} steps",
             hint=f"raise the limit: --max-steps {plan.settings.max_steps * 2}",
         )
+    if (over := overrun(plan.settings.budget, used)) is not None:
+        raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}")
 
 
 def _expert(plan: Plan, key: ExpertKey) -> Expert:
@@ -199,7 +245,7 @@ def _expert(plan: Plan, key: ExpertKey) -> Expert:
 
 def _begun_again(wanted: Continuation, job: Job) -> _Taken:
     """The process ended before the job's first record: begin with what is said now."""
-    if wanted.text is None or wanted.is_answer:
+    if wanted.text is None:
         raise NotFoundError(
             f"No checkpoint found: job {job.id} ended before its first step",
             hint="say what to do: perstack run <expert> <query> --continue",
@@ -208,11 +254,11 @@ def _begun_again(wanted: Continuation, job: Job) -> _Taken:
 
 
 def _forked(wanted: Continuation, point: ForkPoint, state: RunState) -> _Taken:
-    answer = _answer(wanted, state)
+    answers = _answers(wanted, state)
     if state.status == "completed" and wanted.text is None:
         raise UsageError("the job is completed", hint="say what to do next")
-    query = None if answer else wanted.text
-    opening = Opening(status=state.status, query=query, answer=answer, parent=point)
+    query = None if answers else wanted.text
+    opening = Opening(status=state.status, query=query, answers=answers, parent=point)
     return _Taken(start_from(state), opening, None)
 
 
@@ -222,37 +268,24 @@ def _in_place(wanted: Continuation, recalled: Recalled) -> Opening:
         setting = recalled.stored.setting
         said = [text for text in (setting.query, wanted.text) if text]
         return Opening(query="\n\n".join(said) or None, parent=setting.parent)
-    answer = _answer(wanted, state)
-    query = None if answer else wanted.text
-    return Opening(status=state.status, query=query, answer=answer)
+    answers = _answers(wanted, state)
+    query = None if answers else wanted.text
+    return Opening(status=state.status, query=query, answers=answers)
 
 
-def _answer(wanted: Continuation, state: RunState) -> InteractiveAnswer | None:
+def _answers(wanted: Continuation, state: RunState) -> tuple[InteractiveAnswer, ...]:
     pending = state.pending_interactive if state.status == "stoppedByInteractiveTool" else ()
     if not pending:
         if wanted.is_answer:
-            raise ConflictError("nothing waits for an answer: it was given, or never asked")
-        return None
+            raise ConflictError(
+                "nothing waits for an answer: it was given, or never asked",
+                hint="without -i, what you say is a new message to the Expert",
+            )
+        return ()
     if not wanted.is_answer or wanted.text is None:
         call = next(call for call in state.calls if call.tool_call_id == pending[0])
         raise UsageError(
             f"the job waits for an answer to {call.tool_name}",
             hint="give it with -i: perstack run <expert> <answer> --continue -i",
         )
-    return _as_answer(wanted.text, state, pending[0])
-
-
-def _as_answer(text: str, state: RunState, first: ToolCallId) -> InteractiveAnswer:
-    try:
-        given = _JsonAnswer.model_validate_json(text)
-    except ValidationError:
-        call = next(call for call in state.calls if call.tool_call_id == first)
-        return InteractiveAnswer(
-            tool_call_id=first,
-            tool_name=call.tool_name,
-            skill_name=state.routes[first].skill_name,
-            text=text,
-        )
-    if given.tool_call_id not in state.pending_interactive:
-        raise ConflictError(f"call {given.tool_call_id} does not wait for an answer")
-    return InteractiveAnswer(**dict(given))
+    return answers_of(wanted.text, state)

@@ -1,0 +1,216 @@
+"""What a project asks to be trusted with, and what its user has accepted.
+
+A `perstack.toml` that was merely found may come from a stranger. Commands that it starts, and
+places that it sends a key, a token or a conversation to, need the user's word first; no byte of
+the project votes on that, so the word is kept in the user's own state folder.
+
+What is accepted is what was shown: one statement, for one configuration file. A file that changes
+elsewhere asks nothing new; a command that changes by one character does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from perstack.config.report import printable
+from perstack.config.urls import leads_elsewhere
+from perstack.domain.base import Model
+from perstack.domain.expert import Expert, McpStdioSkill, RemoteSkill
+from perstack.domain.settings import Settings
+from perstack.errors import ConfigError, StorageError
+
+Kind = Literal["command", "address", "variable"]
+
+_FILE: Final = "trust.json"
+_PASSWORD: Final = re.compile(r"://[^/\s@]*@")
+_MOST_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Demand:
+    """One thing that a project would do with the user's means. `text` is shown whole."""
+
+    kind: Kind
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """The content hash that is accepted."""
+        return hashlib.sha256(f"{self.kind}\0{self.text}".encode()).hexdigest()
+
+
+class UntrustedError(ConfigError):
+    """The project asks for things that its user has not accepted; `demands` are those."""
+
+    code = "config.untrusted"
+
+    def __init__(self, path: Path, demands: tuple[Demand, ...]) -> None:
+        listed = "".join(f"\n  {printable(demand.text, longest=4_000)}" for demand in demands)
+        super().__init__(
+            f"{printable(str(path))} was found, not named, and has not been accepted yet. "
+            f"It would:{listed}",
+            hint="read it; then add --trust (once), or name the file with --config",
+        )
+        self.demands = demands
+
+
+class _Record(Model):
+    format_version: Literal[1] = 1
+    accepted: dict[str, tuple[str, ...]]
+
+
+def demands_of(experts: Iterable[Expert], settings: Settings) -> tuple[Demand, ...]:
+    """Return what the definitions ask for, each once, in a stable order."""
+    found = {demand for expert in experts for demand in _of_expert(expert)}
+    found.update(_of_settings(settings))
+    return tuple(sorted(found))
+
+
+def variable_demand(file: str, name: str, value: str) -> Demand:
+    """Return what an env file asks for that says where requests go."""
+    # A password in it is nobody's business, and changing it redirects nothing.
+    shown = json.dumps(_PASSWORD.sub("://…@", value), ensure_ascii=False)[1:-1]
+    return Demand("variable", f"set {name}={shown} from {file}")
+
+
+def _of_expert(expert: Expert) -> Iterable[Demand]:
+    for skill in expert.skills.values():
+        if isinstance(skill, McpStdioSkill):
+            words = [skill.command, *((skill.package_name,) if skill.package_name else skill.args)]
+            yield Demand("command", f"start {_shown(words)}{_given(skill.required_env)}")
+        elif isinstance(skill, RemoteSkill):
+            sent = (*skill.required_env, *skill.header_env.values())
+            sent += (skill.bearer_token_env,) if skill.bearer_token_env else ()
+            yield Demand("address", f"connect to {skill.endpoint}{_given(sent)}")
+
+
+def _of_settings(settings: Settings) -> Iterable[Demand]:
+    provider = settings.provider
+    if leads_elsewhere(provider.base_url):
+        yield Demand("address", f"send your {provider.name} key to {provider.base_url}")
+    if provider.resource_name is not None:
+        where = f"the Azure resource {provider.resource_name}"
+        yield Demand("address", f"send your {provider.name} key to {where}")
+    if settings.notify.command:
+        yield Demand("command", f"start {_shown(settings.notify.command)}")
+    if settings.notify.webhook is not None:
+        yield Demand("address", f"send notices to {settings.notify.webhook}")
+    if settings.base_skill_command:
+        yield Demand("command", f"start {_shown(settings.base_skill_command)}")
+
+
+def _shown(words: Iterable[str]) -> str:
+    # Quoted as JSON where it is needed, so that nothing can pose as two words or as none.
+    plain = "-_./:@=+,%"
+    return " ".join(
+        word
+        if word and all((c.isascii() and c.isalnum()) or c in plain for c in word)
+        else json.dumps(word)
+        for word in words
+    )
+
+
+def _given(names: Iterable[str]) -> str:
+    listed = ", ".join(sorted(set(names)))
+    return f" with {listed}" if listed else ""
+
+
+class Acceptances:
+    """What the user accepted, by configuration file. Every method blocks on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / _FILE
+
+    def lacking(self, config: Path, demands: Iterable[Demand]) -> tuple[Demand, ...]:
+        """Return those of `demands` that were not accepted for the file at `config`."""
+        wanted = tuple(demands)
+        if not wanted:
+            return ()
+        known = self._read().get(_key(config), frozenset())
+        return tuple(demand for demand in wanted if demand.digest not in known)
+
+    def accept(self, config: Path, demands: Iterable[Demand]) -> None:
+        """Remember that the user accepted `demands` for the file at `config`.
+
+        Raises:
+            StorageError: it cannot be written down.
+        """
+        known = self._read()
+        digests = {demand.digest for demand in demands}
+        known[_key(config)] = known.get(_key(config), frozenset()) | digests
+        record = _Record(accepted={path: tuple(sorted(known[path])) for path in sorted(known)})
+        try:
+            self._replace(record.model_dump_json(indent=2))
+        except OSError as error:
+            raise StorageError(
+                f"{printable(str(self._file))} cannot be written: {error.strerror}",
+                hint="name the configuration with --config instead",
+            ) from error
+
+    def _replace(self, text: str) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd, draft = tempfile.mkstemp(dir=self._folder, prefix=_FILE)
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(draft).replace(self._file)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+    def _read(self) -> dict[str, frozenset[str]]:
+        """Return all acceptances; of a file that cannot be read or understood, none."""
+        try:
+            with self._file.open("rb") as file:
+                record = _Record.model_validate_json(file.read(_MOST_BYTES))
+        except (OSError, ValueError):
+            return {}
+        return {path: frozenset(digests) for path, digests in record.accepted.items()}
+
+
+class Trust:
+    """What one configuration file may do. A file that the user `named` may do what it says."""
+
+    def __init__(self, acceptances: Acceptances, config: Path, *, named: bool) -> None:
+        self._acceptances = acceptances
+        self._config = config
+        self._named = named
+
+    def lacking(self, asked: Iterable[Demand], *, own: Iterable[Demand] = ()) -> tuple[Demand, ...]:
+        """Return what of `asked` is not accepted; `own` are the demands of the file itself."""
+        given = frozenset(own) if self._named else frozenset[Demand]()
+        return self._acceptances.lacking(
+            self._config, (demand for demand in asked if demand not in given)
+        )
+
+    def accepted(self, demand: Demand) -> bool:
+        """Tell whether the user accepted it in so many words."""
+        return not self._acceptances.lacking(self._config, (demand,))
+
+    def accept(self, demands: Iterable[Demand]) -> None:
+        """Remember that the user accepted `demands`.
+
+        Raises:
+            StorageError: it cannot be written down.
+        """
+        self._acceptances.accept(self._config, demands)
+
+
+def acceptances(env: Mapping[str, str]) -> Acceptances:
+    """Return the acceptances of the user whose process environment is `env`."""
+    home = env.get("HOME") or str(Path.home())
+    state = env.get("XDG_STATE_HOME") or str(Path(home) / ".local" / "state")
+    return Acceptances(Path(state) / "perstack")
+
+
+def _key(config: Path) -> str:
+    return os.path.realpath(config)

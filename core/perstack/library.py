@@ -1,0 +1,305 @@
+"""Perstack inside another program: what `import perstack` gives.
+
+    project = perstack.load_project("perstack.toml")
+    async with perstack.start(project, "writer", "A haiku about rain") as job:
+        async for event in job:
+            print(event.body.type)
+    print(job.outcome.outcome.text)
+
+Everything runs in the caller's event loop (asyncio), in the folder of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from perstack.config.typed import Overrides
+from perstack.domain.consensus import ConsensusCheckpoint
+from perstack.domain.events import Delta, Event
+from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
+from perstack.engine.control import StopControl
+from perstack.engine.groups import unwrapped
+from perstack.engine.plan import JobOutcome
+from perstack.errors import ConflictError, UsageError
+from perstack.ports.frontend import Continuation
+from perstack.ports.history import History
+from perstack.ports.model import ChatModel
+from perstack.ports.skills import SkillOpener
+from perstack.projection.perstack_json import PerstackJson
+from perstack.projection.run_state import RunState
+from perstack.runtime import Project, Runtime, open_consensus, open_project, open_runtime
+
+STOP_WITHIN_S: Final = 10.0
+
+OnEvent = Callable[[Event], None]
+OnDelta = Callable[[Delta], None]
+_Send = MemoryObjectSendStream[Event]
+_Receive = MemoryObjectReceiveStream[Event]
+_Work = Callable[[Runtime, "Job"], Awaitable[JobOutcome]]
+
+
+def load_project(
+    config: str | Path, *, workspace: str | Path | None = None, overrides: Overrides | None = None
+) -> Project:
+    """Read a configuration that the program names, and is therefore trusted. Blocks on the disk.
+
+    Experts work in `workspace`, by default the configuration's folder. `overrides` are what the
+    command line's options would say.
+
+    Raises:
+        ConfigError: the file, or an env file beside it, cannot be used.
+    """
+    path = Path(config).absolute()
+    return open_project(Path(workspace or path.parent), path, overrides)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What to use instead of what the project says: a provider, a store, tools of one's own.
+
+    A `model` and `skills` are made for one job each (the model is closed with it); a `history`
+    may be shared by many.
+    """
+
+    model: ChatModel | None = None
+    history: History | None = None
+    skills: SkillOpener | None = None
+
+
+_NO_PARTS: Final = Parts()
+
+
+class Job:
+    """A job at work: an asynchronous iterator of its events, inside an `async with` block.
+
+    Leaving the block early stops the job at a checkpoint. `outcome` is there once it has ended.
+    An error that kept the job from running is raised by the iterator, or else by the block.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        work: _Work,
+        parts: Parts,
+        *,
+        on_event: OnEvent | None,
+        on_delta: OnDelta | None,
+    ) -> None:
+        self.control = StopControl()
+        self._project = project
+        self._work = work
+        self._parts = parts
+        self._on_event = on_event
+        self._on_delta = on_delta
+        self._events: tuple[_Send, _Receive] | None = None
+        self._outcome: JobOutcome | None = None
+        self._over = anyio.Event()
+        self._stack = AsyncExitStack()
+
+    @property
+    def outcome(self) -> JobOutcome:
+        """How the job's driving ended.
+
+        Raises:
+            ConflictError: it has not ended yet.
+        """
+        if self._outcome is None:
+            raise ConflictError("the job has not ended yet", hint="read its events to the end")
+        return self._outcome
+
+    async def __aenter__(self) -> Self:
+        self._events = anyio.create_memory_object_stream[Event](float("inf"))
+        self._stack.enter_context(unwrapped())
+        group: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
+        group.start_soon(self._drive)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if self._events is not None:
+            self._events[1].close()
+        if not self._over.is_set():
+            self.control.stop("user")
+            with anyio.move_on_after(STOP_WITHIN_S, shield=True):
+                await self._over.wait()
+        try:
+            return await self._stack.__aexit__(exc_type, exc, traceback)
+        except BaseExceptionGroup as group:
+            # The reader's own error, which the task group wrapped, leaves the block as it was.
+            if group.exceptions == (exc,):
+                return False
+            raise
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._events is None:
+            raise ConflictError("the job has not begun", hint="read it inside `async with`")
+        try:
+            return await self._events[1].receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def _drive(self) -> None:
+        parts = self._parts
+        try:
+            async with open_runtime(
+                self._project, model=parts.model, history=parts.history, skills=parts.skills
+            ) as runtime:
+                self._outcome = await self._work(runtime, self)
+        finally:
+            self._over.set()
+            if self._events is not None:
+                self._events[0].close()
+
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """Nothing to tell: the history has what came before."""
+
+    def on_event(self, event: Event) -> None:
+        """Hand an event on."""
+        if self._on_event is not None:
+            self._on_event(event)
+        # While the block is being left, nobody reads any more.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            if self._events is not None:
+                self._events[0].send_nowait(event)
+
+    def on_delta(self, delta: Delta) -> None:
+        """Hand streaming text on."""
+        if self._on_delta is not None:
+            self._on_delta(delta)
+
+    def on_warning(self, text: str) -> None:
+        """Warnings are the command line's; what they are about is in the outcome."""
+
+
+def start(
+    project: Project,
+    expert: str,
+    query: str,
+    *,
+    job_id: str | None = None,
+    parts: Parts = _NO_PARTS,
+    on_event: OnEvent | None = None,
+    on_delta: OnDelta | None = None,
+) -> Job:
+    """Return a new job of `expert`; it runs inside the job's `async with` block.
+
+    `on_event` hears every event as it is recorded, `on_delta` what models say as they say it; both
+    must return quickly.
+    """
+
+    async def work(runtime: Runtime, job: Job) -> JobOutcome:
+        return await runtime.runs.start(
+            project.plan(),
+            ExpertKey(expert),
+            query,
+            listener=job,
+            control=job.control,
+            job_id=JobId(job_id) if job_id else None,
+        )
+
+    return Job(project, work, parts, on_event=on_event, on_delta=on_delta)
+
+
+def go_on(
+    project: Project,
+    job_id: str | None = None,
+    *,
+    text: str | None = None,
+    answer: str | None = None,
+    from_checkpoint: str | None = None,
+    parts: Parts = _NO_PARTS,
+    on_event: OnEvent | None = None,
+    on_delta: OnDelta | None = None,
+) -> Job:
+    """Return a job that goes on: the latest one, or `job_id`.
+
+    With `text` the user says something more; with `answer` the question that waits is answered.
+    With `from_checkpoint` the job is forked there.
+
+    Raises:
+        UsageError: both `text` and `answer`, or a checkpoint without its job.
+    """
+    if text is not None and answer is not None:
+        raise UsageError("either text or answer, not both")
+    if from_checkpoint is not None and job_id is None:
+        raise UsageError("a checkpoint is found by its job", hint="give job_id as well")
+    wanted = Continuation(
+        job_id=JobId(job_id) if job_id else None,
+        checkpoint_id=CheckpointId(from_checkpoint) if from_checkpoint else None,
+        text=text if answer is None else answer,
+        is_answer=answer is not None,
+    )
+
+    async def work(runtime: Runtime, job: Job) -> JobOutcome:
+        return await runtime.runs.go_on(project.plan(), wanted, listener=job, control=job.control)
+
+    return Job(project, work, parts, on_event=on_event, on_delta=on_delta)
+
+
+async def run(
+    project: Project,
+    expert: str,
+    query: str,
+    *,
+    parts: Parts = _NO_PARTS,
+    on_event: OnEvent | None = None,
+) -> JobOutcome:
+    """Run a new job to its end and return how it ended.
+
+    Raises:
+        PerstackError: it could not be started, or its history not be written.
+    """
+    job = start(project, expert, query, parts=parts, on_event=on_event)
+    async with job:
+        async for _ in job:
+            pass
+    return job.outcome
+
+
+async def decide(
+    project: Project,
+    consensus_id: str,
+    *,
+    approved: bool,
+    feedback: str | None = None,
+    reviewed_by: str,
+) -> ConsensusCheckpoint:
+    """Decide a consensus checkpoint of the project's workspace; the run that waits sees it.
+
+    Raises:
+        NotFoundError: there is none with that id.
+        ConflictError: somebody was first, or it expired.
+        DeniedError: this process is part of a run.
+    """
+    consensus = open_consensus(project.workspace)
+    try:
+        return await consensus.decide(
+            ConsensusId(consensus_id),
+            approved=approved,
+            feedback=feedback,
+            reviewed_by=reviewed_by,
+            allow_self=True,
+        )
+    finally:
+        await consensus.aclose()
+
+
+def as_json(event: Event) -> dict[str, object]:
+    """Return an event as `perstack run` prints it, without what earlier events would add."""
+    return dict(PerstackJson(full=False).event(event))

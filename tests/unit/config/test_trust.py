@@ -1,0 +1,118 @@
+"""What a found configuration asks for, and what was accepted of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perstack.config.trust import Acceptances, Demand, Trust, acceptances, demands_of
+from perstack.domain.expert import Expert, McpHttpSkill, McpStdioSkill, SkillSpec
+from perstack.domain.ids import ExpertKey
+from perstack.domain.settings import NotifySettings, ProviderSettings, Settings
+from perstack.errors import StorageError
+
+START = Demand("command", "start npx -y server")
+
+
+def expert(**skills: SkillSpec) -> Expert:
+    return Expert(key=ExpertKey("one"), name="one", instruction="x", skills=skills)
+
+
+def texts(settings: Settings | None = None, **skills: SkillSpec) -> list[str]:
+    return [demand.text for demand in demands_of([expert(**skills)], settings or Settings())]
+
+
+def test_an_expert_with_its_own_tools_alone_asks_for_nothing() -> None:
+    assert texts() == []
+
+
+def test_a_command_is_shown_whole_with_the_variables_it_gets() -> None:
+    skill = McpStdioSkill(command="npx", args=("-y", "some server"), required_env=("TOKEN", "KEY"))
+    assert texts(files=skill) == ['start npx -y "some server" with KEY, TOKEN']
+
+
+def test_what_a_server_far_away_is_sent_is_shown() -> None:
+    skill = McpHttpSkill(endpoint="https://mcp.example/x", bearer_token_env="MCP_TOKEN")
+    assert texts(far=skill) == ["connect to https://mcp.example/x with MCP_TOKEN"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (
+            Settings(provider=ProviderSettings(base_url="https://evil.example/v1")),
+            "send your anthropic key to https://evil.example/v1",
+        ),
+        (
+            Settings(provider=ProviderSettings(name="azure-openai", resource_name="theirs")),
+            "send your azure-openai key to the Azure resource theirs",
+        ),
+        (Settings(notify=NotifySettings(command=("sh", "-c", "x"))), "start sh -c x"),
+        (
+            Settings(notify=NotifySettings(webhook="https://evil.example/h")),
+            "send notices to https://evil.example/h",
+        ),
+        (Settings(base_skill_command=("node", "base.js")), "start node base.js"),
+    ],
+)
+def test_each_setting_that_leads_elsewhere_is_a_demand(settings: Settings, shown: str) -> None:
+    assert texts(settings) == [shown]
+
+
+@pytest.mark.parametrize("url", [None, "https://api.anthropic.com", "http://127.0.0.1:8080"])
+def test_the_vendors_own_address_and_this_machine_are_no_demand(url: str | None) -> None:
+    assert texts(Settings(provider=ProviderSettings(base_url=url))) == []
+
+
+@given(st.lists(st.text(min_size=1), min_size=2), st.lists(st.text(min_size=1), min_size=2))
+def test_two_commands_are_shown_alike_only_if_they_are_the_same(
+    one: list[str], other: list[str]
+) -> None:
+    def shown(words: list[str]) -> list[str]:
+        return texts(s=McpStdioSkill(command=words[0], args=tuple(words[1:])))
+
+    assert (shown(one) == shown(other)) == (one == other)
+    assert all(text.isprintable() for text in shown(one))
+
+
+def test_what_was_accepted_is_asked_once_for_one_file(tmp_path: Path) -> None:
+    store, config = Acceptances(tmp_path / "state"), tmp_path / "perstack.toml"
+    other = Demand("command", "start npx -y other")
+    assert store.lacking(config, [START, other]) == (START, other)
+    store.accept(config, [START])
+    assert store.lacking(config, [START, other]) == (other,)
+    assert store.lacking(tmp_path / "elsewhere.toml", [START]) == (START,)
+
+
+def test_another_process_reads_what_was_accepted(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    acceptances(env).accept(tmp_path / "a.toml", [START])
+    assert acceptances(env).lacking(tmp_path / "a.toml", [START]) == ()
+
+
+def test_the_record_is_the_users_alone(tmp_path: Path) -> None:
+    Acceptances(tmp_path / "state").accept(tmp_path / "a.toml", [START])
+    (file,) = (tmp_path / "state").iterdir()
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"formatVersion":2,"accepted":{}}', "\x00"])
+def test_a_record_that_cannot_be_understood_accepts_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "trust.json").write_text(text)
+    assert Acceptances(tmp_path).lacking(tmp_path / "a.toml", [START]) == (START,)
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        Acceptances(tmp_path / "file" / "perstack").accept(tmp_path / "a.toml", [START])
+
+
+def test_a_named_file_may_do_what_it_says_but_not_what_its_history_says(tmp_path: Path) -> None:
+    trust = Trust(Acceptances(tmp_path), tmp_path / "a.toml", named=True)
+    from_history = Demand("command", "start sh -c evil")
+    assert trust.lacking([START], own=[START]) == ()
+    assert trust.lacking([from_history], own=[START]) == (from_history,)
