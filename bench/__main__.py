@@ -1,10 +1,10 @@
-"""python -m bench [--rounds N] [--only start|steps|delegates|cockpit] [--quick]"""
+"""python -m bench [--rounds N] [--only SECTION] [--quick]"""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import cockpit, runs
+from bench import cockpit, history, memory, runs, skills
 from bench.measure import compile_all
 
 
@@ -16,10 +16,17 @@ def main() -> None:
     print(f"Medians of {rounds} after one that is not counted; each beside its floor.", flush=True)
     if asked.only in {None, "start"}:
         runs.start_up(rounds)
+    if asked.only in {None, "skills"}:
+        skills.first_generation(rounds)
     if asked.only in {None, "steps"}:
         runs.steps(rounds, 400)
     if asked.only in {None, "delegates"}:
         runs.delegates(rounds)
+    if asked.only in {None, "memory"}:
+        memory.concurrent_runs(rounds)
+    if asked.only in {None, "log"}:
+        history.log(rounds)
+        history.jobs(rounds)
     if asked.only in {None, "cockpit"}:
         cockpit.first_paint(rounds)
         cockpit.key_to_paint(40 if asked.quick else 200)
@@ -28,7 +35,9 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Perstack.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["start", "steps", "delegates", "cockpit"])
+    parser.add_argument(
+        "--only", choices=["start", "skills", "steps", "delegates", "memory", "log", "cockpit"]
+    )
     parser.add_argument("--quick", action="store_true", help="one round, fewer keys")
     return parser
 

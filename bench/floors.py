@@ -3,6 +3,8 @@
 python -m bench.floors help
 python -m bench.floors anthropic|openai URL      steps until no tool is called; delegates at once
 python -m bench.floors paint                     a bare Textual app of five panes
+python -m bench.floors parse FILE                each line of a log as JSON
+python -m bench.floors list FOLDER               each job's record looked at once
 
 A floor's requests are those of the run it stands beside, byte for byte up to the messages' ids:
 `first.json` in its folder holds the first request that `perstack run` made (and a delegate's),
@@ -214,6 +216,16 @@ def paint() -> None:
     Bare().run()
 
 
+def parse(path: Path) -> None:
+    with path.open("rb") as file:
+        for line in file:
+            json.loads(line)
+
+
+def list_jobs(folder: Path) -> None:
+    sorted((each / "job.json").stat().st_mtime_ns for each in folder.iterdir())
+
+
 def steps(vendor: str, url: str) -> None:
     import asyncio
 
@@ -226,5 +238,9 @@ if __name__ == "__main__":
             bare_help()
         case "paint":
             paint()
+        case "parse":
+            parse(Path(sys.argv[2]))
+        case "list":
+            list_jobs(Path(sys.argv[2]))
         case vendor:
             steps(vendor, sys.argv[2])

@@ -68,7 +68,7 @@ def alternately(
     ours()
     floor()
     pairs = [(ours(), floor()) for _ in range(rounds)]
-    return _median([a for a, _ in pairs]), _median([b for _, b in pairs])
+    return medians([a for a, _ in pairs]), medians([b for _, b in pairs])
 
 
 def program(*arguments: str) -> list[str]:
@@ -95,7 +95,8 @@ def median(found: Sequence[float]) -> float:
     return statistics.median(found)
 
 
-def _median(found: Sequence[Took]) -> Took:
+def medians(found: Sequence[Took]) -> Took:
+    """Return the middle of each figure."""
     return Took(
         median([one.wall_s for one in found]),
         median([one.cpu_s for one in found]),

@@ -17,6 +17,7 @@ from bench.server import COORDINATOR, Server, serving
 LATENCY_MS: Final = 200
 _TOML: Final = """\
 model = "{model}"
+maxParallel = 256
 [provider]
 providerName = "{vendor}"
 [provider.setting]

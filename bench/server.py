@@ -41,6 +41,11 @@ class Server:
         with urllib.request.urlopen(f"{self.url}/first") as answer:
             return json.load(answer)
 
+    def began_at(self) -> float:
+        """Return when the last run's first request came, as `time.perf_counter` has it here."""
+        with urllib.request.urlopen(f"{self.url}/began") as answer:
+            return json.load(answer)
+
     def span_s(self) -> float:
         """Wait for a coordinator's last answer; return the seconds since its first request."""
         return float(self._output.readline())
@@ -102,6 +107,11 @@ class _Desk:
             return self.script.call[vendor], False
         return self.script.end[vendor], self.coordinates
 
+    def when_begun(self) -> bytes:
+        # On Linux and macOS all processes of a machine read the same monotonic clock.
+        found = str(self.began).encode()
+        return _HEAD % (b"application/json", len(found)) + found
+
     def first_requests(self) -> bytes:
         found = b"[%b]" % b",".join(self.first[key] for key in sorted(self.first))
         return _HEAD % (b"application/json", len(found)) + found
@@ -135,6 +145,9 @@ class _Connection(asyncio.Protocol):
         self._ends_at = 0
         if path == b"/first":
             self._send(self._desk.first_requests(), ends=False)
+            return
+        if path == b"/began":
+            self._send(self._desk.when_begun(), ends=False)
             return
         response, ends = self._desk.answer(path, body)
         if self._desk.latency_s:

@@ -275,6 +275,7 @@ async def open_model(project: Project, breakers: Breakers | None = None) -> Chat
         project.config.settings,
         env=project.env,
         base_dir=project.config.path.parent,
+        experts=project.config.experts.values(),
         breakers=breakers,
     )
     return await anyio.to_thread.run_sync(make)

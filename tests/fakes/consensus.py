@@ -6,9 +6,16 @@ from collections.abc import Callable
 from itertools import count
 
 import anyio
+from pydantic import JsonValue
 
-from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
+from perstack.domain.consensus import (
+    ConsensusCheckpoint,
+    Decision,
+    InputRequest,
+    ProposedSubtask,
+)
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
+from perstack.domain.inputs import form_lines, form_of
 
 NOW_MS = 1_790_000_000_000
 
@@ -72,6 +79,42 @@ def make_checkpoint(
         risk_level="high",
         created_at=created_at,
         expires_at=expires_at,
+    )
+
+
+def make_question(
+    name: str = "k1",
+    *,
+    schema: dict[str, JsonValue] | None = None,
+    message: str = "Which region?",
+    expires_at: int | None = None,
+    created_at: int = NOW_MS,
+) -> ConsensusCheckpoint:
+    """A tool server's question; without a `schema`, which region and how many machines."""
+    region: dict[str, JsonValue] = {"type": "string", "enum": ["eu", "us"], "title": "Region"}
+    default: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {"region": region, "machines": {"type": "integer", "minimum": 1}},
+        "required": ["region"],
+    }
+    form = form_of(schema or default)
+    assert form is not None
+    task = ProposedSubtask(
+        id=SubtaskId("s1"),
+        agent_type="cloud",
+        input="\n".join([message, "", *form_lines(form)]),
+        estimated_risk_level="low",
+        tool_call_id=ToolCallId("call-1"),
+        tool_name="elicitation",
+        input_request=InputRequest(kind="elicitation", skill_name="cloud", answer_schema=form),
+    )
+    asked = make_checkpoint(name, expires_at=expires_at, created_at=created_at)
+    return asked.model_copy(
+        update={
+            "proposed_subtasks": (task,),
+            "risk_level": "low",
+            "reason": "the tool server of skill cloud asks a question",
+        }
     )
 
 

@@ -78,6 +78,9 @@ def docker_engine(folder: Path) -> Generator[Docker]:
         finally:
             engine.terminate()
             engine.wait(30)
+            # The engine leaves its network namespace mounted; the folder could not be removed.
+            for mounted in (folder / "exec" / "netns").glob("*"):
+                subprocess.run(["umount", "-l", mounted], check=False, capture_output=True)
 
 
 def _await(docker: Docker, engine: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,18 +17,19 @@ from perstack.domain.events import Delta, Event, SkillConnected, SkillDisconnect
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
 from perstack.domain.ids import ConsensusId, ExpertKey, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
-from perstack.domain.settings import ConsensusSettings, Settings
+from perstack.domain.settings import BudgetSettings, ConsensusSettings, Settings
 from perstack.domain.usage import ModelPrice, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import NotFoundError
 from perstack.ports.frontend import Continuation
-from perstack.ports.model import Generation, ModelRequest, Spoken
+from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolOutcome, ToolSpec
-from perstack.ports.system import RandomIds, SystemClock
+from perstack.ports.system import Clock, RandomIds, SystemClock
 from perstack.projection.run_state import RunState
 from perstack.services.runs import Runs
+from perstack.storage.files import Files
 from perstack.storage.history.store import FileHistory
 
 Tool = Callable[[Mapping[str, JsonValue]], Awaitable[str]]
@@ -57,6 +59,7 @@ class FakeModel:
 
     mind: Mind
     requests: list[ModelRequest] = field(default_factory=list[ModelRequest])
+    forgotten: list[RunId] = field(default_factory=list[RunId])
     name: str = "fake-model"
     context_window: int | None = 1000
     price: ModelPrice | None = None
@@ -74,7 +77,7 @@ class FakeModel:
         yield generation
 
     def forget(self, run_id: RunId) -> None:
-        pass
+        self.forgotten.append(run_id)
 
     async def aclose(self) -> None:
         pass
@@ -101,11 +104,13 @@ class FakeSkillSet:
 
 @dataclass
 class FakeSkills:
-    """`attemptCompletion`, and whatever functions the test gives; those are not repeatable."""
+    """`attemptCompletion`, and what functions the test gives; `repeatable` ones only read."""
 
     functions: dict[str, Tool] = field(default_factory=dict[str, Tool])
     gated: frozenset[str] = frozenset()
+    repeatable: frozenset[str] = frozenset({"attemptCompletion"})
     opened: list[RunId] = field(default_factory=list[RunId])
+    hosts: list[SkillHost] = field(default_factory=list[SkillHost])
     closed: list[RunId] = field(default_factory=list[RunId])
     slow_start: anyio.Event | None = None
     at_the_end_of_opening: Callable[[], None] | None = None
@@ -130,11 +135,13 @@ class FakeSkills:
                 description=name,
                 input_schema=schema,
                 gated=name in self.gated,
-                repeatable=name == "attemptCompletion",
+                repeatable=name in self.repeatable,
             )
             for name in functions
         }
         self.opened.append(context.run_id)
+        if host is not None:
+            self.hosts.append(host)
         if self.slow_start is not None:
             await self.slow_start.wait()
         notice(_connected())
@@ -166,6 +173,7 @@ class FakeGate:
         default_factory=dict[ConsensusId, ConsensusCheckpoint]
     )
     verdict: Callable[[ConsensusCheckpoint], ConsensusCheckpoint] | None = None
+    withdrawn: list[ConsensusId] = field(default_factory=list[ConsensusId])
 
     async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
         decided = self.verdict(checkpoint) if self.verdict else checkpoint
@@ -180,6 +188,10 @@ class FakeGate:
         while (found := await self.show(consensus_id)).status == "pending":
             await anyio.lowlevel.checkpoint()
         return found
+
+    async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
+        if (await self.show(consensus_id)).status == "pending":
+            self.withdrawn.append(consensus_id)
 
 
 def decided(
@@ -216,6 +228,7 @@ class Heard:
 
     events: list[Event] = field(default_factory=list[Event])
     deltas: list[Delta] = field(default_factory=list[Delta])
+    warnings: list[str] = field(default_factory=list[str])
     on: Callable[[Event], None] | None = None
 
     def on_taken_up(self, run_id: RunId, state: RunState) -> None:
@@ -228,6 +241,9 @@ class Heard:
 
     def on_delta(self, delta: Delta) -> None:
         self.deltas.append(delta)
+
+    def on_warning(self, text: str) -> None:
+        self.warnings.append(text)
 
     def types(self, *among: str) -> list[tuple[str, str]]:
         """(expert, event type) of the events whose type is `among`, in order."""
@@ -256,9 +272,19 @@ def expert(key: str, *delegates: str, skills: Mapping[str, SkillSpec] | None = N
     )
 
 
+class NoDelay(random.Random):
+    """Draws the shortest delay there is."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return 0.0
+
+
 @dataclass
 class World:
-    """Experts, a model, tools and a gate over a real history in `workspace`."""
+    """Experts, a model, tools and a gate over a real history in `workspace`.
+
+    A `vendor` is asked instead of `mind`.
+    """
 
     workspace: Path
     mind: Mind
@@ -269,14 +295,22 @@ class World:
     max_steps: int = 100
     max_retries: int = 2
     max_parallel: int = 128
+    max_depth: int = 20
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    files: Files = field(default_factory=Files)
     wait_at_gates: bool = True
+    vendor: ChatModel | None = None
     heard: Heard = field(default_factory=Heard)
     control: StopControl = field(default_factory=StopControl)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
     def __post_init__(self) -> None:
         self.model = FakeModel(self.mind)
-        self.history = FileHistory(self.workspace, clock=SystemClock(), ids=RandomIds())
+        self.history = FileHistory(
+            self.workspace, clock=self.clock, ids=RandomIds(), files=self.files
+        )
 
     @property
     def plan(self) -> Plan:
@@ -284,6 +318,8 @@ class World:
             max_steps=self.max_steps,
             max_retries=self.max_retries,
             max_parallel=self.max_parallel,
+            max_depth=self.max_depth,
+            budget=self.budget,
             consensus=self.consensus,
         )
         return Plan(
@@ -299,14 +335,15 @@ class World:
         return Runs(
             self.history,
             Deps(
-                model=self.model,
+                model=self.vendor or self.model,
                 skills=self.skills,
                 gate=self.gate,
                 notifier=self.notifier,
-                clock=SystemClock(),
+                clock=self.clock,
                 ids=RandomIds(),
                 redact=lambda text: text.replace("sk-canary", "[redacted]"),
                 version="test",
+                rng=self.rng,
             ),
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -22,7 +22,7 @@ from perstack.domain.ids import (
     ToolCallId,
 )
 from perstack.domain.settings import RiskLevel
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.errors import PerstackError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import (
@@ -46,6 +46,7 @@ class Said:
 
     reasoning: str = ""
     text: str = ""
+    output: Mapping[ToolCallId, str] = field(default_factory=dict[ToolCallId, str])
 
 
 class ShownFold:
@@ -135,13 +136,23 @@ def used(total: int) -> Usage:
     return Usage(input_tokens=total - total // 8, output_tokens=total // 8, total_tokens=total)
 
 
+def cost_of(usage: Usage) -> Cost:
+    """What it cost at the price of `tests/fakes/gateway.py`: $4 for a million tokens."""
+    return Cost(usd=usage.total_tokens * 4 / 1_000_000)
+
+
 def points(name: str, kinds: str, *, start: int, every: int = 10_000) -> tuple[PointView, ...]:
     """Make checkpoints from letters: s step, d delegate, a ask, g gate, c done, f fail."""
     kind_of = {"s": "step", "d": "delegate", "a": "ask", "g": "gate", "c": "done", "f": "fail"}
     made: list[PointView] = []
     for number, letter in enumerate(kinds, 1):
         base = PointView(
-            CheckpointId(f"{name}-{number}"), number, start + number * every, "step", NO_USAGE
+            CheckpointId(f"{name}-{number}"),
+            number,
+            start + number * every,
+            "step",
+            NO_USAGE,
+            NO_COST,
         )
         match kind_of[letter]:
             case "delegate":
@@ -151,11 +162,13 @@ def points(name: str, kinds: str, *, start: int, every: int = 10_000) -> tuple[P
             case "gate":
                 made.append(replace(base, kind="gate"))
             case "done":
-                made.append(replace(base, kind="done", usage=used(900)))
+                made.append(replace(base, kind="done", usage=used(900), cost=cost_of(used(900))))
             case "fail":
                 made.append(replace(base, kind="fail"))
             case _:
-                made.append(replace(base, usage=used(1200), label="writeTextFile", files=("a.md",)))
+                spent = used(1200)
+                named = replace(base, label="writeTextFile", files=("a.md",))
+                made.append(replace(named, usage=spent, cost=cost_of(spent)))
     return tuple(made)
 
 
@@ -174,6 +187,7 @@ def run(
     entries: tuple[EntryView, ...] = (),
     children: tuple[str, ...] = (),
     query: str = "Write the release notes",
+    cost: Cost | None = None,
 ) -> RunView:
     """Make a run; `started` and `ended` are milliseconds before now."""
     began = NOW - started
@@ -190,6 +204,7 @@ def run(
         step_number=step,
         steps=step,
         usage=used(total),
+        cost=cost_of(used(total)) if cost is None else cost,
         context_window_usage=0.31,
         started_at=began,
         finished_at=None if ended is None else NOW - ended,
@@ -227,6 +242,9 @@ def job(
         total_steps=sum(one.steps for one in runs),
         max_steps=100,
         usage=used(total),
+        cost=Cost(
+            usd=sum(one.cost.usd for one in runs), partial=any(one.cost.partial for one in runs)
+        ),
         runs=runs,
     )
 
@@ -401,6 +419,7 @@ def running_job() -> JobView:
                 doing="gate: deploy docs to prod",
                 step=6,
                 total=12_000,
+                cost=Cost(usd=1.25, partial=True),
                 started=500_000,
                 kinds="sg",
             ),
@@ -447,6 +466,7 @@ def other_jobs() -> tuple[JobView, ...]:
                     doing="stopped: max steps",
                     step=40,
                     total=70_000,
+                    cost=Cost(partial=True),
                     started=900_000,
                     ended=800_000,
                     kinds="ss",

@@ -5,6 +5,8 @@ In a test:
     async with model_server(Reply(text=["hi"])) as server:
         ...  # base URL: server.url (Anthropic), server.url + "/v1" (OpenAI)
 
+Which protocol is spoken goes by the path, so the clouds that serve Claude are answered too.
+
 As a process, it prints its URL and decides by the number of assistant messages in each request:
 
     python -m tests.fakes.model_server --steps 20 --tool record --args '{"key": "k{{turn}}"}'
@@ -15,11 +17,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import socket
 import struct
 import sys
 import time
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -31,6 +35,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from tests.fakes.bedrock_wire import CONTENT_TYPE, bedrock_exception, bedrock_frames
 from tests.fakes.model_wire import (
     Call,
     Fault,
@@ -41,8 +46,11 @@ from tests.fakes.model_wire import (
     odd_events,
     openai_events,
 )
+from tests.fakes.responses_wire import responses_error, responses_events, responses_odd
+from tests.fakes.skills_api import SkillsApi
 
-Protocol = Literal["anthropic", "openai"]
+Protocol = Literal["anthropic", "openai", "responses", "bedrock"]
+_OF_THE_MODEL = ("reasoning", "function_call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,19 @@ class Seen:
     headers: Mapping[str, str]
     body: dict[str, Any]
     at: float
+    raw: bytes = b""
+    method: str = "POST"
 
     @property
     def assistant_messages(self) -> int:
         """How many turns of the model's the request holds."""
+        if self.protocol == "responses":
+            return sum(1 for model, _ in itertools.groupby(self.body["input"], _is_said) if model)
         return sum(message["role"] == "assistant" for message in self.body["messages"])
+
+
+def _is_said(item: Mapping[str, Any]) -> bool:
+    return item.get("type") in _OF_THE_MODEL or item.get("role") == "assistant"
 
 
 Answer = Reply | Refusal
@@ -73,6 +89,7 @@ class ModelServer:
     decide: Decide | None = None
     queue: deque[Answer] = field(default_factory=deque[Answer])
     requests: list[Seen] = field(default_factory=list[Seen])
+    skills: SkillsApi = field(default_factory=SkillsApi)
     max_in_flight: int = 0
     connections: int = 0
     _in_flight: int = 0
@@ -102,6 +119,9 @@ class ModelServer:
     async def _serve(self, source: BufferedByteReceiveStream, sink: ByteStream) -> None:
         while True:
             seen = await _read_request(source)
+            if seen.path.startswith("/v1/skills"):
+                await sink.send(self.skills.answer(seen.method, seen.path, seen.raw))
+                continue
             self.requests.append(seen)
             self._in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self._in_flight)
@@ -154,9 +174,19 @@ async def _read_request(source: BufferedByteReceiveStream) -> Seen:
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
     body = await source.receive_exactly(int(headers.get("content-length", "0")))
-    path = first.split(" ")[1]
-    protocol: Protocol = "openai" if path.endswith("/chat/completions") else "anthropic"
-    return Seen(protocol, path, headers, json.loads(body or b"{}"), time.monotonic())
+    method, path, _ = first.split(" ")
+    is_json = headers.get("content-type", "").startswith("application/json")
+    read: dict[str, Any] = json.loads(body) if is_json and body else {}
+    return Seen(_protocol(path), path, headers, read, time.monotonic(), body, method)
+
+
+def _protocol(path: str) -> Protocol:
+    plain = path.partition("?")[0]
+    if plain.endswith("/chat/completions"):
+        return "openai"
+    if plain.endswith("/responses"):
+        return "responses"
+    return "bedrock" if plain.endswith("/invoke-with-response-stream") else "anthropic"
 
 
 async def _respond(sink: ByteStream, protocol: Protocol, reply: Answer) -> bool:
@@ -167,12 +197,23 @@ async def _respond(sink: ByteStream, protocol: Protocol, reply: Answer) -> bool:
     if reply.gate is not None:
         await reply.gate.wait()
     await anyio.sleep(reply.latency_s)
-    render = anthropic_events if protocol == "anthropic" else openai_events
-    events = list(render(reply))
+    events = list(_render(protocol, reply))
     if reply.fault is None:
-        await _stream(sink, events)
+        await _stream(sink, events, protocol)
         return True
     return await _fail(sink, protocol, events, reply.fault)
+
+
+def _render(protocol: Protocol, reply: Reply) -> Iterable[bytes]:
+    match protocol:
+        case "anthropic":
+            return anthropic_events(reply)
+        case "bedrock":
+            return bedrock_frames(anthropic_events(reply))
+        case "openai":
+            return openai_events(reply)
+        case "responses":
+            return responses_events(reply)
 
 
 async def _refuse(sink: ByteStream, protocol: Protocol, refusal: Refusal) -> None:
@@ -188,8 +229,11 @@ async def _refuse(sink: ByteStream, protocol: Protocol, refusal: Refusal) -> Non
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
-async def _begin(sink: ByteStream) -> None:
-    await sink.send(_HEAD + b"transfer-encoding: chunked\r\n\r\n")
+async def _begin(sink: ByteStream, protocol: Protocol) -> None:
+    head = _HEAD
+    if protocol == "bedrock":
+        head = head.replace(b"text/event-stream", CONTENT_TYPE.encode())
+    await sink.send(head + b"transfer-encoding: chunked\r\n\r\n")
 
 
 async def _chunks(sink: ByteStream, pieces: Iterable[bytes]) -> None:
@@ -197,8 +241,8 @@ async def _chunks(sink: ByteStream, pieces: Iterable[bytes]) -> None:
         await sink.send(b"%x\r\n%b\r\n" % (len(piece), piece))
 
 
-async def _stream(sink: ByteStream, pieces: Iterable[bytes]) -> None:
-    await _begin(sink)
+async def _stream(sink: ByteStream, pieces: Iterable[bytes], protocol: Protocol) -> None:
+    await _begin(sink, protocol)
     await _chunks(sink, pieces)
     await sink.send(b"0\r\n\r\n")
 
@@ -206,28 +250,39 @@ async def _stream(sink: ByteStream, pieces: Iterable[bytes]) -> None:
 async def _fail(sink: ByteStream, protocol: Protocol, events: list[bytes], fault: Fault) -> bool:
     altered = _altered(protocol, events, fault)
     if altered is not None:
-        await _stream(sink, altered)
+        await _stream(sink, altered, protocol)
         return True
-    if fault.kind == "gzip":
-        body = gzip.compress(b"".join(events))
+    if fault.kind in {"gzip", "gzip_bomb"}:
+        is_bomb = fault.kind == "gzip_bomb"
+        body = _bomb(fault.megabytes) if is_bomb else gzip.compress(b"".join(events))
         head = f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         await sink.send(_HEAD + head + body)
         return True
-    await _break_off(sink, events, fault)
+    await _break_off(sink, events, fault, protocol)
     return False
+
+
+def _bomb(megabytes: int) -> bytes:
+    """Return that many megabytes of nothing, which are a thousandth of that while packed."""
+    packer = zlib.compressobj(1, wbits=31)
+    nothing = bytes(1_000_000)
+    return b"".join(packer.compress(nothing) for _ in range(megabytes)) + packer.flush()
 
 
 def _altered(protocol: Protocol, events: list[bytes], fault: Fault) -> Iterable[bytes] | None:
     """Return what to stream instead, where the fault lies in the events alone."""
     match fault.kind:
         case "sse_error":
-            return [*events[: fault.after], error_event(protocol)]
+            error = responses_error() if protocol == "responses" else error_event(protocol)
+            return [*events[: fault.after], error]
+        case "exception":
+            return [*events[: fault.after], bedrock_exception("throttlingException", "Slow down")]
         case "bad_json":
             return [*events[: fault.after], b'event: content_block_delta\ndata: {"type": \n\n']
         case "no_terminator":
             return events[: -fault.after]
         case "unknown_events":
-            odd = odd_events(protocol)
+            odd = responses_odd() if protocol == "responses" else odd_events(protocol)
             return [piece for event in events for piece in (*odd, event)]
         case "crlf":
             return [event.replace(b"\n", b"\r\n") for event in events]
@@ -249,7 +304,9 @@ def _huge(events: list[bytes], megabytes: int) -> Iterable[bytes]:
             yield event.replace(b"HUGE", b"x" * 1_000_000)
 
 
-async def _break_off(sink: ByteStream, events: list[bytes], fault: Fault) -> None:
+async def _break_off(
+    sink: ByteStream, events: list[bytes], fault: Fault, protocol: Protocol
+) -> None:
     """Begin to answer, then break the connection or fall silent."""
     first = events[: fault.after]
     match fault.kind:
@@ -263,7 +320,7 @@ async def _break_off(sink: ByteStream, events: list[bytes], fault: Fault) -> Non
             await sink.send(_HEAD + b"content-length: %d\r\n\r\n" % (len(body) + 500) + body)
             return
         case _:
-            await _begin(sink)
+            await _begin(sink, protocol)
             await _chunks(sink, first)
     match fault.kind:
         case "stall_mid":

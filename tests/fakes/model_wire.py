@@ -26,6 +26,8 @@ FaultKind = Literal[
     "fragments",
     "huge_text",
     "gzip",
+    "gzip_bomb",
+    "exception",
 ]
 
 
@@ -63,7 +65,9 @@ class Reply:
     """One answer. `stop_reason` is the vendor's own word; by default it follows from `calls`.
 
     `latency_s` passes before the first byte; `gate`, where given, is waited for before the answer
-    is begun.
+    is begun. `blocks` are of tools that the vendor ran: they come whole, before the text.
+    `encrypted`, `phase` and `refusal` are of OpenAI's Responses, `container` is Anthropic's;
+    `signed` signs calls as Google does. `usage`, where given, is sent instead of the numbers.
     """
 
     text: Sequence[str] = ()
@@ -77,6 +81,13 @@ class Reply:
     cache_written_tokens: int = 0
     reasoning_tokens: int = 0
     stop_reason: str | None = None
+    blocks: Sequence[Mapping[str, object]] = ()
+    encrypted: str = ""
+    phase: str = ""
+    refusal: str = ""
+    container: str = ""
+    signed: str = ""
+    usage: Mapping[str, object] | None = None
     latency_s: float = 0.0
     gate: anyio.Event | None = None
     fault: Fault | None = None
@@ -97,7 +108,7 @@ def anthropic_events(reply: Reply) -> Iterator[bytes]:
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "usage": usage,
+        "usage": usage if reply.usage is None else reply.usage,
     }
     yield _event({"type": "message_start", "message": message})
     for index, (start, deltas) in enumerate(_blocks(reply)):
@@ -109,8 +120,13 @@ def anthropic_events(reply: Reply) -> Iterator[bytes]:
         "output_tokens": reply.output_tokens,
         "output_tokens_details": {"thinking_tokens": reply.reasoning_tokens},
     }
-    stop_reason = reply.stop_reason or ("tool_use" if reply.calls else "end_turn")
-    yield _event({"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": done})
+    stop: dict[str, object] = {
+        "stop_reason": reply.stop_reason or ("tool_use" if reply.calls else "end_turn")
+    }
+    if reply.container:
+        stop["container"] = {"id": reply.container, "expires_at": "2026-12-01T00:00:00Z"}
+    last = done if reply.usage is None else {}
+    yield _event({"type": "message_delta", "delta": stop, "usage": last})
     yield _event({"type": "message_stop"})
 
 
@@ -123,13 +139,22 @@ def _blocks(reply: Reply) -> Iterator[tuple[dict[str, object], list[dict[str, ob
         yield {"type": "thinking", "thinking": "", "signature": ""}, deltas
     if reply.redacted:
         yield {"type": "redacted_thinking", "data": reply.redacted}, []
+    for block in reply.blocks:
+        if block["type"] == "server_tool_use":
+            raw = json.dumps(block["input"])
+            pieces: list[dict[str, object]] = [
+                {"type": "input_json_delta", "partial_json": piece} for piece in (raw[:3], raw[3:])
+            ]
+            yield {**block, "input": {}}, pieces
+        else:
+            yield dict(block), []
     if reply.text:
         yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": t} for t in reply.text]
     for place, call in enumerate(reply.calls):
-        call_id = _call_id(call, place)
+        block_id = call_id(call, place)
         yield (
-            {"type": "tool_use", "id": call_id, "name": call.name, "input": {}},
-            [{"type": "input_json_delta", "partial_json": p} for p in _halves(call)],
+            {"type": "tool_use", "id": block_id, "name": call.name, "input": {}},
+            [{"type": "input_json_delta", "partial_json": p} for p in halves(call)],
         )
 
 
@@ -141,9 +166,11 @@ def openai_events(reply: Reply) -> Iterator[bytes]:
     for piece in reply.text:
         yield _chunk({"content": piece})
     for index, call in enumerate(reply.calls):
-        first, *rest = _halves(call)
+        first, *rest = halves(call)
         function = {"name": call.name, "arguments": first}
-        head = {"index": index, "id": _call_id(call, index), "type": "function"}
+        head: dict[str, object] = {"index": index, "id": call_id(call, index), "type": "function"}
+        if reply.signed and not index:
+            head["extra_content"] = {"google": {"thought_signature": reply.signed}}
         yield _chunk({"tool_calls": [{**head, "function": function}]})
         for piece in rest:
             yield _chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
@@ -155,7 +182,8 @@ def openai_events(reply: Reply) -> Iterator[bytes]:
         "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": reply.reasoning_tokens},
     }
-    yield _data({"id": "c1", "object": "chat.completion.chunk", "choices": None, "usage": usage})
+    told = usage if reply.usage is None else reply.usage
+    yield _data({"id": "c1", "object": "chat.completion.chunk", "choices": None, "usage": told})
     yield b"data: [DONE]\n\n"
 
 
@@ -186,11 +214,13 @@ def _chunk(delta: Mapping[str, object], finish: str | None = None) -> bytes:
     return _data({"id": "c1", "object": "chat.completion.chunk", "choices": [choice]})
 
 
-def _call_id(call: Call, place: int) -> str:
+def call_id(call: Call, place: int) -> str:
+    """Return the id of a call, made up where the test gives none."""
     return call.id or f"toolu_{call.name}_{place}"
 
 
-def _halves(call: Call) -> list[str]:
+def halves(call: Call) -> list[str]:
+    """Return a call's arguments in two pieces."""
     raw = call.args if isinstance(call.args, str) else json.dumps(call.args)
     middle = len(raw) // 2
     return [raw[:middle], raw[middle:]]

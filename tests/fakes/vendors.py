@@ -1,20 +1,32 @@
-"""Both vendors' adapters, pointed at a fake server."""
+"""The vendors' adapters, pointed at a fake server."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from perstack.domain.settings import ProviderSettings
+from perstack.domain.settings import ProviderName, ProviderSettings
 from perstack.ports.model import ChatModel
-from perstack.providers.anthropic import AnthropicModel
+from perstack.providers.factory import open_vendor
 from perstack.providers.models import ReasoningBudget
-from perstack.providers.openai import OpenAIModel
+from perstack.providers.setup import Setup
 
-Vendor = Literal["anthropic", "openai"]
+Vendor = Literal["anthropic", "openai", "responses"]
 KEY = "sk-ant-canary-0123456789"
-ENV = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY}
+ENV: Mapping[str, str] = {
+    "ANTHROPIC_API_KEY": KEY,
+    "OPENAI_API_KEY": KEY,
+    "GOOGLE_GENERATIVE_AI_API_KEY": KEY,
+    "DEEPSEEK_API_KEY": KEY,
+    "AZURE_API_KEY": KEY,
+    "AWS_ACCESS_KEY_ID": "AKIACANARY0123456789",
+    "AWS_SECRET_ACCESS_KEY": KEY,
+    "AWS_REGION": "us-east-1",
+    "GOOGLE_VERTEX_PROJECT": "blue-sky-1",
+    "GOOGLE_VERTEX_LOCATION": "europe-west4",
+    "GOOGLE_VERTEX_ACCESS_TOKEN": KEY,
+}
 
 
 @asynccontextmanager
@@ -26,23 +38,34 @@ async def connected(
     budget: ReasoningBudget = "low",
     timeout_s: float = 10.0,
     headers: dict[str, str] | None = None,
+    env: Mapping[str, str] = ENV,
 ) -> AsyncGenerator[ChatModel]:
     """Open the vendor's adapter on the server at `url`, close it at the end."""
-    given: ChatModel
     if vendor == "anthropic":
         settings = ProviderSettings(base_url=url, headers=headers or {})
-        given = AnthropicModel(
-            settings,
-            model or "claude-sonnet-5-5",
-            env=ENV,
-            reasoning_budget=budget,
-            timeout_s=timeout_s,
-        )
+        name = model or "claude-sonnet-5-5"
     else:
-        settings = ProviderSettings(name="openai", base_url=f"{url}/v1", headers=headers or {})
-        given = OpenAIModel(
-            settings, model or "gpt-5.5", env=ENV, reasoning_budget=budget, timeout_s=timeout_s
+        api = "responses" if vendor == "responses" else "auto"
+        settings = ProviderSettings(
+            name="openai", base_url=f"{url}/v1", headers=headers or {}, api=api
         )
+        name = model or "gpt-5.5"
+    async with opened(settings, name, env=env, budget=budget, timeout_s=timeout_s) as given:
+        yield given
+
+
+@asynccontextmanager
+async def opened(
+    provider: ProviderSettings | ProviderName,
+    model: str,
+    *,
+    env: Mapping[str, str] = ENV,
+    budget: ReasoningBudget = "low",
+    timeout_s: float = 10.0,
+) -> AsyncGenerator[ChatModel]:
+    """Open a provider's adapter, close it at the end."""
+    settings = ProviderSettings(name=provider) if isinstance(provider, str) else provider
+    given = open_vendor(settings.name, Setup(settings, model, env, budget, timeout_s))
     try:
         yield given
     finally:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from perstack.config.load import parse_config
+from perstack.config.load import LoadedConfig, parse_config
 from perstack.config.report import ConfigWarning
+from perstack.domain.expert import BASE_SKILL, InteractiveSkill
+from perstack.domain.ids import ExpertKey
 from perstack.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -19,17 +22,32 @@ runtime = "local"
 reasoningBudget = "medium"
 maxSteps = 20
 timeout = 60000
+maxDepth = 5
 envPath = [".env"]
+perstackBaseSkillCommand = ["node", "base.js"]
 [provider]
 providerName = "openai"
 [provider.setting]
 baseUrl = "https://example.com/v1"
+allowPrivate = true
+api = "responses"
 headers = { "X-Team" = "a", Other = 'b' }
+[models."my-model"]
+contextWindow = 8192
+thinks = true
+price = { input = 1, output = 2.5, cachedInput = 0.1 }
 [consensus]
 enabled = true
 requireForRiskLevels = ["high"]
 timeout = 60000
 highRiskPatterns = ["deploy"]
+[budget]
+maxTokens = 100000
+maxCostUsd = 2.5
+maxDuration = 600000
+[exec]
+sandbox = "bubblewrap"
+network = false
 [notify]
 command = ["notify-send", "Perstack"]
 [experts."lead"]
@@ -40,6 +58,11 @@ Lead the "others".
 \"\"\"
 delegates = ["@team/writer", "asker"]
 tags = ["a", "b"]
+minRuntimeVersion = "v1.0"
+providerTools = ["webSearch"]
+[experts."lead".providerToolOptions]
+webSearch = { maxUses = 3, allowedDomains = ["*.example.com"] }
+fileSearch = { vectorStoreIds = ["vs_1"], maxNumResults = 5 }
 [experts."lead".skills."@perstack/base"]
 type = "mcpStdioSkill"
 command = "npx"
@@ -50,6 +73,19 @@ type = "mcpStdioSkill"
 command = "npx"
 args = ["-y", "exa-mcp-server"]
 requiredEnv = ["EXA_API_KEY"]
+lazyInit = true
+sampling = "deny"
+elicitation = "deny"
+[experts."lead".skills."remote"]
+type = "mcpHttpSkill"
+endpoint = "https://mcp.example.com/x"
+headers = { X-Team = "a" }
+headerEnv = { X-Api-Key = "MCP_KEY" }
+bearerTokenEnv = "MCP_TOKEN"
+allowPrivate = false
+[experts."lead".skills."older"]
+type = "mcpSseSkill"
+endpoint = "http://127.0.0.1:3001/sse"
 [experts."@team/writer"]
 instruction = "Write."
 [experts.asker]
@@ -74,7 +110,10 @@ VALUES = (
     b"0", b"-1", b"1.5", b"nan", b"inf", b"true", b"false", b'""', b'"x"', b"'low'", b"[]", b"{}",
     b'["x"]', b"[1]", b'[""]', b"{ a = 1 }", b"2020-01-01", b"0x" + b"f" * 5000, b'"\\u001b[2J"',
     b'"\\u0000"', b'"' + b"x" * 30_000 + b'"', b'"mcpSseSkill"', b'["lead"]', b'"@a/b@1.0.0"',
-    b'"http://10.0.0.1"', b"'{'", b"'[" + b"[" * 9000 + b"'", b'"\xf0\x9f\x98\x80\xe2\x80\xae"',
+    b'"http://10.0.0.1"', b'"https://[::1"', b'"https://127.1"', b'[{ type = "builtin" }]', b"[[]]",
+    b'"mcpHttpSkill"', b'["xn--a"]', b'"deny"', b"1e-400", b"-0.0", b"99999999999999999999",
+    b"{ input = 1 }", b'{ "\\u001b[2J" = "x" }', b'{ "" = {} }', b"'{'",
+    b"'[" + b"[" * 9000 + b"'", b'"\xf0\x9f\x98\x80\xe2\x80\xae"',
 )  # fmt: skip
 
 
@@ -167,21 +206,83 @@ def test_10_000_mutants_are_read_or_refused_in_words() -> None:
     fuzz(10_000, seed=21)
 
 
-@pytest.mark.parametrize("length", range(0, len(WIDE), 37))
-def test_a_half_written_file_never_turns_a_gate_off_that_it_names(length: int) -> None:
-    """C7: whatever a cut leaves, a file that is accepted and names the gate has it on."""
-    data = WIDE[:length]
+GATES: dict[bytes, Callable[[LoadedConfig], bool]] = {
+    b"\nenabled = true\n": lambda config: config.settings.consensus.enabled,
+    b"\nmaxTokens = 100000\n": lambda config: config.settings.budget.max_tokens == 100_000,
+    b"\nmaxCostUsd = 2.5\n": lambda config: config.settings.budget.max_cost_usd == 2.5,
+    b"\nmaxDuration = 600000\n": lambda config: config.settings.budget.max_duration == 600_000,
+    b'\nsandbox = "bubblewrap"\n': lambda config: config.settings.exec.sandbox == "bubblewrap",
+    b'\nrequireApproval = ["exec"]\n': lambda config: of_lead(config, BASE_SKILL)[0] == ("exec",),
+    b'\nsampling = "deny"\n': lambda config: of_lead(config, "web")[1] == "deny",
+}  # fmt: skip
+
+
+def of_lead(config: LoadedConfig, skill: str) -> tuple[tuple[str, ...], str | None]:
+    """Return what waits for approval in a skill of the lead, and what its server may sample."""
+    found = config.experts[ExpertKey("lead")].skills[skill]
+    assert not isinstance(found, InteractiveSkill)
+    return found.require_approval, getattr(found, "sampling", None)
+
+
+def assert_gates_stand(data: bytes, named: bytes) -> None:
+    """Assert that each gate which `named` holds is on, if `data` is accepted at all."""
     try:
         config = parse_config(Path("perstack.toml"), data)
     except ConfigError:
         return
-    if b"enabled = true" in data:
-        assert config.settings.consensus.enabled
+    for line, is_on in GATES.items():
+        if line in named:
+            assert is_on(config), (line, data)
 
 
-@pytest.mark.parametrize("value", ['"true"', "1", "[]", "{}", "nan", "2020-01-01"])
-def test_one_value_out_of_range_refuses_the_whole_file(value: str) -> None:
+def test_the_gates_of_the_seed_are_on() -> None:
+    assert all(line in WIDE for line in GATES)
+    assert all(is_on(parse_config(Path("perstack.toml"), WIDE)) for is_on in GATES.values())
+
+
+@pytest.mark.parametrize("length", range(0, len(WIDE), 37))
+def test_a_half_written_file_never_turns_a_gate_off_that_it_names(length: int) -> None:
+    """C7: whatever a cut leaves, a file that is accepted and names the gate has it on."""
+    assert_gates_stand(WIDE[:length], WIDE[:length])
+
+
+@pytest.mark.parametrize("line", GATES)
+def test_a_gate_with_any_other_name_refuses_the_file(line: bytes) -> None:
+    """C7: one letter lost, doubled, changed or swapped, anywhere in the gate's own key."""
+    key, mark, value = line.partition(b" = ")
+    name = key.strip()
+    spellings = {name[:at] + name[at + 1 :] for at in range(len(name))}
+    spellings |= {name[:at] + name[at : at + 1] + name[at:] for at in range(len(name))}
+    spellings |= {
+        name[:at] + name[at + 1 : at + 2] + name[at : at + 1] + name[at + 2 :]
+        for at in range(len(name) - 1)
+    }
+    spellings |= {name.lower(), name.upper(), name.replace(b"x", b"x_"), name + b"s"}
+    for spelling in spellings - {name}:
+        data = WIDE.replace(line, b"\n" + spelling + mark + value)
+        with pytest.raises(ConfigError):
+            parse_config(Path("perstack.toml"), data)
+
+
+@pytest.mark.parametrize("table", [b"consensus", b"budget", b"exec"])
+def test_a_table_of_gates_with_any_other_name_refuses_the_file(table: bytes) -> None:
+    spellings = {table[:at] + table[at + 1 :] for at in range(len(table))}
+    spellings |= {table[:at] + table[at : at + 1] + table[at:] for at in range(len(table))}
+    spellings |= {table + b"s", b"x" + table, table.upper()}
+    for spelling in spellings - {table}:
+        data = WIDE.replace(b"[" + table + b"]", b"[" + spelling + b"]")
+        with pytest.raises(ConfigError, match="did you mean " + table.decode()):
+            parse_config(Path("perstack.toml"), data)
+
+
+@pytest.mark.parametrize("value", ['"true"', "-1", "0", "[]", "{}", "nan", "inf", "2020-01-01"])
+@pytest.mark.parametrize("line", GATES)
+def test_one_value_out_of_range_refuses_the_whole_file(line: bytes, value: str) -> None:
     """C7: no value falls back to a default."""
-    text = WIDE.replace(b"enabled = true", b"enabled = " + value.encode())
-    with pytest.raises(ConfigError, match=r"consensus\.enabled \(line 14\): must be true or false"):
+    key, mark, _ = line.partition(b" = ")
+    if (key, value) == (b"\nrequireApproval", "[]"):
+        return
+    text = WIDE.replace(line, key + mark + value.encode() + b"\n")
+    name = key.strip().decode()
+    with pytest.raises(ConfigError, match=rf"\.{name} \(line \d+\): must be "):
         parse_config(Path("perstack.toml"), text)

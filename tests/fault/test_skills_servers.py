@@ -14,8 +14,8 @@ import pytest
 from perstack.domain.expert import McpStdioSkill
 from perstack.errors import SkillError
 from perstack.ports.skills import RunContext
+from perstack.skills.mcp.limits import ServerLimits
 from perstack.skills.opener import Skills
-from perstack.skills.stdio.limits import ServerLimits
 from tests.unit.skills.support import (
     QUICK,
     Notices,

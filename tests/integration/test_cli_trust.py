@@ -28,6 +28,7 @@ SERVER = Path(__file__).parents[1] / "fakes" / "mcp_server.py"
 def with_command(mark: Path, mode: str = "a") -> str:
     """An Expert whose skill leaves a mark when it is started."""
     code = f"open({str(mark)!r}, {mode!r}).write('x'); import runpy"
+    code += f", sys; sys.path.insert(0, {str(SERVER.parent)!r})"
     code += f"; runpy.run_path({str(SERVER)!r}, run_name='__main__')"
     skill = f"""
 [experts."one".skills."marks"]
@@ -38,8 +39,8 @@ args = ["-c", {json.dumps(code)}]
     return SCRIPTED + EXPERT + skill
 
 
-def stranger(tmp_path: Path, toml: str, **given: str) -> Program:
-    return Program.make(tmp_path / "w", toml, scenario=SCENARIO, trusted=False, **given)
+def stranger(tmp_path: Path, toml: str, *, base_url: str = "http://127.0.0.1:9") -> Program:
+    return Program.make(tmp_path / "w", toml, scenario=SCENARIO, trusted=False, base_url=base_url)
 
 
 async def test_an_unknown_file_starts_no_command_and_lists_them_whole(tmp_path: Path) -> None:

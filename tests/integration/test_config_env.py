@@ -64,11 +64,32 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         "http_proxy",
         "ALL_PROXY",
         "PERSTACK_PROXY_URL",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
         "REQUESTS_CA_BUNDLE",
         "CURL_CA_BUNDLE",
         "NODE_EXTRA_CA_CERTS",
+    ],
+)
+def test_a_file_says_where_requests_go_only_once_that_is_accepted(
+    tmp_path: Path, name: str
+) -> None:
+    write(tmp_path, f"{name}=elsewhere\nANTHROPIC_API_KEY=own")
+    found = read_environment(tmp_path, BOTH, {})
+    assert name not in found
+    (warning,) = found.warnings
+    (demand,) = found.demands
+    assert str(warning) == (
+        f".env: {name} is ignored: it says where requests go, which you have not accepted"
+    )
+    accepted = read_environment(tmp_path, BOTH, {}, accepts=lambda asked: asked == demand)
+    assert accepted[name] == "elsewhere"
+    assert (accepted.warnings, accepted.demands) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
         "NODE_TLS_REJECT_UNAUTHORIZED",
         "NODE_OPTIONS",
         "LD_PRELOAD",
@@ -83,9 +104,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         "PERSTACK_RUN_ID",
     ],
 )
-def test_a_file_sets_nothing_that_says_where_requests_go_or_what_is_loaded(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_file_sets_nothing_that_says_what_is_loaded(tmp_path: Path, name: str) -> None:
     write(tmp_path, f"{name}=evil\nANTHROPIC_API_KEY=own")
     found = read_environment(tmp_path, BOTH, {})
     assert name not in found

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from perstack.config.trust import UntrustedError
 from perstack.config.typed import Overrides
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
@@ -55,6 +56,12 @@ instruction = "Lead."
 delegates = ["ship"]
 [experts."ship"]
 instruction = "Ship."
+[experts."quizzed"]
+instruction = "Use the server that asks."
+[experts."quizzed".skills."fake"]
+type = "mcpStdioSkill"
+command = '{sys.executable}'
+args = ['-S', '{FAKE_SERVER}']
 [experts."served"]
 instruction = "Use the server."
 [experts."served".skills."fake"]
@@ -71,6 +78,19 @@ calls = [{ tool = "askUser", args = { question = "which?" } }]
 expert = "lead"
 turn = 1
 calls = [{ tool = "ship", args = { query = "deploy it" } }]
+[[turns]]
+expert = "quizzed"
+turn = 1
+[[turns.calls]]
+tool = "request"
+[turns.calls.args]
+method = "elicitation/create"
+[turns.calls.args.params]
+message = "Who is there?"
+[turns.calls.args.params.requestedSchema]
+type = "object"
+[turns.calls.args.params.requestedSchema.properties.name]
+type = "string"
 [[turns]]
 expert = "slow"
 text = "slow"
@@ -147,8 +167,10 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def cockpit(workspace: Path, **overrides: float) -> AsyncGenerator[Cockpit]:
-    setup = Setup(workspace / "perstack.toml", Overrides(pace=overrides.get("pace")))
+async def cockpit(
+    workspace: Path, *, pace: float | None = None, named: bool = True
+) -> AsyncGenerator[Cockpit]:
+    setup = Setup(workspace / "perstack.toml", Overrides(pace=pace), named=named)
     gateway = await open_local_gateway(CockpitRequest(workspace=workspace, runtime=setup))
     opened = Cockpit(gateway)
 
@@ -177,6 +199,15 @@ async def test_a_started_job_is_seen_through_the_history_and_ends(workspace: Pat
         assert [trouble for trouble in opened.told if isinstance(trouble, Trouble)] == []
 
 
+async def test_a_file_that_was_found_starts_nothing_before_it_was_accepted(workspace: Path) -> None:
+    async with cockpit(workspace, named=False) as opened:
+        with pytest.raises(UntrustedError) as refused:
+            await opened.gateway.start(ExpertKey("talker"), "hi")
+        assert not list((workspace / "perstack").glob("jobs/*"))
+        await opened.gateway.accept(refused.value.demands)
+        await opened.ended(await opened.gateway.start(ExpertKey("talker"), "hi"))
+
+
 async def test_a_question_is_answered_once(workspace: Path) -> None:
     async with cockpit(workspace) as opened:
         job_id = await opened.gateway.start(ExpertKey("asker"), "go")
@@ -188,6 +219,23 @@ async def test_a_question_is_answered_once(workspace: Path) -> None:
         await opened.ended(job_id)
         with pytest.raises(ConflictError):
             await opened.gateway.answer(question, "the blue one")
+
+
+async def test_a_tool_servers_question_is_answered_while_the_run_waits(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        await opened.gateway.start(ExpertKey("quizzed"), "go")
+        await opened.until(lambda: bool(opened.pending))
+        (asked,) = opened.pending
+        assert asked.form is not None
+        await opened.until(lambda: opened.fold.view().jobs[0].state == "asks")
+        wrong = Decision(approved=True, feedback='{"age": 7}', reviewed_by="x")
+        with pytest.raises(UsageError, match="does not fit"):
+            await opened.gateway.decide(asked.id, wrong)
+        right = Decision(approved=True, feedback='{"name": "ana"}', reviewed_by="x")
+        await opened.gateway.decide(asked.id, right)
+        await opened.until(lambda: bool(opened.events("completeRun")))
+        (returned,) = opened.events("toolReturned")
+        assert '"accept"' in returned.body.model_dump_json().replace("\\", "")
 
 
 async def test_a_decision_names_the_system_user_and_releases_the_run(workspace: Path) -> None:
@@ -293,7 +341,7 @@ async def test_a_process_of_a_run_cannot_decide_through_a_gateway(
 
 
 async def test_leaving_with_a_job_at_work_ends_the_updates_quietly(workspace: Path) -> None:
-    setup = Setup(workspace / "perstack.toml", Overrides())
+    setup = Setup(workspace / "perstack.toml", Overrides(), named=True)
     gateway = await open_local_gateway(CockpitRequest(workspace=workspace, runtime=setup))
     opened = Cockpit(gateway)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Sequence
 
 import anyio
 import pytest
 
 from perstack.domain.messages import TextPart, ToolCallPart
+from perstack.domain.usage import NO_USAGE
 from perstack.errors import ProviderError
 from perstack.ports.model import ChatModel, Generation
 from tests.fakes.conversation import ask, request
@@ -18,7 +20,7 @@ from tests.fakes.vendors import KEY, Vendor, connected
 
 pytestmark = pytest.mark.anyio
 
-BOTH: Sequence[Vendor] = ("anthropic", "openai")
+ALL: Sequence[Vendor] = ("anthropic", "openai", "responses")
 CALLING = Reply(["I will"], calls=[Call("rm", {"path": "precious"})])
 
 BROKEN: Sequence[FaultKind] = (
@@ -45,7 +47,7 @@ async def failing(model: ChatModel) -> ProviderError:
     return caught.value
 
 
-@pytest.mark.parametrize(("vendor", "kind"), [*itertools.product(BOTH, BROKEN)])
+@pytest.mark.parametrize(("vendor", "kind"), [*itertools.product(ALL, BROKEN)])
 async def test_a_broken_answer_is_a_retryable_error_and_never_a_tool_call(
     vendor: Vendor, kind: FaultKind
 ) -> None:
@@ -59,9 +61,9 @@ async def test_a_broken_answer_is_a_retryable_error_and_never_a_tool_call(
         assert generation.parts == (TextPart(text="well again"),)
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_a_stream_cut_after_any_event_is_never_an_answer(vendor: Vendor) -> None:
-    dropped = range(2 if vendor == "anthropic" else 3, 8)
+    dropped = range({"anthropic": 2, "openai": 3, "responses": 1}[vendor], 8)
     replies = [
         Reply(["I will"], calls=CALLING.calls, fault=Fault("no_terminator", after=last))
         for last in dropped
@@ -72,7 +74,7 @@ async def test_a_stream_cut_after_any_event_is_never_an_answer(vendor: Vendor) -
 
 
 @pytest.mark.parametrize(
-    ("vendor", "kind", "after"), [*itertools.product(BOTH, ("hang", "stall_mid"), (1, 2))]
+    ("vendor", "kind", "after"), [*itertools.product(ALL, ("hang", "stall_mid"), (1, 2))]
 )
 async def test_silence_ends_at_the_timeout(vendor: Vendor, kind: FaultKind, after: int) -> None:
     reply = Reply(["text"], fault=Fault(kind, after=after))
@@ -85,7 +87,7 @@ async def test_silence_ends_at_the_timeout(vendor: Vendor, kind: FaultKind, afte
     assert "in time" in error.message
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_nobody_listening_is_retryable(vendor: Vendor) -> None:
     async with model_server() as server:
         url = server.url
@@ -96,7 +98,7 @@ async def test_nobody_listening_is_retryable(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "status"), [*itertools.product(BOTH, (408, 409, 429, 500, 503, 529))]
+    ("vendor", "status"), [*itertools.product(ALL, (408, 409, 429, 500, 503, 529))]
 )
 async def test_a_passing_status_is_retryable_after_exactly_one_request(
     vendor: Vendor, status: int
@@ -109,7 +111,7 @@ async def test_a_passing_status_is_retryable_after_exactly_one_request(
 
 
 @pytest.mark.parametrize(
-    ("vendor", "status"), [*itertools.product(BOTH, (400, 401, 403, 404, 413, 422))]
+    ("vendor", "status"), [*itertools.product(ALL, (400, 401, 403, 404, 413, 422))]
 )
 async def test_a_lasting_status_is_final_after_one_request_and_hides_the_key(
     vendor: Vendor, status: int
@@ -123,14 +125,14 @@ async def test_a_lasting_status_is_final_after_one_request_and_hides_the_key(
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_a_proxys_html_is_retryable(vendor: Vendor) -> None:
     async with model_server(HTML_502) as server, connected(vendor, server.url) as model:
         error = await failing(model)
     assert (error.retryable, error.status) == (True, 502)
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_a_redirect_is_not_followed(vendor: Vendor) -> None:
     async with model_server(Reply(["caught the key"])) as thief:
         moved = Refusal(307, headers={"location": f"{thief.url}/v1/messages"})
@@ -142,7 +144,7 @@ async def test_a_redirect_is_not_followed(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "kind"), [*itertools.product(BOTH, ("unknown_events", "crlf", "fragments"))]
+    ("vendor", "kind"), [*itertools.product(ALL, ("unknown_events", "crlf", "fragments"))]
 )
 async def test_an_odd_but_whole_stream_gives_the_same_answer(
     vendor: Vendor, kind: FaultKind
@@ -154,7 +156,7 @@ async def test_an_odd_but_whole_stream_gives_the_same_answer(
     assert same == plain
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_bytes_that_are_not_utf8_are_replaced(vendor: Vendor) -> None:
     reply = Reply(["is BAD text"], fault=Fault("invalid_utf8"))
     async with model_server(reply) as server, connected(vendor, server.url) as model:
@@ -162,7 +164,7 @@ async def test_bytes_that_are_not_utf8_are_replaced(vendor: Vendor) -> None:
     assert generation.parts == (TextPart(text="is \ufffd\ufffd text"),)
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_lone_surrogates_are_replaced_and_can_be_sent_back(vendor: Vendor) -> None:
     reply = Reply(["a\ud800b"], calls=[Call("x", {"k": "\udfff"})])
     async with model_server(reply) as server, connected(vendor, server.url) as model:
@@ -175,7 +177,7 @@ async def test_lone_surrogates_are_replaced_and_can_be_sent_back(vendor: Vendor)
 
 
 @pytest.mark.parametrize(
-    ("vendor", "raw"), [*itertools.product(BOTH, ('{"path": "prec', "[1, 2]", '"text"', "7"))]
+    ("vendor", "raw"), [*itertools.product(ALL, ('{"path": "prec', "[1, 2]", '"text"', "7"))]
 )
 async def test_arguments_that_are_no_object_are_marked_and_kept_apart(
     vendor: Vendor, raw: str
@@ -188,7 +190,7 @@ async def test_arguments_that_are_no_object_are_marked_and_kept_apart(
     assert (call.args, call.invalid_args) == ({}, raw)
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_two_hundred_calls_with_one_id_get_their_own(vendor: Vendor) -> None:
     reply = Reply(calls=[Call("x", {"n": number}, "same") for number in range(200)])
     async with model_server(reply) as server, connected(vendor, server.url) as model:
@@ -198,7 +200,17 @@ async def test_two_hundred_calls_with_one_id_get_their_own(vendor: Vendor) -> No
     assert len({call.tool_call_id for call in calls}) == 200
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
+async def test_ten_megabytes_of_arguments_arrive(vendor: Vendor) -> None:
+    reply = Reply(calls=[Call("write", {"text": "x" * 10_000_000})])
+    async with model_server(reply) as server, connected(vendor, server.url) as model:
+        _, generation = await ask(model, request())
+    (call,) = generation.parts
+    assert isinstance(call, ToolCallPart)
+    assert len(str(call.args["text"])) == 10_000_000
+
+
+@pytest.mark.parametrize("vendor", ALL)
 async def test_endless_text_is_cut_off(vendor: Vendor) -> None:
     reply = Reply(["HUGE"], fault=Fault("huge_text", megabytes=25))
     async with model_server(reply) as server, connected(vendor, server.url) as model:
@@ -207,7 +219,7 @@ async def test_endless_text_is_cut_off(vendor: Vendor) -> None:
     assert "larger" in error.message
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_a_compressed_answer_is_refused(vendor: Vendor) -> None:
     reply = Reply(["x"], fault=Fault("gzip"))
     async with model_server(reply) as server, connected(vendor, server.url) as model:
@@ -217,18 +229,67 @@ async def test_a_compressed_answer_is_refused(vendor: Vendor) -> None:
     assert "compressed" in error.message
 
 
+@pytest.mark.parametrize("vendor", ALL)
+async def test_a_packed_bomb_is_never_unpacked(vendor: Vendor) -> None:
+    reply = Reply(fault=Fault("gzip_bomb", megabytes=200))
+    async with model_server(reply) as server, connected(vendor, server.url) as model:
+        tracemalloc.start()
+        try:
+            error = await failing(model)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert "compressed" in error.message
+    assert peak < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("vendor", "message"),
+    [
+        ("anthropic", "prompt is too long: 210000 tokens > 200000 maximum"),
+        ("openai", "This model's maximum context length is 128000 tokens."),
+        ("responses", "Your input exceeds the context window of this model."),
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_said_to_be_and_not_asked_again(
+    vendor: Vendor, message: str
+) -> None:
+    async with (
+        model_server(Refusal(400, message, "invalid_request_error")) as server,
+        connected(vendor, server.url) as model,
+    ):
+        error = await failing(model)
+        assert len(server.requests) == 1
+    assert not error.retryable
+    assert "too long" in (error.hint or "")
+
+
+@pytest.mark.parametrize("vendor", ALL)
+@pytest.mark.parametrize("usage", [{}, {"input_tokens": -7, "prompt_tokens": 10**15}, {"x": []}])
+async def test_usage_that_is_missing_or_cannot_be_is_unknown(
+    vendor: Vendor, usage: dict[str, object]
+) -> None:
+    reply = Reply(["x"], usage=usage)
+    async with model_server(reply) as server, connected(vendor, server.url) as model:
+        _, generation = await ask(model, request())
+    assert generation.parts == (TextPart(text="x"),)
+    assert generation.usage == NO_USAGE
+
+
 @pytest.mark.parametrize(
     ("vendor", "reason", "finish"),
     [
         ("anthropic", "max_tokens", "length"),
         ("anthropic", "refusal", "refusal"),
-        ("anthropic", "pause_turn", "paused"),
         ("anthropic", "tool_use", "other"),
         ("anthropic", "nonsense", "other"),
         ("openai", "length", "length"),
         ("openai", "content_filter", "refusal"),
         ("openai", "tool_calls", "other"),
         ("openai", "nonsense", "other"),
+        ("responses", "max_output_tokens", "length"),
+        ("responses", "content_filter", "refusal"),
+        ("responses", "nonsense", "other"),
     ],
 )
 async def test_every_stop_reason_has_a_defined_outcome(
@@ -240,7 +301,7 @@ async def test_every_stop_reason_has_a_defined_outcome(
     assert generation.finish == finish
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_an_empty_answer_is_an_answer(vendor: Vendor) -> None:
     async with model_server(Reply()) as server, connected(vendor, server.url) as model:
         shown, generation = await ask(model, request())

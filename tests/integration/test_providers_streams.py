@@ -12,19 +12,16 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from perstack.domain.messages import Message, TextPart, ThinkingPart, ToolCallPart
-from perstack.domain.settings import ProviderSettings
 from perstack.domain.usage import Usage
 from perstack.ports.model import ChatModel, Generation, Spoken
-from perstack.providers.anthropic import AnthropicModel
-from perstack.providers.openai import OpenAIModel
 from tests.fakes.conversation import ask, call, expert, request, result, system, tool, tools, user
 from tests.fakes.model_server import ModelServer, model_server
 from tests.fakes.model_wire import Call, Fault, Reply
-from tests.fakes.vendors import ENV, KEY, Vendor, connected
+from tests.fakes.vendors import ENV, KEY, Vendor, connected, opened
 
 pytestmark = pytest.mark.anyio
 
-BOTH: Sequence[Vendor] = ("anthropic", "openai")
+ALL: Sequence[Vendor] = ("anthropic", "openai", "responses")
 FULL = Reply(
     text=["I ", "read"],
     thinking=["h", "m"],
@@ -36,7 +33,7 @@ FULL = Reply(
 )
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_reasoning_text_and_parallel_calls_arrive_in_order(vendor: Vendor) -> None:
     async with model_server(FULL) as server, connected(vendor, server.url) as model:
         shown, generation = await ask(model, request(offered=[tool("read"), tool("ls")]))
@@ -53,7 +50,9 @@ async def test_reasoning_text_and_parallel_calls_arrive_in_order(vendor: Vendor)
     assert generation.finish == "toolCalls"
 
 
-@pytest.mark.parametrize(("vendor", "read"), [("anthropic", 180), ("openai", 100)])
+@pytest.mark.parametrize(
+    ("vendor", "read"), [("anthropic", 180), ("openai", 100), ("responses", 100)]
+)
 async def test_usage_includes_cached_tokens_in_the_input(vendor: Vendor, read: int) -> None:
     async with model_server(FULL) as server, connected(vendor, server.url) as model:
         _, generation = await ask(model, request())
@@ -95,7 +94,7 @@ async def test_results_go_back_over_chat_completions() -> None:
     assert roles == ["system", "user", "assistant", "tool", "tool"]
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_the_next_request_uses_the_same_connection(vendor: Vendor) -> None:
     replies = [Reply(["one"]), Reply(["two"]), Reply(["three"])]
     async with model_server(*replies) as server, connected(vendor, server.url) as model:
@@ -105,7 +104,7 @@ async def test_the_next_request_uses_the_same_connection(vendor: Vendor) -> None
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_runs_are_answered_concurrently(vendor: Vendor) -> None:
     gate = anyio.Event()
     said: list[str] = []
@@ -129,7 +128,7 @@ async def test_runs_are_answered_concurrently(vendor: Vendor) -> None:
     assert said == ["hi"] * 8
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_pieces_arrive_before_the_answer_is_finished(vendor: Vendor) -> None:
     stalled = Reply(["first", "second"], fault=Fault("stall_mid", after=4))
     async with model_server(stalled) as server, connected(vendor, server.url) as model:
@@ -139,11 +138,12 @@ async def test_pieces_arrive_before_the_answer_is_finished(vendor: Vendor) -> No
             await stream.aclose()
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_cancelling_in_mid_stream_leaves_at_once_and_the_model_usable(
     vendor: Vendor,
 ) -> None:
-    stalled = Reply(["first"], fault=Fault("stall_mid", after=3))
+    until_text = 4 if vendor == "responses" else 3
+    stalled = Reply(["first"], fault=Fault("stall_mid", after=until_text))
     async with (
         model_server(stalled, Reply(["again"])) as server,
         connected(vendor, server.url) as model,
@@ -156,7 +156,7 @@ async def test_cancelling_in_mid_stream_leaves_at_once_and_the_model_usable(
         assert generation.parts == (TextPart(text="again"),)
 
 
-@pytest.mark.parametrize("vendor", BOTH)
+@pytest.mark.parametrize("vendor", ALL)
 async def test_the_key_travels_in_the_authorization_header_alone(vendor: Vendor) -> None:
     async with model_server(Reply(["x"])) as server:
         async with connected(vendor, server.url, headers={"x-team": "blue"}) as model:
@@ -182,27 +182,27 @@ async def test_nothing_of_the_process_environment_reaches_the_vendor(
     }
     for name, value in leaks.items():
         monkeypatch.setenv(name, value)
-    async with model_server(Reply(["x"]), Reply(["x"])) as server:
-        for vendor in BOTH:
+    async with model_server(*[Reply(["x"])] * 3) as server:
+        for vendor in ALL:
             async with connected(vendor, server.url) as model:
                 await ask(model, request())
-        assert len(server.requests) == 2
+        assert len(server.requests) == 3
         assert "leak" not in str([seen.headers for seen in server.requests])
     assert os.environ["OPENAI_ORG_ID"] == "leak-5"
 
 
 async def test_addresses_come_from_the_given_environment() -> None:
     async with model_server(Reply(["x"]), Reply(["x"])) as server:
-        env = ENV | {
+        env = dict(ENV) | {
             "ANTHROPIC_BASE_URL": f"{server.url}/v1/",
             "OPENAI_BASE_URL": f"{server.url}/v1",
             "OPENAI_ORGANIZATION": "org-1",
             "OPENAI_PROJECT": "proj-1",
         }
-        for adapter, name in ((AnthropicModel, "claude-haiku-4-5"), (OpenAIModel, "gpt-5")):
-            model = adapter(ProviderSettings(), name, env=env, reasoning_budget=0, timeout_s=10)
+        async with opened("anthropic", "claude-haiku-4-5", env=env) as model:
             await ask(model, request())
-            await model.aclose()
+        async with opened("openai", "gpt-5", env=env) as model:
+            await ask(model, request())
         anthropic, openai = server.requests
     assert anthropic.path == "/v1/messages"
     assert openai.path == "/v1/chat/completions"
@@ -238,7 +238,7 @@ async def test_the_server_as_a_process_plays_its_steps_to_both_vendors() -> None
             assert process.stdout is not None
             with anyio.fail_after(30):
                 url = (await TextReceiveStream(process.stdout).receive()).strip()
-            for vendor in BOTH:
+            for vendor in ALL:
                 async with connected(vendor, url) as model:
                     assert await played(model, turns=3) == [
                         ("record", {"key": "k0"}),

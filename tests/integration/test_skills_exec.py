@@ -13,9 +13,11 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.domain.expert import BaseSkill
-from perstack.ports.skills import RunContext
+from perstack.domain.ids import ToolCallId
+from perstack.ports.skills import RunContext, ToolOutcome
 from perstack.skills.base.command import SILENT
 from perstack.skills.base.skill import OpenBaseSkill
+from tests.fakes.skill_host import ShowingHost
 from tests.unit.skills.support import context_for, failure, processes_of, result, until
 
 pytestmark = pytest.mark.anyio
@@ -178,3 +180,47 @@ async def test_a_cancelled_call_leaves_nothing_running(
         assert processes_of(context.run_id)
         group.cancel_scope.cancel()
     assert processes_of(context.run_id) == []
+
+
+async def test_output_is_shown_while_the_command_runs_under_the_id_of_its_call(
+    context: RunContext, tmp_path: Path
+) -> None:
+    host = ShowingHost()
+    base = OpenBaseSkill(context, BaseSkill(), host)
+    script = "echo one; echo err >&2; until [ -e go ]; do sleep 0.02; done; printf zw; printf ei"
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script]}
+    outcomes: list[ToolOutcome] = []
+
+    async def call() -> None:
+        outcomes.append(await base.call("exec", args, ToolCallId("call-1")))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await until(lambda: len(host.shown("call-1")) == len("one\nerr\n"))
+        assert not outcomes
+        (tmp_path / "go").touch()
+    base.close()
+    assert sorted(host.shown("call-1").split()) == ["err", "one", "zwei"]
+    assert result(outcomes[0]) == {"output": "one\nzwei\nerr\n"}
+
+
+async def test_only_what_the_call_wants_is_shown_and_nothing_without_an_id(
+    context: RunContext,
+) -> None:
+    host = ShowingHost()
+    base = OpenBaseSkill(context, BaseSkill(), host)
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", "echo out; echo err >&2"]}
+    await base.call("exec", args)
+    await base.call("exec", {**args, "stderr": False}, ToolCallId("call-1"))
+    base.close()
+    assert host.updates == [("call-1", "out\n")]
+
+
+async def test_what_was_printed_before_the_time_was_up_is_shown(context: RunContext) -> None:
+    host = ShowingHost()
+    base = OpenBaseSkill(context, BaseSkill(), host)
+    script = "printf 'half a line'; sleep 600"
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script], "timeout": 300}
+    failure(await base.call("exec", args, ToolCallId("call-1")))
+    base.close()
+    assert host.shown("call-1") == "half a line"

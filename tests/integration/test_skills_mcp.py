@@ -11,12 +11,12 @@ from pydantic import JsonValue
 
 from perstack.domain.events import SkillConnected, SkillStarting
 from perstack.domain.expert import BASE_SKILL, BaseSkill, McpStdioSkill
-from perstack.domain.messages import FileInlinePart, ImageInlinePart, TextPart
+from perstack.domain.messages import FileInlinePart, ImageInlinePart, ResourceLinkPart, TextPart
 from perstack.errors import ConfigError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.skill import NAMES
+from perstack.skills.mcp.limits import ServerLimits
 from perstack.skills.opener import Skills
-from perstack.skills.stdio.limits import ServerLimits
 from perstack.skills.text import MAX_TEXT_CHARS
 from tests.unit.skills.support import (
     QUICK,
@@ -115,11 +115,13 @@ async def test_a_server_runs_in_the_workspace_with_three_descriptors_and_its_own
     assert told == {"cwd": str(tmp_path), "fds": [0, 1, 2], "group_is_own": True}
 
 
-async def test_what_a_server_asks_of_us_is_refused(context: RunContext) -> None:
+async def test_without_a_host_what_a_server_asks_is_refused_but_for_its_root(
+    context: RunContext,
+) -> None:
     skill = fake_skill("ask_client")
     async with SKILLS.open(expert_with(fake=skill), context, Notices()) as skills:
         told = json.loads(text(await skills.call("ask_client", {})))
-    assert told == [-32600, -32600, -32600, -32601]
+    assert told == [-32600, -32600, "allowed", -32601]
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -287,8 +289,8 @@ async def test_every_kind_of_content_becomes_a_part(context: RunContext) -> None
     assert parts == (
         TextPart(text="Error: No content"),
         ImageInlinePart(encoded_data="R0lGODlhAQABAAAAACw=", mime_type="image/gif"),
-        TextPart(text="(audio that cannot be shown: audio/wav)"),
-        TextPart(text="(a link to the resource file:///x)"),
+        FileInlinePart(encoded_data="UklGRg==", mime_type="audio/wav"),
+        ResourceLinkPart(uri="file:///x", name="x", description="d"),
         TextPart(text="inside"),
         FileInlinePart(encoded_data="JVBERi0=", mime_type="application/pdf"),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
+import tarfile
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ pytestmark = pytest.mark.anyio
 
 SECRET: Final = "the crown jewels"
 DATA: Final = "the history"
+AT_FDCWD: Final = -100
+RENAME_EXCHANGE: Final = 2
 
 # {out} is a directory beside the workspace, {ws} the workspace.
 ATTACKS: Final = {
@@ -231,15 +235,18 @@ async def test_a_file_with_a_second_name_is_not_changed_under_it(site: Site) -> 
 
 
 class Swapper:
-    """Swaps a directory for a link that leads outside, as fast as it can."""
+    """Swaps `swap`, a directory, with `lure`, a link that leads outside, as fast as it can.
+
+    The two change places in one system call: `swap` is there at any moment.
+    """
 
     def __init__(self, site: Site) -> None:
-        self._real, self._link = site.workspace / "real", site.workspace / "lure"
-        self._swapped = site.workspace / "swap"
+        real, lure = site.workspace / "swap", site.workspace / "lure"
+        self._names = (os.fsencode(real), os.fsencode(lure))
         self._stop = threading.Event()
-        self._real.mkdir()
-        (self._real / "secret.txt").write_text("harmless")
-        self._link.symlink_to(site.outside)
+        real.mkdir()
+        (real / "secret.txt").write_text("harmless")
+        lure.symlink_to(site.outside)
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> None:
@@ -250,29 +257,82 @@ class Swapper:
         self._thread.join()
 
     def _run(self) -> None:
+        one, other = self._names
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
         while not self._stop.is_set():
-            for place in (self._real, self._link):
-                place.rename(self._swapped)
-                self._swapped.rename(place)
+            assert rename(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0, ctypes.get_errno()
 
 
-async def _race(site: Site, *, times: int) -> None:
+def _swapped_calls(number: int) -> list[tuple[str, dict[str, JsonValue]]]:
+    """Calls that go through the swapped directory; each round leaves it as it was."""
+    secret, new, made = "swap/secret.txt", f"swap/new-{number}", f"swap/made-{number}/deep"
+    return [
+        ("readTextFile", {"path": secret}),
+        ("appendTextFile", {"path": secret, "text": "!"}),
+        ("editTextFile", {"path": secret, "oldText": "!", "newText": ""}),
+        ("getFileInfo", {"path": secret}),
+        ("listDirectory", {"path": "swap"}),
+        ("writeTextFile", {"path": new, "text": "pwned"}),
+        ("moveFile", {"source": new, "destination": f"{new}-moved"}),
+        ("deleteFile", {"path": f"{new}-moved"}),
+        ("createDirectory", {"path": made}),
+        ("deleteDirectory", {"path": made, "recursive": True}),
+    ]
+
+
+async def _race(site: Site, *, rounds: int) -> None:
+    os.utime(site.outside / "secret.txt", (1_000_000_000, 1_000_000_000))  # in September 2001
     before = site.snapshot()
-    reached = 0
+    reached: dict[str, int] = {}
     with Swapper(site):
-        for _ in range(times):
-            read = await site.base.call("readTextFile", {"path": "swap/secret.txt"})
-            await site.base.call("appendTextFile", {"path": "swap/secret.txt", "text": "!"})
-            assert SECRET not in text(read)
-            reached += not read.is_error
+        for number in range(rounds):
+            for tool, args in _swapped_calls(number):
+                outcome = await site.base.call(tool, args)
+                told = text(outcome)
+                assert SECRET not in told
+                assert "2001-09-09" not in told
+                reached[tool] = reached.get(tool, 0) + (not outcome.is_error)
     assert site.snapshot() == before
-    assert reached > 0, "the race never hit the real directory; it proves nothing"
+    missed = [tool for tool, times in reached.items() if not times]
+    assert not missed, f"the race never hit the real directory with {missed}; it proves nothing"
 
 
 async def test_a_directory_swapped_for_a_link_in_between_leads_nowhere(site: Site) -> None:
-    await _race(site, times=300)
+    await _race(site, rounds=100)
 
 
 @pytest.mark.long
-async def test_a_directory_swapped_for_a_link_10_000_times_leads_nowhere(site: Site) -> None:
-    await _race(site, times=5_000)
+async def test_a_directory_swapped_for_a_link_through_10_000_calls_leads_nowhere(
+    site: Site,
+) -> None:
+    await _race(site, rounds=1_000)
+
+
+async def test_a_command_begun_in_a_directory_that_is_swapped_runs_inside_or_not_at_all(
+    site: Site,
+) -> None:
+    before = site.snapshot()
+    began = 0
+    with Swapper(site):
+        while began < 20:
+            args: dict[str, JsonValue] = {"command": "touch", "args": ["pwned"], "cwd": "swap"}
+            began += not (await site.base.call("exec", args)).is_error
+    assert site.snapshot() == before
+
+
+async def test_links_that_an_archive_brings_along_lead_nowhere(site: Site) -> None:
+    """Unpacking is `exec`'s, which is not confined by paths; what it leaves is no way out."""
+    with tarfile.open(site.workspace / "evil.tar", "w") as archive:
+        for name, target in (("way-out", str(site.outside)), ("data", "perstack")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            archive.addfile(link)
+    before = site.snapshot()
+
+    unpacked = await site.base.call("exec", {"command": "tar", "args": ["xf", "evil.tar"]})
+
+    assert not unpacked.is_error
+    for path in ("way-out/secret.txt", "data/job.json"):
+        for tool, args in _calls(path).values():
+            failure(await site.base.call(tool, args))
+    assert site.snapshot() == before

@@ -9,8 +9,12 @@ import typer
 
 from perstack import __version__
 from perstack.cli import options as o
+from perstack.cli.config import config_app
 from perstack.cli.consensus import consensus_app
 from perstack.cli.demo import demo
+from perstack.cli.export import export
+from perstack.cli.install import install
+from perstack.cli.jobs import jobs
 from perstack.cli.log import register as register_log
 from perstack.cli.run import run
 from perstack.cli.start import start, watch
@@ -55,5 +59,9 @@ def root(
 app.command(name="run")(run)
 app.command(name="start")(start)
 app.command(name="demo")(demo)
+app.command(name="install")(install)
 app.add_typer(consensus_app())
+app.add_typer(config_app())
 register_log(app)
+app.command(name="jobs")(jobs)
+app.command(name="export")(export)

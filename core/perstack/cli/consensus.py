@@ -39,7 +39,7 @@ def consensus_app() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    for command in (list_, show, approve, reject):
+    for command in (list_, show, approve, reject, answer):
         app.command(name=command.__name__.rstrip("_"))(command)
     return app
 
@@ -98,6 +98,24 @@ def reject(consensus_id: Id, workspace: Workspace = HERE, feedback: Feedback = N
     """Reject a checkpoint whole: the model is told, with your words."""
     decided = _decide(consensus_id, workspace, feedback, approved=False, but=[])
     typer.echo(f"Rejected {decided.id}.")
+
+
+def answer(
+    consensus_id: Id,
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="ANSWER", help="A JSON object with the fields, or the only field's value."
+        ),
+    ],
+    workspace: Workspace = HERE,
+) -> None:
+    """Answer what a tool server asks; `show` lists the fields, `reject` declines to answer."""
+
+    async def ask(service: ConsensusService) -> ConsensusCheckpoint:
+        return await service.answer(await service.find(consensus_id), text)
+
+    typer.echo(f"Answered {_ask_about(consensus_id, workspace, ask).id}.")
 
 
 def _decide(
@@ -194,7 +212,12 @@ def _print_list(found: list[ConsensusCheckpoint], *, everything: bool) -> None:
     rows = [(one.id, one.risk_level, _state(one, now), one.expert_key, one.reason) for one in found]
     _print_table([("ID", "RISK", "STATE", "EXPERT", "REASON"), *rows])
     if any(one.status == "pending" for one in found):
-        typer.echo("\nTo decide: perstack consensus show|approve|reject ID")
+        typer.echo(f"\nTo decide: perstack consensus show|{_verbs(found)} ID")
+
+
+def _verbs(found: list[ConsensusCheckpoint]) -> str:
+    asks = any(one.status == "pending" and one.form is not None for one in found)
+    return "approve|reject|answer" if asks else "approve|reject"
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
@@ -221,8 +244,14 @@ def _print_checkpoint(checkpoint: ConsensusCheckpoint, audit: list[AuditEntry]) 
     typer.echo("\nWhat happened")
     for entry in audit:
         _line(f"  {_clock_time(entry.at)}  {entry.event} by {entry.actor}{_details(entry)}")
-    if checkpoint.status == "pending":
-        typer.echo(f"\nTo decide: perstack consensus approve|reject {checkpoint.id}")
+    if checkpoint.status != "pending":
+        return
+    typer.echo()
+    if checkpoint.form is None:
+        typer.echo(f"To decide: perstack consensus approve|reject {checkpoint.id}")
+    else:
+        typer.echo(f"To answer: perstack consensus answer {checkpoint.id} ANSWER")
+        typer.echo(f"To decline: perstack consensus reject {checkpoint.id}")
 
 
 def _line(text: str) -> None:

@@ -123,6 +123,7 @@ async def _perform(project: Project) -> int:
                 )
                 endings.append(await start_or_go_on(asked, runtime, listener, control, wait=True))
             group.cancel_scope.cancel()
+    listener.on_end(endings[-1])
     return exit_code(endings[-1], stopped_by, listener.output)
 
 

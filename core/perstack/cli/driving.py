@@ -44,6 +44,10 @@ class Printing(Listener, Protocol):
         """Where to."""
         ...
 
+    def on_end(self, ended: JobOutcome) -> None:
+        """The job is driven no more."""
+        ...
+
 
 def drive_to_end(
     asked: Asked, over: Overrides, listener: Printing, *, wait_at_gates: bool = True
@@ -87,6 +91,7 @@ async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool)
             group.start_soon(watch_signals, control, stopped_by)
             endings.append(await start_or_go_on(asked, runtime, listener, control, wait=wait))
             group.cancel_scope.cancel()
+    listener.on_end(endings[0])
     return exit_code(endings[0], stopped_by, listener.output)
 
 

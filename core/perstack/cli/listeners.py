@@ -6,9 +6,17 @@ import io
 import sys
 from collections.abc import Callable
 
-from perstack.domain.events import Delta, Event, RequestApproval, StopRunByInteractiveTool
+from perstack.domain.events import (
+    Delta,
+    Event,
+    RequestApproval,
+    RequestInput,
+    StopRunByInteractiveTool,
+)
 from perstack.domain.ids import RunId
+from perstack.engine.plan import JobOutcome
 from perstack.projection.inert import inert
+from perstack.projection.money import cost_words
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
 from perstack.projection.run_state import RunState
@@ -51,6 +59,8 @@ class JsonLines:
         match event.body:
             case RequestApproval(consensus_id=waiting):
                 say(f"A decision is awaited: perstack consensus show {waiting}")
+            case RequestInput(consensus_id=waiting, skill_name=skill):
+                say(f"The tool server of {skill} asks: perstack consensus show {waiting}")
             case StopRunByInteractiveTool():
                 again = f"--continue-job {event.job_id} -i"
                 say(f"A question waits: perstack run {event.expert_key} '<answer>' {again}")
@@ -60,6 +70,13 @@ class JsonLines:
     def on_delta(self, delta: Delta) -> None:
         """Print it."""
         self.output.line(self._json.delta_line(delta))
+
+    def on_warning(self, text: str) -> None:
+        """Print it on stderr: stdout is events."""
+        say(f"Warning: {text}")
+
+    def on_end(self, ended: JobOutcome) -> None:
+        """Say nothing: the last events have it."""
 
 
 class Plain:
@@ -80,6 +97,17 @@ class Plain:
 
     def on_delta(self, delta: Delta) -> None:
         """Say nothing: plain output tells what was finished."""
+
+    def on_warning(self, text: str) -> None:
+        """Print it on stderr."""
+        say(f"Warning: {text}")
+
+    def on_end(self, ended: JobOutcome) -> None:
+        """Print on stderr what the job has used: stdout ends with its result."""
+        spent = ended.spent
+        steps = f"{spent.steps} step" if spent.steps == 1 else f"{spent.steps} steps"
+        used = f"{spent.usage.total_tokens:,} tokens, cost {cost_words(spent.cost)}"
+        say(f"Job {ended.job_id}: {steps}, {used}")
 
 
 def speak_utf8() -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
 
-    from perstack.domain.events import Event
-    from perstack.domain.jobs import Job
+    from perstack.cli.printing import Spool
+    from perstack.domain.ids import CheckpointId, JobId, RunId
     from perstack.ports.history import History
     from perstack.projection.log_page import LogPage
+    from perstack.projection.log_scan import LogRequest, LogScan
+    from perstack.services.looking import JobRuns, JobSeen
 
 HERE = Path()
 
@@ -25,13 +26,25 @@ def register(app: typer.Typer) -> None:
     app.command(name="log")(log)
 
 
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What was named to look at."""
+
+    workspace: Path
+    job: str | None
+    run: str | None
+    checkpoint: str | None
+
+
 def log(
-    job: Annotated[str | None, typer.Option("--job", metavar="ID", help="The job to show.")] = None,
-    jobs: Annotated[bool, typer.Option("--jobs", help="List the jobs, newest first.")] = False,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="ID", help="The job to show, or its first characters."),
+    ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Only this run.")] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", metavar="ID", help="This checkpoint, whole with --json."),
+        typer.Option("--checkpoint", metavar="ID", help="This checkpoint and what led to it."),
     ] = None,
     step: Annotated[
         str | None, typer.Option("--step", metavar="N", help="N, >N, >=N, <N, <=N or A-B.")
@@ -48,12 +61,21 @@ def log(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     pretty: Annotated[bool, typer.Option("--pretty", help="Indent the JSON.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show ids, usage and costs; cut nothing off.")
+    ] = False,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Show the message history, too.")
+    ] = False,
     summary: Annotated[bool, typer.Option("--summary", help="Only the summary.")] = False,
     take: Annotated[
         int, typer.Option("--take", metavar="N", min=0, help="At most N events (100; 0: all).")
     ] = 100,
     offset: Annotated[
         int, typer.Option("--offset", metavar="N", min=0, help="Leave the first N out.")
+    ] = 0,
+    context: Annotated[
+        int, typer.Option("--context", metavar="N", min=0, help="Show N events around each, too.")
     ] = 0,
     workspace: Annotated[
         Path, typer.Option("--workspace", metavar="DIR", help="The folder whose runs are meant.")
@@ -62,42 +84,38 @@ def log(
     """View execution history: the events of the latest job, or of the one you name."""
     import anyio
 
+    from perstack.cli.printing import print_lines, print_pieces, spooled
     from perstack.projection.log_filter import LogFilter, parse_condition, parse_steps
-    from perstack.projection.log_page import NOTHING, LogRequest, json_lines, text_lines
+    from perstack.projection.log_page import NOTHING, json_page, text_page
+    from perstack.projection.log_scan import LogRequest
 
-    if jobs:
-        _print(anyio.run(_jobs, workspace, take))
-        return
     types = _types(type_, errors=errors, tools=tools, delegations=delegations)
     request = LogRequest(
-        storage=str(workspace.absolute() / "perstack"),
         only=LogFilter(types, parse_steps(step) if step else None),
         condition=parse_condition(filter_) if filter_ else None,
         take=take,
         offset=offset,
-        pretty=pretty,
+        context=context,
+        as_json=as_json or pretty,
         summary_only=summary,
-        checkpoint=checkpoint is not None,
+        verbose=verbose,
+        messages=messages,
     )
-    page = anyio.run(_read, workspace, job, run, checkpoint)
-    if page is None:
-        _print([NOTHING])
-        return
-    if as_json or pretty:
-        from perstack.cli.listeners import speak_utf8
+    with spooled() as spool:
+        found = anyio.run(_read, _Where(workspace, job, run, checkpoint), request, spool)
+        if found is None:
+            print_lines([NOTHING])
+            return
+        if request.as_json:
+            from perstack.cli.listeners import speak_utf8
 
-        speak_utf8()
-    _print(json_lines(page, request) if as_json or pretty else text_lines(page, request))
-    for line in page.damage:
-        typer.echo(line, err=True)
-
-
-async def _jobs(workspace: Path, take: int) -> list[str]:
-    from perstack.projection.log_page import NOTHING
-    from perstack.projection.log_text import job_lines
-    from perstack.runtime import open_history
-
-    return list(job_lines(await open_history(workspace).list_jobs(limit=take))) or [NOTHING]
+            speak_utf8()
+            page = json_page(found.page, found.scan, spool, pretty=pretty, summary_only=summary)
+        else:
+            page = text_page(found.page, found.scan, spool, verbose=verbose, summary_only=summary)
+        print_pieces(page)
+    for line in found.damage:
+        typer.echo(f"Warning: {line}", err=True)
 
 
 def _types(type_: str | None, *, errors: bool, tools: bool, delegations: bool) -> frozenset[str]:
@@ -112,63 +130,106 @@ def _types(type_: str | None, *, errors: bool, tools: bool, delegations: bool) -
     return frozenset({type_ if not chosen or type_ in chosen else ""})
 
 
-async def _read(
-    workspace: Path, job_id: str | None, run_id: str | None, checkpoint: str | None
-) -> LogPage | None:
-    """Return the events to choose from, None when there is no such job, run or checkpoint."""
-    from perstack.errors import NotFoundError
-    from perstack.projection.log_page import LogPage, merged, up_to
-    from perstack.runtime import open_history
+@dataclass(frozen=True, slots=True)
+class _Found:
+    page: LogPage
+    scan: LogScan
+    damage: Sequence[str]
 
-    history = open_history(workspace)
+
+async def _read(where: _Where, request: LogRequest, spool: Spool) -> _Found | None:
+    """Read what was asked for, None when there is no such job, run, checkpoint or event."""
+    from perstack.errors import NotFoundError
+    from perstack.projection.log_page import LogPage
+    from perstack.runtime import open_history
+    from perstack.services.looking import JobRuns, see_job
+
+    history = open_history(where.workspace)
     try:
-        job = await _job(history, job_id, run_id)
-        if job is None:
+        job_id = await _job(history, where)
+        if job_id is None:
             return None
-        events, damage = await _events(history, job, run_id)
+        seen = await see_job(history, await history.look_at_job(job_id))
+        runs = JobRuns(await history.list_runs(job_id))
+        scan, damage = await _scan(history, where, seen, runs, request, spool)
     except NotFoundError:
         return None
-    page = LogPage(job, job_id is None and run_id is None, merged(events), damage)
-    return page if checkpoint is None else up_to(page, checkpoint)
+    if not scan.matched or (where.checkpoint is not None and scan.checkpoint is None):
+        return None
+    is_latest = where.job is None and where.run is None
+    storage = str(where.workspace.absolute() / "perstack")
+    return _Found(LogPage(seen.job, seen.state, is_latest, storage), scan, damage)
 
 
-async def _job(history: History, job_id: str | None, run_id: str | None) -> Job | None:
-    from perstack.domain.ids import JobId, check_path_id
+async def _job(history: History, where: _Where) -> JobId | None:
+    from perstack.domain.ids import RunId, check_path_id
+    from perstack.services.looking import find_job
 
-    if job_id is not None:
-        return await history.get_job(JobId(check_path_id("job id", job_id)))
-    if run_id is None:
-        return await history.find_latest_job()
-    for job in await history.list_jobs():
-        if any(run.run_id == run_id for run in await history.list_runs(job.id)):
-            return job
-    return None
+    if where.job is not None:
+        return await find_job(history, where.job)
+    if where.run is not None:
+        return await history.find_run(RunId(check_path_id("run id", where.run)))
+    latest = await history.find_latest_job()
+    return latest.id if latest is not None else None
 
 
-async def _events(history: History, job: Job, run_id: str | None) -> tuple[list[Event], list[str]]:
-    """The events of a job, run by run, and what was wrong with their records."""
-    events: list[Event] = []
+async def _scan(
+    history: History,
+    where: _Where,
+    seen: JobSeen,
+    runs: JobRuns,
+    request: LogRequest,
+    spool: Spool,
+) -> tuple[LogScan, list[str]]:
+    from perstack.projection.log_scan import LogScan
+
+    run_ids, wanted = await _runs(history, where, seen.job.id, runs)
+    shown = frozenset(run_ids[-1:]) if wanted else None
+    request = replace(request, runs=shown, points=runs.points, until=_until(where))
+    scan = LogScan(request, spool.add)
     damage: list[str] = []
-    for setting in await history.list_runs(job.id):
-        if run_id is not None and setting.run_id != run_id:
-            continue
-        stored = await history.read_run(job.id, setting.run_id)
-        events += stored.events
-        if stored.damage:
-            damage.append(f"Warning: run {setting.run_id}: {stored.damage}")
-    return events, damage
-
-
-def _print(lines: Iterable[str]) -> None:
-    """Write to standard output; a reader that went away (`| head`) is no error."""
-    from perstack.errors import StorageError
-
+    batches = history.read_records(seen.job.id, run_ids)
     try:
-        for line in lines:
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What Python still holds back would fail again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        raise StorageError(f"standard output cannot be written: {error.strerror}") from error
+        async for batch in batches:
+            for record in batch.records:
+                scan.take(record)
+            damage += _told(batch.damaged)
+            if scan.is_over:
+                break
+    finally:
+        await batches.aclose()
+    return scan, damage
+
+
+async def _runs(
+    history: History, where: _Where, job_id: JobId, runs: JobRuns
+) -> tuple[list[RunId], bool]:
+    """Return the runs to read, and whether only the last of them was asked for.
+
+    Raises:
+        NotFoundError: the job has no such run or checkpoint.
+    """
+    from perstack.domain.ids import RunId
+    from perstack.errors import NotFoundError
+    from perstack.services.looking import find_checkpoint
+
+    chosen = RunId(where.run) if where.run is not None else None
+    until = _until(where)
+    if until is not None:
+        among = runs.ids if chosen is None else [chosen]
+        chosen = await find_checkpoint(history, job_id, among, until)
+        if chosen is None:
+            raise NotFoundError(f"checkpoint not found: {until}")
+    if chosen is None:
+        return runs.ids, False
+    return runs.leading_to(chosen), True
+
+
+def _until(where: _Where) -> CheckpointId | None:
+    from perstack.domain.ids import CheckpointId
+
+    return CheckpointId(where.checkpoint) if where.checkpoint is not None else None
+
+
+def _told(damaged: Sequence[tuple[RunId, str]]) -> Iterator[str]:
+    return (f"run {run_id}: {damage}" for run_id, damage in damaged)

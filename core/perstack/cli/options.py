@@ -19,7 +19,8 @@ Workspace = Annotated[
     Path, typer.Option("--workspace", metavar="DIR", help="The folder that Experts work in.")
 ]
 Provider = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="anthropic, openai or scripted.")
+    str | None,
+    typer.Option("--provider", metavar="NAME", help="The vendor, such as openai or ollama."),
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The vendor's model.")]
 Reasoning = Annotated[

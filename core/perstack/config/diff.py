@@ -10,8 +10,8 @@ from perstack.domain.base import Model
 from perstack.domain.expert import Expert
 from perstack.domain.settings import Settings
 
-_SCALARS = ("reasoning_budget", "max_steps", "max_retries", "timeout", "max_parallel")
-_TABLES = ("consensus", "notify")
+_SCALARS = ("reasoning_budget", "max_steps", "max_retries", "timeout", "max_parallel", "max_depth")
+_TABLES = ("budget", "exec", "consensus", "notify")
 _NAMING = ("key", "name")
 
 
@@ -34,6 +34,11 @@ def _settings(old: Settings, new: Settings) -> Iterator[str]:
     for name in _TABLES:
         if fields := _changed(getattr(old, name), getattr(new, name)):
             yield f"{name} changed: {', '.join(fields)}"
+    for name in sorted(old.models.keys() | new.models.keys()):
+        if old.models.get(name) != new.models.get(name):
+            yield f"models changed: {printable(name)}"
+    if old.base_skill_command != new.base_skill_command:
+        yield "perstackBaseSkillCommand changed"
 
 
 def _provider(old: Settings, new: Settings) -> Iterator[str]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Final
+from typing import Final, NewType
 
 from perstack.config.report import printable
 from perstack.errors import ConfigError
 
 CONFIG_NAME: Final = "perstack.toml"
+LOCK_NAME: Final = "perstack.lock"
+
+ConfigUrl = NewType("ConfigUrl", str)
+
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
 
 
 def find_config(start: Path) -> Path | None:
@@ -64,19 +70,21 @@ def _is_there(path: Path) -> bool:
         return True  # reading it will say what is wrong
 
 
-def locate(workspace: Path, config_path: Path | None) -> Path:
-    """Return the configuration file that is meant.
+def locate(workspace: Path, given: str | Path | None) -> Path | ConfigUrl:
+    """Return the configuration file that is meant, or the URL that was given.
 
     Raises:
         ConfigError: there is none.
     """
+    if isinstance(given, str) and _URL.fullmatch(given):
+        return ConfigUrl(given)
     # What is named is named from where one stands, whatever folder the Experts work in.
-    start = workspace.absolute() if config_path is None else Path.cwd()
-    return locate_config(config_path, start=start)
+    start = workspace.absolute() if given is None else Path.cwd()
+    return locate_config(None if given is None else Path(given), start=start)
 
 
-def find(workspace: Path, config_path: Path | None) -> Path | None:
+def find(workspace: Path, given: str | Path | None) -> Path | ConfigUrl | None:
     """Return the configuration file that is meant, None when there is none to be found."""
-    if config_path is not None:
-        return locate(workspace, config_path)
+    if given is not None:
+        return locate(workspace, given)
     return find_config(workspace.absolute())

@@ -16,6 +16,7 @@ KEY_LENGTH: Final = 511
 ORGANISATION_LENGTH: Final = 128
 TEXT_LENGTH: Final = 2_048
 INSTRUCTION_LENGTH: Final = 20_480
+QUERY_LENGTH: Final = 20_480
 SCHEMA_LENGTH: Final = 20_480
 SCHEMA_DEPTH: Final = 50
 ARGUMENT_LENGTH: Final = 32_768
@@ -27,8 +28,19 @@ MAX_STEPS: Final = (1, 1_000_000)
 MAX_RETRIES: Final = (0, 1_000)
 TIMEOUT_MS: Final = (1, 86_400_000)
 MAX_PARALLEL: Final = (1, 1_024)
+MAX_DEPTH: Final = (1, 100)
 REASONING_TOKENS: Final = (0, 1_000_000)
 PACE: Final = (0.0, 1_000.0)
+CONSENSUS_TIMEOUT_MS: Final = (30_000, 3_600_000)
+CONSENSUS_DEPTH: Final = (1, 10)
+
+BUDGET_TOKENS: Final = (1, 1_000_000_000_000)
+BUDGET_USD: Final = (0.0001, 1_000_000.0)
+BUDGET_MS: Final = (1, 31_536_000_000)
+MODEL_TOKENS: Final = (1, 1_000_000_000)
+PRICE_USD: Final = (0.0, 100_000.0)
+TOOL_USES: Final = (1, 1_000)
+SEARCH_RESULTS: Final = (1, 50)
 
 _VERSION: Final = (
     r"\d{1,9}\.\d{1,9}\.\d{1,9}(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
@@ -42,5 +54,15 @@ EXPERT_NAME: Final = re.compile(r"(?:@[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*"
 EXPERT_KEY: Final = re.compile(
     rf"(?:@[a-z0-9][a-z0-9_.-]*/)?[a-z0-9][a-z0-9_.-]*(?:@(?:{_VERSION}|{_TAG}))?", re.ASCII
 )
+RUNTIME_VERSION: Final = re.compile(r"v?\d{1,9}(?:\.\d{1,9}){0,2}", re.ASCII)
 ENV_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# What can be printed is for `str.isprintable` to say; this keeps control characters out.
+PRINTABLE_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
+# What becomes part of a vendor's host name must not be able to name another host.
+HOST_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+CLOUD_PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,127}")
+API_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_LABEL: Final = r"(?![Xx][Nn]--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DOMAIN: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")

@@ -6,15 +6,17 @@ import hashlib
 import re
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from perstack.config import limits
 from perstack.config.delegates import check_delegates
-from perstack.config.find import name_of, not_found
+from perstack.config.find import ConfigUrl, name_of, not_found
 from perstack.config.read_experts import read_experts
+from perstack.config.read_provider_tools import doubts_about_tools
 from perstack.config.read_settings import (
+    read_api_base_url,
     read_env_paths,
     read_runtime,
     read_settings,
@@ -37,7 +39,9 @@ class LoadedConfig:
     """What one reading of a configuration file gave.
 
     `text_hash` is the SHA-256 of its bytes. `model_given` tells a model that was written from one
-    that was filled in for the provider.
+    that was filled in for the provider. A remote configuration has a `url`, and a `path` that no
+    file is at: what is relative to its folder is relative to the workspace. `api_base_url` is
+    where the registry of Experts is, None for the usual one.
     """
 
     path: Path
@@ -48,11 +52,62 @@ class LoadedConfig:
     warnings: tuple[ConfigWarning, ...] = ()
     runtime: str = "perstack"
     model_given: bool = False
+    api_base_url: str | None = None
+    url: ConfigUrl | None = field(default=None, repr=False)
+
+    @property
+    def argument(self) -> str:
+        """What another program is told with `--config`."""
+        return self.url or str(self.path)
+
+    @property
+    def shown_source(self) -> str:
+        """The file or URL as it may be shown and stored."""
+        if self.url is None:
+            return name_of(self.path)
+        from perstack.config.remote import shown_url
+
+        return shown_url(self.url)
 
     @property
     def redirects_key(self) -> bool:
         """Whether the vendor's key would go to a host that is neither the vendor's nor local."""
         return leads_elsewhere(self.settings.provider.base_url)
+
+
+def load_source(source: Path | ConfigUrl, *, workspace: Path) -> LoadedConfig:
+    """Read a configuration file, or fetch it. Blocks on the disk or the network.
+
+    Raises:
+        ConfigError: as for `load_config`, or the URL is not allowed or cannot be fetched.
+    """
+    return parse_source(source, read_source(source), workspace=workspace)
+
+
+def read_source(source: Path | ConfigUrl) -> bytes:
+    """Return the bytes of a configuration file, or of what is at its URL.
+
+    Raises:
+        ConfigError: as for `read_config`, or the URL is not allowed or cannot be fetched.
+    """
+    if isinstance(source, Path):
+        return read_config(source)
+    from perstack.config.remote import ConfigFetcher
+
+    return ConfigFetcher().fetch(source)
+
+
+def parse_source(source: Path | ConfigUrl, data: bytes, *, workspace: Path) -> LoadedConfig:
+    """Make models of the bytes of `read_source`; a remote one is at home in the `workspace`.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    if isinstance(source, Path):
+        return parse_config(source, data)
+    from perstack.config.remote import place_of_remote
+
+    return parse_config(place_of_remote(workspace, source), data, url=source)
 
 
 def load_config(path: Path) -> LoadedConfig:
@@ -92,21 +147,25 @@ def read_config(path: Path) -> bytes:
     return data
 
 
-def parse_config(path: Path, data: bytes) -> LoadedConfig:
-    """Make models of the file's bytes; `path` only names it.
+def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> LoadedConfig:
+    """Make models of the file's bytes; `path`, or the `url` it came from, only names it.
 
     Raises:
         ConfigError: as for `load_config`.
     """
-    text = _decode(path, data)
-    report = Report(path, text)
-    top = Table(_parse_toml(path, text), (), report)
+    name = _name(path, url)
+    text = _decode(name, data)
+    report = Report(name, text)
+    top = Table(parse_toml(name, text), (), report)
     settings = read_settings(top)
     runtime = read_runtime(top)
     env_paths = read_env_paths(top)
+    api_base_url = read_api_base_url(top)
     table = top.table("experts")
     experts = read_experts(table)
     check_delegates(experts, declared=table.keys if table else (), report=report)
+    for doubt in doubts_about_tools(experts, settings.provider.name):
+        report.warn(*doubt)
     top.close()
     report.raise_problems()
     return LoadedConfig(
@@ -118,39 +177,54 @@ def parse_config(path: Path, data: bytes) -> LoadedConfig:
         warnings=report.warnings,
         runtime=runtime,
         model_given="model" in top,
+        api_base_url=api_base_url,
+        url=url,
     )
 
 
-def _decode(path: Path, data: bytes) -> str:
+def _name(path: Path, url: ConfigUrl | None) -> str:
+    if url is None:
+        return name_of(path)
+    from perstack.config.remote import shown_url
+
+    return shown_url(url)
+
+
+def _decode(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{name_of(path)}: line {line} is not UTF-8 text",
+            f"{name}: line {line} is not UTF-8 text",
             hint="save the file with the encoding UTF-8",
         ) from error
 
 
-def _parse_toml(path: Path, text: str) -> RawTable:
+def parse_toml(name: str, text: str) -> RawTable:
+    """Return the top table of a TOML text; `name` is its file's.
+
+    Raises:
+        ConfigError: it is no TOML, or would take too long to read.
+    """
     # tomllib's time grows with the square of a dotted key's parts, its stack with nesting.
     if found := _LONG_KEY.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise ConfigError(
-            f"{name_of(path)}: line {line} has a key of more than {limits.KEY_PARTS} parts",
+            f"{name}: line {line} has a key of more than {limits.KEY_PARTS} parts",
             hint=f"shorten line {line}",
         )
     try:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError(
-            f"{name_of(path)} is nested too deeply", hint="remove some of its brackets"
+            f"{name} is nested too deeply", hint="remove some of its brackets"
         ) from error
     except ValueError as error:
-        raise _syntax_error(path, str(error)) from error
+        raise _syntax_error(name, str(error)) from error
 
 
-def _syntax_error(path: Path, message: str) -> ConfigError:
+def _syntax_error(name: str, message: str) -> ConfigError:
     place = _SYNTAX_PLACE.search(message)
     what = printable(message[: place.start()] if place else message, longest=160)
     if place is None or place.group(1) is None:
@@ -158,4 +232,4 @@ def _syntax_error(path: Path, message: str) -> ConfigError:
     else:
         where = f"at line {place.group(1)}, column {place.group(2)}"
         hint = f"correct line {place.group(1)}; text needs quotes, and \\ in it is written \\\\"
-    return ConfigError(f"{name_of(path)} is not valid TOML {where}: {what}", hint=hint)
+    return ConfigError(f"{name} is not valid TOML {where}: {what}", hint=hint)

@@ -8,20 +8,15 @@ from typing import Final
 from perstack.config import limits
 from perstack.config.load import LoadedConfig
 from perstack.config.models import DEFAULT_MODELS
-from perstack.config.read_settings import (
-    PROVIDERS,
-    REASONING_WORDS,
-    RUNTIMES,
-    ReasoningWord,
-    model_doubt,
-    unavailable_provider,
-    unavailable_runtime,
-)
-from perstack.config.report import ConfigWarning, listed, shown
+from perstack.config.read_provider import unavailable_provider
+from perstack.config.read_provider_tools import doubts_about_tools
+from perstack.config.read_settings import model_doubts, unavailable_runtime
+from perstack.config.report import ConfigWarning, key_text, listed, shown
 from perstack.config.table import among
 from perstack.config.typed import Overrides
-from perstack.domain.settings import ProviderSettings, Settings
-from perstack.errors import UsageError
+from perstack.config.vocabulary import PROVIDERS, REASONING_WORDS, RUNTIMES, ReasoningWord
+from perstack.domain.settings import BudgetSettings, ProviderSettings, Settings
+from perstack.errors import ConfigError, UsageError
 
 _REASONING_DIGITS: Final = 7
 
@@ -34,6 +29,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
 
     Raises:
         UsageError: an option has a value that cannot be used; the message lists those that can.
+        ConfigError: neither file nor command line name a model, and the provider has no default.
     """
     if overrides.runtime is not None and overrides.runtime not in RUNTIMES:
         raise UsageError(unavailable_runtime(overrides.runtime), hint=f"--runtime {RUNTIMES[0]}")
@@ -55,6 +51,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
             "timeout": _within(
                 "--timeout", overrides.timeout_ms, config.settings.timeout, limits.TIMEOUT_MS
             ),
+            "budget": _budget(config.settings.budget, overrides),
         }
     )
     return replace(
@@ -81,19 +78,25 @@ def _provider(current: ProviderSettings, overrides: Overrides) -> ProviderSettin
     low, high = limits.PACE
     pace = provider.pace if overrides.pace is None else overrides.pace
     if not low <= pace <= high:
-        raise UsageError(f"--pace must be a number from {low:g} to {high:g}", hint="--pace 1")
+        raise UsageError(f"--pace must be a number from {low:,.0f} to {high:,.0f}", hint="--pace 1")
     scenario = overrides.scenario or provider.scenario
     return provider.model_copy(update={"scenario": scenario, "pace": pace})
 
 
 def _model(config: LoadedConfig, provider: ProviderSettings, given: str | None) -> str:
+    usual = DEFAULT_MODELS.get(provider.name, "")
     if given is None:
         same = provider.name == config.settings.provider.name
-        return config.settings.model if same else DEFAULT_MODELS[provider.name]
+        model = config.settings.model if same else usual
+        if not model:
+            raise ConfigError(
+                f"the provider {provider.name} has no default model",
+                hint='write model = "..." at the top of perstack.toml, or add --model NAME',
+            )
+        return model
     if not 1 <= len(given) <= limits.NAME_LENGTH or not given.isprintable():
         raise UsageError(
-            f"--model {shown(given)} is not a model's name",
-            hint=f"--model {DEFAULT_MODELS[provider.name]}",
+            f"--model {shown(given)} is not a model's name", hint=f"--model {usual or 'NAME'}"
         )
     return given
 
@@ -116,6 +119,29 @@ def _reasoning(settings: Settings, given: str | None) -> ReasoningWord | int:
     )
 
 
+def _budget(current: BudgetSettings, overrides: Overrides) -> BudgetSettings:
+    given: dict[str, float | None] = {
+        "max_tokens": _allowed("--max-tokens", overrides.max_tokens, limits.BUDGET_TOKENS, 100_000),
+        "max_cost_usd": _allowed("--max-cost", overrides.max_cost_usd, limits.BUDGET_USD, 5),
+        "max_duration": _allowed(
+            "--max-duration", overrides.max_duration_ms, limits.BUDGET_MS, 600_000
+        ),
+    }
+    return current.model_copy(update={key: n for key, n in given.items() if n is not None})
+
+
+def _allowed(
+    option: str, given: float | None, bounds: tuple[float, float], example: int
+) -> float | None:
+    low, high = bounds
+    if given is not None and not low <= given <= high:
+        raise UsageError(
+            f"{option} must be a number from {low:,} to {high:,}, not {shown(given)}",
+            hint=f"{option} {example}",
+        )
+    return given
+
+
 def _within(option: str, given: int | None, current: int, bounds: tuple[int, int]) -> int:
     low, high = bounds
     if given is None:
@@ -129,12 +155,21 @@ def _within(option: str, given: int | None, current: int, bounds: tuple[int, int
 
 
 def _warnings(config: LoadedConfig, settings: Settings) -> tuple[ConfigWarning, ...]:
-    """Return the warnings, those about the model made anew for the one that is used."""
+    """Return the warnings, those about model and provider made anew for what is used."""
     if settings == config.settings:
         return config.warnings
-    kept = tuple(warning for warning in config.warnings if warning.key != "model")
-    doubt = model_doubt(settings)
-    if doubt is None:
+    kept = tuple(one for one in config.warnings if one.key not in ("model", "reasoningBudget"))
+    for doubt in model_doubts(settings):
+        hint = f"{doubt.option} {doubt.instead}"
+        kept = (*kept, ConfigWarning(None, doubt.key, doubt.fault, hint))
+    if settings.provider.name == config.settings.provider.name:
         return kept
-    fault, successor = doubt
-    return (*kept, ConfigWarning(None, "model", fault, f"--model {successor}"))
+    # The file's settings of its own provider are left behind, and what was said about them.
+    about_tools, about_settings = (".providerTools", ".providerSkills"), "provider.setting."
+    kept = tuple(
+        one
+        for one in kept
+        if not one.key.endswith(about_tools) and not one.key.startswith(about_settings)
+    )
+    doubts = doubts_about_tools(config.experts, settings.provider.name)
+    return (*kept, *(ConfigWarning(None, key_text(key), *said) for key, *said in doubts))

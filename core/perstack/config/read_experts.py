@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from perstack.config import limits
+from perstack.config.read_provider_tools import (
+    read_provider_skills,
+    read_provider_tool_options,
+)
 from perstack.config.read_skills import read_skills
 from perstack.config.table import Table
 from perstack.domain.expert import Expert
@@ -51,10 +55,12 @@ def _read_expert(key: ExpertKey, entry: Table) -> Expert:
         skills=read_skills(entry),
         delegates=_read_delegates(entry),
         tags=entry.texts("tags", most=limits.TAG_ITEMS, rule=limits.TAG) or (),
+        min_runtime_version=entry.text("minRuntimeVersion", rule=limits.RUNTIME_VERSION),
+        provider_tools=entry.texts("providerTools") or (),
+        provider_tool_options=read_provider_tool_options(entry),
+        provider_skills=read_provider_skills(entry),
     )
-    entry.raw("minRuntimeVersion")
-    entry.not_yet("providerTools", "providerSkills", "providerToolOptions")
-    entry.close()
+    entry.close(gates=("providerToolOptions",))
     return read
 
 

@@ -2,84 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from perstack.config import limits
+from perstack.config.model_table import facts_of
 from perstack.config.models import DEFAULT_MODELS, doubt_about_model, suggest_model
+from perstack.config.read_gates import read_budget, read_consensus, read_exec
+from perstack.config.read_models import read_models
+from perstack.config.read_notify import read_notify
+from perstack.config.read_provider import read_provider
 from perstack.config.report import listed, printable, shown
-from perstack.config.table import Table, among, is_table
+from perstack.config.table import Table, among, given
 from perstack.config.urls import fault_of_url
-from perstack.domain.settings import (
-    DEFAULT_MAX_PARALLEL,
-    DEFAULT_MAX_RETRIES,
-    DEFAULT_MAX_STEPS,
-    DEFAULT_TIMEOUT_MS,
-    ConsensusSettings,
-    NotifySettings,
-    ProviderName,
-    ProviderSettings,
-    ReviewerStrategy,
-    RiskLevel,
-    Settings,
+from perstack.config.vocabulary import (
+    DEFAULT_ENV_PATHS,
+    LATER_TABLES,
+    OTHER_RUNTIMES,
+    REASONING_WORDS,
+    RUNTIMES,
+    ReasoningWord,
 )
-
-ReasoningWord = Literal["none", "minimal", "low", "medium", "high"]
-PROVIDERS: Final[tuple[ProviderName, ...]] = ("anthropic", "openai", "scripted")
-RUNTIMES: Final = ("perstack", "local")
-DEFAULT_ENV_PATHS: Final = (".env", ".env.local")
-REASONING_WORDS: Final[tuple[ReasoningWord, ...]] = ("none", "minimal", "low", "medium", "high")
-
-_RISKS: Final[tuple[RiskLevel, ...]] = ("low", "medium", "high")
-_STRATEGIES: Final[tuple[ReviewerStrategy, ...]] = ("adversarial", "different-model", "human")
-_CONSENSUS_KEYS: Final = (
-    "enabled",
-    "requireForRiskLevels",
-    "reviewerStrategy",
-    "timeout",
-    "maxDepth",
-    "autoReject",
-    "highRiskAgentTypes",
-    "mediumRiskAgentTypes",
-    "highRiskPatterns",
-    "mediumRiskPatterns",
-)
-_CONSENSUS_TIMEOUT_MS: Final = (30_000, 3_600_000)
-_CONSENSUS_DEPTH: Final = (1, 10)
-_NOT_YET: Final = (
-    "perstackApiBaseUrl",
-    "perstackBaseSkillCommand",
-    "memory",
-    "driftDetection",
-    "resourceExhaustion",
-    "agents",
-    "mcp",
-    "github",
-    "slack",
-    "hooks",
-    "plugins",
-    "smartDispatcher",
-)
-
-Value = TypeVar("Value")
+from perstack.domain.settings import Settings
+from perstack.domain.usage import ModelFacts
 
 
 def read_settings(top: Table) -> Settings:
-    """Read everything but Experts, env files and runtime."""
-    provider = _read_provider(top)
+    """Read everything but Experts, env files, runtime and registry.
+
+    Where neither the file nor a default names a model, `model` is empty: the command line may.
+    """
+    usual = Settings()
+    provider = read_provider(top)
     settings = Settings(
         model=top.text("model", shortest=1, longest=limits.NAME_LENGTH)
-        or DEFAULT_MODELS[provider.name],
+        or DEFAULT_MODELS.get(provider.name, ""),
         provider=provider,
         reasoning_budget=_read_reasoning_budget(top),
-        max_steps=_given(top.integer("maxSteps", limits.MAX_STEPS), DEFAULT_MAX_STEPS),
-        max_retries=_given(top.integer("maxRetries", limits.MAX_RETRIES), DEFAULT_MAX_RETRIES),
-        timeout=_given(top.integer("timeout", limits.TIMEOUT_MS), DEFAULT_TIMEOUT_MS),
-        max_parallel=_given(top.integer("maxParallel", limits.MAX_PARALLEL), DEFAULT_MAX_PARALLEL),
-        consensus=_read_consensus(top),
-        notify=_read_notify(top),
+        max_steps=given(top.integer("maxSteps", limits.MAX_STEPS), usual.max_steps),
+        max_retries=given(top.integer("maxRetries", limits.MAX_RETRIES), usual.max_retries),
+        timeout=given(top.integer("timeout", limits.TIMEOUT_MS), usual.timeout),
+        max_parallel=given(top.integer("maxParallel", limits.MAX_PARALLEL), usual.max_parallel),
+        max_depth=given(top.integer("maxDepth", limits.MAX_DEPTH), usual.max_depth),
+        budget=read_budget(top),
+        exec=read_exec(top),
+        models=read_models(top),
+        base_skill_command=_read_base_skill_command(top),
+        consensus=read_consensus(top),
+        notify=read_notify(top),
     )
     _doubt_model(top, settings)
-    top.not_yet(*_NOT_YET)
+    top.not_yet(*LATER_TABLES)
     return settings
 
 
@@ -101,29 +75,62 @@ def read_runtime(top: Table) -> str:
     return RUNTIMES[0]
 
 
+def read_api_base_url(top: Table) -> str | None:
+    """Read where the registry of Experts is."""
+    key = "perstackApiBaseUrl"
+    url = top.text(key, shortest=1)
+    if url is None:
+        return None
+    if fault := fault_of_url(url):
+        top.problem(key, fault, "write an https:// URL")
+        return None
+    top.not_yet(key)
+    return url
+
+
 def unavailable_runtime(name: str) -> str:
     """Say that this version cannot execute Experts with the runtime `name`."""
-    return f"Runtime {shown(name)} is not available. Available runtimes: {listed(RUNTIMES)}"
+    available = f"Available runtimes: {listed(RUNTIMES)}"
+    if name in OTHER_RUNTIMES:
+        return f"Runtime {shown(name)} is known, but this version cannot run it. {available}"
+    return f"Runtime {shown(name)} is not available. {available}"
 
 
-def unavailable_provider(name: str) -> str:
-    """Say that this version cannot ask the provider `name`."""
-    return f"Provider {shown(name)} is not available. Available providers: {listed(PROVIDERS)}"
+@dataclass(frozen=True, slots=True)
+class ModelDoubt:
+    """What speaks against the model, and the key and option that would mend it."""
+
+    key: Literal["model", "reasoningBudget"]
+    option: str
+    fault: str
+    instead: str
 
 
-def model_doubt(settings: Settings) -> tuple[str, str] | None:
-    """Return what speaks against the model and what to write instead."""
-    provider = settings.provider
-    doubt = doubt_about_model(settings.model, provider.name, own_url=provider.base_url is not None)
-    if doubt is None:
-        return None
-    return printable(doubt, longest=160), suggest_model(settings.model, provider.name)
+def model_doubts(settings: Settings) -> Iterator[ModelDoubt]:
+    """Yield what speaks against the model and what is asked of it."""
+    model, provider = settings.model, settings.provider
+    own_url = provider.base_url is not None
+    if doubt := doubt_about_model(model, provider.name, own_url=own_url):
+        successor = suggest_model(model, provider.name)
+        yield ModelDoubt("model", "--model", printable(doubt, longest=160), successor)
+    if settings.reasoning_budget not in ("none", 0) and _cannot_reason(settings):
+        fault = f"{printable(model, longest=80)} cannot reason, so that it has no effect"
+        yield ModelDoubt("reasoningBudget", "--reasoning-budget", fault, "none")
+
+
+def _cannot_reason(settings: Settings) -> bool:
+    """Tell whether somebody states so; behind an address of one's own, only the user can."""
+    model, provider = settings.model, settings.provider
+    if provider.name == "scripted":
+        return False
+    if provider.base_url is not None:
+        return settings.models.get(model, ModelFacts()).thinks is False
+    return facts_of(model, settings.models).thinks is False
 
 
 def _doubt_model(top: Table, settings: Settings) -> None:
-    if found := model_doubt(settings):
-        doubt, successor = found
-        top.warn("model", doubt, f'write model = "{successor}"')
+    for doubt in model_doubts(settings):
+        top.warn(doubt.key, doubt.fault, f'write {doubt.key} = "{doubt.instead}"')
 
 
 def _read_reasoning_budget(top: Table) -> ReasoningWord | int:
@@ -141,137 +148,13 @@ def _read_reasoning_budget(top: Table) -> ReasoningWord | int:
     return word or "low"
 
 
-def _read_provider(top: Table) -> ProviderSettings:
-    table = top.table("provider")
-    if table is None:
-        return ProviderSettings()
-    name = _read_provider_name(table)
-    setting = table.table("setting")
-    provider = _read_provider_setting(setting, name) if setting else ProviderSettings(name=name)
-    table.close()
-    return provider
-
-
-def _read_provider_name(table: Table) -> ProviderName:
-    name = table.text("providerName")
-    found = among(name, PROVIDERS)
-    if name is not None and found is None:
-        table.problem(
-            "providerName", unavailable_provider(name), f'write providerName = "{PROVIDERS[0]}"'
-        )
-    return found or PROVIDERS[0]
-
-
-def _read_provider_setting(setting: Table, name: ProviderName) -> ProviderSettings:
-    read = ProviderSettings(
-        name=name,
-        base_url=_read_url(setting, "baseUrl"),
-        headers=_read_headers(setting),
-        organization=setting.text("organization"),
-        project=setting.text("project"),
-        scenario=setting.text("scenario", shortest=1),
-        pace=_given(setting.number("pace", limits.PACE), 1.0),
-    )
-    foreign = {
-        "anthropic": ("organization", "project", "scenario", "pace"),
-        "openai": ("scenario", "pace"),
-        "scripted": ("baseUrl", "headers", "organization", "project"),
-    }[name]
-    for key in foreign:
-        if key in setting:
-            setting.warn(key, f"has no effect with the provider {name}")
-    setting.not_yet("name")
-    setting.close()
-    return read
-
-
-def _read_url(table: Table, key: str) -> str | None:
-    url = table.text(key, shortest=1)
-    if url is not None and (fault := fault_of_url(url)):
-        table.problem(key, fault, "write an https:// URL")
-        return None
-    return url
-
-
-def _read_headers(setting: Table) -> dict[str, str]:
-    headers = setting.table("headers")
-    if headers is None:
-        return {}
-    read: dict[str, str] = {}
-    for name in headers.keys:
-        value = headers.text(name)
-        if value is None:
-            continue
-        if not limits.HEADER_NAME.fullmatch(name):
-            headers.problem(name, "is not a header name: use letters, digits and '-'")
-        elif not value.isascii() or not value.isprintable():
-            headers.problem(name, "must be printable ASCII text")
-        read[name] = value
-    return read
-
-
-def _read_consensus(top: Table) -> ConsensusSettings:
-    table = top.table("consensus")
-    usual = ConsensusSettings()
-    if table is None:
-        return usual
-    read = ConsensusSettings(
-        enabled=_given(table.flag("enabled"), usual.enabled),
-        require_for_risk_levels=_given(
-            table.choices("requireForRiskLevels", _RISKS), usual.require_for_risk_levels
-        ),
-        reviewer_strategy=table.choice("reviewerStrategy", _STRATEGIES) or usual.reviewer_strategy,
-        timeout=_given(table.integer("timeout", _CONSENSUS_TIMEOUT_MS), usual.timeout),
-        max_depth=_given(table.integer("maxDepth", _CONSENSUS_DEPTH), usual.max_depth),
-        auto_reject=_given(table.flag("autoReject"), usual.auto_reject),
-        high_risk_agent_types=_given(
-            table.texts("highRiskAgentTypes"), usual.high_risk_agent_types
-        ),
-        medium_risk_agent_types=_given(
-            table.texts("mediumRiskAgentTypes"), usual.medium_risk_agent_types
-        ),
-        high_risk_patterns=_given(table.texts("highRiskPatterns"), usual.high_risk_patterns),
-        medium_risk_patterns=_given(table.texts("mediumRiskPatterns"), usual.medium_risk_patterns),
-    )
-    table.close(gates=_CONSENSUS_KEYS)
-    return read
-
-
-def _read_notify(top: Table) -> NotifySettings:
-    table = top.table("notify")
-    if table is None:
-        return NotifySettings()
-    read = NotifySettings(command=_read_command(table), webhook=_read_url(table, "webhook"))
-    table.close()
-    return read
-
-
-def _read_command(table: Table) -> tuple[str, ...]:
-    value = table.raw("command")
-    if isinstance(value, str):
-        command = _split(table, value)
-    else:
-        command = table.texts("command", longest=limits.ARGUMENT_LENGTH, empty_items=True) or ()
+def _read_base_skill_command(top: Table) -> tuple[str, ...]:
+    key = "perstackBaseSkillCommand"
+    command = top.texts(key, longest=limits.ARGUMENT_LENGTH, empty_items=True)
+    if command is None:
+        return ()
     if any("\0" in part for part in command):
-        table.problem("command", "must not hold NUL characters")
-    if value is not None and not is_table(value) and (not command or not command[0]):
-        table.problem(
-            "command", "must name a program", 'write command = ["notify-send", "Perstack"]'
-        )
+        top.problem(key, "must not hold NUL characters")
+    if not command or not command[0]:
+        top.problem(key, "must name a program", f'write {key} = ["npx", "-y", "@perstack/base"]')
     return command
-
-
-def _split(table: Table, line: str) -> tuple[str, ...]:
-    import shlex
-
-    try:
-        return tuple(shlex.split(line))
-    except ValueError as error:
-        table.problem(
-            "command", f"has unbalanced quotes ({error})", "write it as a list of strings"
-        )
-        return ("unread",)
-
-
-def _given(value: Value | None, default: Value) -> Value:
-    return default if value is None else value

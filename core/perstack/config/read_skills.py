@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Final, NoReturn
 
 from pydantic import JsonValue
 
 from perstack.config import limits
-from perstack.config.report import printable
-from perstack.config.table import Table
+from perstack.config.read_servers import (
+    SKILL_GATES,
+    read_allowed_domains,
+    read_http,
+    read_sse,
+    read_stdio,
+)
+from perstack.config.report import listed, printable
+from perstack.config.table import Table, is_list
+from perstack.config.vocabulary import BASE_SKILL_TYPES, ELICITATION, SAMPLING, SKILL_TYPES
 from perstack.domain.expert import (
     BASE_SKILL,
     BaseSkill,
@@ -19,7 +28,7 @@ from perstack.domain.expert import (
     SkillSpec,
 )
 
-_TYPES: Final = ("mcpStdioSkill", "interactiveSkill")
+_PINNED: Final = re.compile(re.escape(BASE_SKILL) + r"@.+", re.DOTALL)
 
 
 def read_skills(expert: Table) -> dict[str, SkillSpec]:
@@ -42,25 +51,28 @@ def read_skills(expert: Table) -> dict[str, SkillSpec]:
 def _read_skill(name: str, entry: Table) -> SkillSpec | None:
     match entry.raw("type"):
         case "mcpStdioSkill":
-            return _read_stdio(name, entry)
+            return read_stdio(name, entry)
+        case "mcpSseSkill":
+            return read_sse(entry)
+        case "mcpHttpSkill":
+            return read_http(entry)
         case "interactiveSkill":
             return _read_interactive(entry)
-        case "mcpSseSkill":
-            entry.problem(
-                "type",
-                "mcpSseSkill is not available in this version",
-                'use a server that is started here: type = "mcpStdioSkill" with command and args',
-            )
         case None:
-            entry.problem("type", f"must be given: {' or '.join(_TYPES)}")
+            entry.problem("type", f"must be given: {listed(SKILL_TYPES)}")
         case _:
-            entry.choice("type", _TYPES)
+            entry.choice("type", SKILL_TYPES)
     return None
 
 
-def _read_base(entry: Table) -> BaseSkill:
-    """Read the base skill, which files written for Perstack declare as an MCP server."""
-    entry.choice("type", ("mcpStdioSkill", "baseSkill"))
+def _read_base(entry: Table) -> BaseSkill | McpStdioSkill:
+    """Read the base skill, which files written for Perstack declare as an MCP server.
+
+    It is built in. Pinned to a version, it is the server that was asked for.
+    """
+    kind = entry.choice("type", BASE_SKILL_TYPES)
+    if kind != "baseSkill" and _is_pinned(entry):
+        return read_stdio(BASE_SKILL, entry)
     read = BaseSkill(
         pick=entry.texts("pick") or (),
         omit=entry.texts("omit") or (),
@@ -74,41 +86,23 @@ def _read_base(entry: Table) -> BaseSkill:
     entry.flag("lazyInit")
     if any(word not in (BASE_SKILL, "-y") for word in (package or BASE_SKILL, *args)):
         entry.warn("packageName" if package else "args", "the built-in base skill is used instead")
-    if entry.texts("requiredEnv"):
+    if entry.texts("requiredEnv", rule=limits.ENV_NAME):
         entry.warn("requiredEnv", "has no effect on the built-in base skill")
-    entry.not_yet("allowedDomains")
-    entry.close()
+    if read_allowed_domains(entry):
+        entry.warn("allowedDomains", "has no effect on the built-in base skill")
+    for key, words in (("sampling", SAMPLING), ("elicitation", ELICITATION)):
+        if entry.choice(key, words) not in (None, "deny"):
+            entry.warn(key, "has no effect: the built-in base skill asks nobody")
+    entry.close(gates=SKILL_GATES)
     return read
 
 
-def _read_stdio(name: str, entry: Table) -> McpStdioSkill | None:
-    command = entry.text("command", shortest=1)
-    if "command" not in entry:
-        entry.problem("command", "must be given, such as npx, uvx or a path")
-    package = entry.text("packageName") or None
-    args = entry.texts("args", longest=limits.ARGUMENT_LENGTH, empty_items=True) or ()
-    if package and args:
-        entry.problem("args", f"Skill {printable(name)} has both packageName and args")
-    elif not package and not args:
-        entry.problem("packageName", f"Skill {printable(name)} has no packageName or args")
-    if any("\0" in word for word in (command or "", package or "", *args)):
-        entry.problem("command", "must not hold NUL characters")
-    read = McpStdioSkill(
-        description=entry.text("description"),
-        rule=entry.text("rule"),
-        pick=entry.texts("pick") or (),
-        omit=entry.texts("omit") or (),
-        command=command or "",
-        package_name=package,
-        args=args,
-        required_env=entry.texts("requiredEnv", rule=limits.ENV_NAME) or (),
-        require_approval=entry.texts("requireApproval") or (),
-    )
-    if entry.flag("lazyInit"):
-        entry.warn("lazyInit", "is not supported yet: the skill is ready before the run starts")
-    entry.not_yet("allowedDomains")
-    entry.close()
-    return read
+def _is_pinned(entry: Table) -> bool:
+    if entry.raw("command") != "npx":
+        return False
+    args = entry.raw("args")
+    words = [entry.raw("packageName"), *(args if is_list(args) else ())]
+    return any(isinstance(word, str) and _PINNED.fullmatch(word) for word in words)
 
 
 def _read_interactive(entry: Table) -> InteractiveSkill:

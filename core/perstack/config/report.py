@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 from perstack.config.positions import KeyPath, locate_keys
@@ -36,11 +35,19 @@ class ConfigWarning:
         return f"{self}; {self.hint}" if self.hint else str(self)
 
 
+class RefusedConfigError(ConfigError):
+    """The file can be read, and holds something that cannot be used: `problems`, all of them."""
+
+    def __init__(self, message: str, *, hint: str, problems: tuple[ConfigWarning, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
 class Report:
     """Collects the problems and warnings of one file, so that all are told at once."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
         self._text = text
         self._problems: list[ConfigWarning] = []
         self._warnings: list[ConfigWarning] = []
@@ -70,14 +77,15 @@ class Report:
         lines = [f"  - {problem.with_hint()}" for problem in problems[:_LISTED]]
         if len(problems) > _LISTED:
             lines.append(f"  - and {len(problems) - _LISTED} more")
-        raise ConfigError(
-            "\n".join([f"{printable(str(self._path))}: Validation failed:", *lines]),
+        raise RefusedConfigError(
+            "\n".join([f"{self._name}: Validation failed:", *lines]),
             hint=self._remedy(problems[0].line),
+            problems=tuple(problems),
         )
 
     def _remedy(self, line: int | None) -> str:
         place = f"line {line} of " if line else ""
-        return f"correct {place}{printable(self._path.name)} and save it"
+        return f"correct {place}{self._name.rpartition('/')[2]} and save it"
 
     def _entry(self, key: KeyPath, message: str, hint: str | None) -> ConfigWarning:
         return ConfigWarning(self._line_of(key), key_text(key), message, hint)

@@ -8,9 +8,10 @@ from typing import Final, TypeGuard, TypeVar
 
 from perstack.config.limits import LIST_ITEMS, NAME_LENGTH, TEXT_LENGTH
 from perstack.config.positions import KeyPath
-from perstack.config.report import Report, listed, meant, shown
+from perstack.config.report import Report, key_text, listed, meant, shown
 
 Word = TypeVar("Word", bound=str)
+Value = TypeVar("Value")
 RawTable = dict[str, object]
 
 TOP_KEYS: Final = (
@@ -21,16 +22,27 @@ TOP_KEYS: Final = (
     "maxRetries",
     "timeout",
     "maxParallel",
+    "maxDepth",
     "envPath",
+    "perstackApiBaseUrl",
+    "perstackBaseSkillCommand",
     "provider",
+    "models",
+    "budget",
+    "exec",
     "consensus",
     "notify",
     "experts",
 )
+_IN_A_SERVER: Final = "write it into the table of an MCP skill, such as [experts.NAME.skills.web]"
 _SAFEGUARDS: Final = {
     "consensus": "write [consensus] as a table of its own",
+    "budget": "write [budget] as a table of its own",
+    "exec": "write [exec] as a table of its own",
     "requireApproval": "write it into a skill's table, such as "
     '[experts.NAME.skills."@perstack/base"]',
+    "sampling": _IN_A_SERVER,
+    "elicitation": _IN_A_SERVER,
 }
 
 
@@ -39,8 +51,18 @@ def is_table(value: object) -> TypeGuard[RawTable]:
     return isinstance(value, dict)
 
 
-def _is_list(value: object) -> TypeGuard[list[object]]:
+def is_list(value: object) -> TypeGuard[list[object]]:
+    """Tell whether a parsed TOML value is a list."""
     return isinstance(value, list)
+
+
+def given(value: Value | None, default: Value) -> Value:
+    """Return what was read, or the default where nothing was."""
+    return default if value is None else value
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.4f}".rstrip("0").rstrip(".")
 
 
 def among(value: object, words: Sequence[Word]) -> Word | None:
@@ -83,8 +105,18 @@ class Table:
         self._known.add(key)
         return self._raw.get(key)
 
-    def text(self, key: str, *, shortest: int = 0, longest: int = TEXT_LENGTH) -> str | None:
-        """Read a string of `shortest` to `longest` characters."""
+    def text(
+        self,
+        key: str,
+        *,
+        shortest: int = 0,
+        longest: int = TEXT_LENGTH,
+        rule: re.Pattern[str] | None = None,
+    ) -> str | None:
+        """Read a string of `shortest` to `longest` characters.
+
+        With a `rule`, it must match that as a whole.
+        """
         value = self.raw(key)
         if value is None:
             return None
@@ -95,6 +127,9 @@ class Table:
             self.problem(
                 key, f"must have {shortest:,} to {longest:,} characters; it has {len(value):,}"
             )
+            return None
+        if rule is not None and not rule.fullmatch(value):
+            self.problem(key, f"is {shown(value)}, which does not match {rule.pattern}")
             return None
         return value
 
@@ -120,7 +155,9 @@ class Table:
             or not isinstance(value, int | float)
             or not low <= value <= high
         ):
-            self.problem(key, f"must be a number from {low:g} to {high:g}, not {shown(value)}")
+            self.problem(
+                key, f"must be a number from {_plain(low)} to {_plain(high)}, not {shown(value)}"
+            )
             return None
         return float(value)
 
@@ -166,7 +203,7 @@ class Table:
         value = self.raw(key)
         if value is None:
             return None
-        if not _is_list(value):
+        if not is_list(value):
             self.problem(key, f'must be a list of strings such as ["a", "b"], not {shown(value)}')
             return None
         if len(value) > most:
@@ -215,6 +252,20 @@ class Table:
             if child is not None:
                 yield key, child
 
+    def list_of_tables(self, key: str, *, most: int = LIST_ITEMS) -> tuple[Table, ...]:
+        """Read a list of at most `most` tables."""
+        value = self.raw(key)
+        if value is None:
+            return ()
+        if not is_list(value) or len(value) > most or not all(is_table(item) for item in value):
+            self.problem(key, f"must be a list of at most {most:,} tables such as [{{ a = 1 }}]")
+            return ()
+        return tuple(
+            Table(item, (*self.at, key, str(number)), self.report)
+            for number, item in enumerate(value, start=1)
+            if is_table(item)
+        )
+
     def not_yet(self, *keys: str) -> None:
         """Accept keys that this version does not act on, with a warning."""
         for key in keys:
@@ -242,7 +293,7 @@ class Table:
     def _warn_slid(self, key: str) -> None:
         self.warn(
             key,
-            f"has no effect here: TOML puts keys below [{'.'.join(self.at)}] into that table",
+            f"has no effect here: TOML puts keys below [{key_text(self.at)}] into that table",
             f"move {key} above the first [table] of the file",
         )
 

@@ -15,6 +15,9 @@ class Overrides:
     max_steps: int | None = None
     max_retries: int | None = None
     timeout_ms: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    max_duration_ms: int | None = None
     env_paths: tuple[str, ...] = ()
     runtime: str | None = None
     pace: float | None = None
@@ -29,6 +32,9 @@ class Overrides:
             ("--max-steps", self.max_steps),
             ("--max-retries", self.max_retries),
             ("--timeout", self.timeout_ms),
+            ("--max-tokens", self.max_tokens),
+            ("--max-cost", self.max_cost_usd),
+            ("--max-duration", self.max_duration_ms),
             ("--runtime", self.runtime),
             ("--pace", self.pace),
             ("--scenario", self.scenario),

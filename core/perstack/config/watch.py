@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Final, Literal
@@ -13,7 +14,8 @@ import anyio
 from anyio import to_thread
 
 from perstack.config.diff import diff_configs
-from perstack.config.load import LoadedConfig, parse_config, read_config
+from perstack.config.find import ConfigUrl
+from perstack.config.load import LoadedConfig, load_source, parse_config, read_config
 from perstack.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,10 @@ class ConfigChange:
 
 
 async def watch_config(
-    path: Path, *, current: LoadedConfig | None = None
+    source: Path | ConfigUrl,
+    *,
+    current: LoadedConfig | None = None,
+    workspace: Path = Path(),
 ) -> AsyncGenerator[ConfigChange, None]:
     """Yield a change for every save that alters the file, within about 300 ms; never ends.
 
@@ -51,12 +56,18 @@ async def watch_config(
     A file that is missing, half-written or unreadable for less than about 100 ms is no change. A
     file saved with the same content is none either, unless an error was told before. Close the
     generator (`contextlib.aclosing`) to stop watching.
+
+    What is at a URL is fetched once for the `workspace`, and told; nothing follows.
     """
-    watcher = FileWatcher(path.absolute())
     told = Told(good=current)
+    if not isinstance(source, Path):
+        if change := told.compare(await _fetched(source, workspace)):
+            yield change
+        return
+    watcher = FileWatcher(source.absolute())
     try:
         while True:
-            change = told.compare(await _read_settled(path))
+            change = told.compare(await _read_settled(source))
             if change is not None:
                 yield change
             await watcher.wait()
@@ -85,6 +96,15 @@ class Told:
         return ConfigChange(
             config=reading, error=None, changes=diff_configs(old, reading) if old else ()
         )
+
+
+async def _fetched(url: ConfigUrl, workspace: Path) -> LoadedConfig | ConfigError:
+    try:
+        return await to_thread.run_sync(
+            partial(load_source, url, workspace=workspace), abandon_on_cancel=True
+        )
+    except ConfigError as error:
+        return error
 
 
 async def _read_settled(path: Path) -> LoadedConfig | ConfigError:

@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from pydantic import JsonValue
+
 from perstack.domain.base import Model
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
 from perstack.domain.settings import ConsensusSettings, ReviewerStrategy, RiskLevel
 
 ConsensusStatus = Literal["pending", "approved", "rejected", "expired"]
 
+SYSTEM: Final = "system"
 _ORDER: Final[dict[RiskLevel, int]] = {"low": 0, "medium": 1, "high": 2}
 
 
+class InputRequest(Model):
+    """What a tool server wants: an answer of the user, or one of the run's model.
+
+    `answer_schema` is the form (`perstack.domain.inputs`) that an elicitation's answer must fit.
+    """
+
+    kind: Literal["elicitation", "sampling"]
+    skill_name: str
+    answer_schema: dict[str, JsonValue] | None = None
+
+
 class ProposedSubtask(Model):
-    """One gated call: a delegation to the Expert `agent_type`, or a tool call."""
+    """One gated call: a delegation to the Expert `agent_type`, or a tool call.
+
+    With an `input_request` it is a request that the tool server made during that call.
+    """
 
     id: SubtaskId
     agent_type: str
@@ -23,10 +40,14 @@ class ProposedSubtask(Model):
     estimated_risk_level: RiskLevel
     tool_call_id: ToolCallId
     tool_name: str
+    input_request: InputRequest | None = None
 
 
 class Decision(Model):
-    """Who decided what. `approved` with `rejected_subtask_ids` is a partial approval."""
+    """Who decided what. `approved` with `rejected_subtask_ids` is a partial approval.
+
+    To the question of a tool server, `feedback` of an approval is the answer, as JSON.
+    """
 
     approved: bool
     rejected_subtask_ids: tuple[SubtaskId, ...] = ()
@@ -54,6 +75,22 @@ class ConsensusCheckpoint(Model):
     created_at: int
     expires_at: int | None = None
     decided_at: int | None = None
+
+    @property
+    def input_request(self) -> InputRequest | None:
+        """What a tool server asks for here, None where work waits."""
+        return self.proposed_subtasks[0].input_request if self.proposed_subtasks else None
+
+    @property
+    def form(self) -> dict[str, JsonValue] | None:
+        """The form that an answer must fit, None where nothing but a decision is wanted."""
+        asked = self.input_request
+        return asked.answer_schema if asked else None
+
+
+def nobody_decided(checkpoint: ConsensusCheckpoint) -> bool:
+    """Tell whether it was closed without a reviewer: it expired, or was taken back."""
+    return checkpoint.decision is None or checkpoint.decision.reviewed_by == SYSTEM
 
 
 def estimate_risk(agent_type: str, text: str, rules: ConsensusSettings) -> RiskLevel:

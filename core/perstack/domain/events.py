@@ -30,7 +30,7 @@ from perstack.domain.ids import (
 from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import ExpertMessage, InstructionMessage, ResultPart, UserMessage
 from perstack.domain.settings import RiskLevel
-from perstack.domain.usage import Usage
+from perstack.domain.usage import NO_USAGE, Usage
 
 ToolKind = Literal["mcp", "delegate", "interactive", "unknown"]
 
@@ -373,11 +373,13 @@ class StopRunByExceededBudget(Model):
 
 
 class StopRunByError(Model):
-    """The run ended in error."""
+    """The run ended in error; `usage` is that of an answer which could not be used."""
 
     type: Literal["stopRunByError"] = "stopRunByError"
     checkpoint_id: CheckpointId
     error: RunError
+    usage: Usage = NO_USAGE
+    cost_usd: float | None = None
 
 
 class CompleteRun(Model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from pydantic import Field
+
 from perstack.domain.base import Model
 from perstack.domain.expert import Expert
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId, ToolCallId
@@ -30,7 +32,9 @@ class Job(Model):
     """One request by a user. Times are Unix milliseconds.
 
     `coordinator_run_id` is the run that the job would go on with. `driven_ms` is for how long
-    processes drove it, in milliseconds.
+    processes drove it, in milliseconds, without the time that it waited for people. All sums are
+    as of the last time that a process let go of it: `driven_since` is when one took it up that has
+    not let go yet, or that was killed.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -38,11 +42,12 @@ class Job(Model):
     status: JobStatus
     coordinator_expert_key: ExpertKey
     coordinator_run_id: RunId
-    total_steps: int = 0
+    total_steps: int = Field(default=0, ge=0)
     max_steps: int
     usage: Usage = NO_USAGE
     cost: Cost = NO_COST
-    driven_ms: int = 0
+    driven_ms: int = Field(default=0, ge=0)
+    driven_since: int | None = None
     started_at: int
     finished_at: int | None = None
 

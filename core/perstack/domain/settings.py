@@ -35,6 +35,7 @@ ReviewerStrategy = Literal["adversarial", "different-model", "human"]
 class ProviderSettings(Model):
     """Which vendor, and how to reach it. Keys are never here: they stay in the environment.
 
+    `allow_private` lets `base_url` be an address of a private network, over http too.
     `api` is which of OpenAI's endpoints is asked: "auto" takes Responses at OpenAI's own address
     and chat completions elsewhere. `client_name` is openai's `name`. `resource_name`,
     `api_version` and `use_deployment_based_urls` are azure-openai's, `region` amazon-bedrock's,
@@ -44,6 +45,7 @@ class ProviderSettings(Model):
 
     name: ProviderName = "anthropic"
     base_url: str | None = None
+    allow_private: bool = False
     headers: dict[str, str] = Field(default_factory=dict)
     organization: str | None = None
     project: str | None = None

@@ -7,6 +7,8 @@ from typing import Final
 from perstack.domain.base import Model
 
 _MILLION: Final = 1_000_000
+# More than any vendor's context holds, less than what sums could not hold.
+_MOST_TOKENS: Final = 1_000_000_000
 
 
 class Usage(Model):
@@ -33,17 +35,47 @@ class Usage(Model):
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
         )
 
+    def believable(self) -> Usage:
+        """Return one generation's figures without what cannot be: below 0, or beyond all bounds.
+
+        The total is never less than input and output together, whatever the vendor says.
+        """
+        most = _MOST_TOKENS
+        given, said = (max(0, min(most, n)) for n in (self.input_tokens, self.output_tokens))
+        return Usage(
+            input_tokens=given,
+            output_tokens=said,
+            reasoning_tokens=max(0, min(most, self.reasoning_tokens)),
+            total_tokens=max(given + said, min(most, self.total_tokens)),
+            cached_input_tokens=max(0, min(given, self.cached_input_tokens)),
+            cache_write_tokens=max(0, min(given, self.cache_write_tokens)),
+        )
+
 
 NO_USAGE = Usage()
 
 
+class LongPromptPrice(Model):
+    """USD for a million tokens of a request whose input is more than `above` tokens."""
+
+    above: int
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+
+
 class ModelPrice(Model):
-    """USD for a million tokens. Where a cache price is None, those tokens' cost is unknown."""
+    """USD for a million tokens. Where a cache price is None, those tokens' cost is unknown.
+
+    Where a vendor asks more for long requests, `long_prompt` holds for all of such a one.
+    """
 
     input: float
     output: float
     cached_input: float | None = None
     cache_write: float | None = None
+    long_prompt: LongPromptPrice | None = None
 
 
 class ModelFacts(Model):
@@ -84,11 +116,13 @@ def cost_usd(usage: Usage, price: ModelPrice | None) -> float | None:
     if price is None:
         return None
     plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
+    long = price.long_prompt
+    asked = price if long is None or usage.input_tokens <= long.above else long
     parts = (
-        (max(0, plain), price.input),
-        (usage.cached_input_tokens, price.cached_input),
-        (usage.cache_write_tokens, price.cache_write),
-        (usage.output_tokens, price.output),
+        (max(0, plain), asked.input),
+        (usage.cached_input_tokens, asked.cached_input),
+        (usage.cache_write_tokens, asked.cache_write),
+        (usage.output_tokens, asked.output),
     )
     total = 0.0
     for tokens, usd_per_million in parts:

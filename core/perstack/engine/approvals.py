@@ -15,7 +15,7 @@ from perstack.domain.consensus import (
 from perstack.domain.events import RequestApproval, ResolveApproval
 from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
 from perstack.domain.messages import ToolCallPart
-from perstack.domain.settings import RiskLevel
+from perstack.domain.settings import ReviewerStrategy, RiskLevel
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
 from perstack.errors import NotFoundError
@@ -64,7 +64,10 @@ async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
     if not run.job.plan.wait_at_gates and not await _is_decided(run, consensus_id):
         return await run.suspend(consensus_id)
     decided: ConsensusCheckpoint | None = None
-    with run.job.control.interruptible():
+    with (
+        run.job.control.interruptible(),
+        run.job.meter.waiting_for_a_person(run.run_id),
+    ):
         decided = await _decided(run, consensus_id)
     if decided is not None:
         await run.record(_resolution(decided), durable=True)
@@ -116,11 +119,29 @@ def _checkpoint(
     run: RunDriver, calls: tuple[ToolCallPart, ...], consensus_id: ConsensusId
 ) -> ConsensusCheckpoint:
     rules = run.job.plan.settings.consensus
-    now_ms = run.job.deps.clock.now_ms()
     tasks = tuple(_subtask(run, call, number) for number, call in enumerate(calls, start=1))
     risk = highest([task.estimated_risk_level for task in tasks])
     asked = all(_is_tool(run, call) for call in calls)
     reason = why_required(risk, run.depth + 1, rules) if not asked else None
+    return checkpoint_of(
+        run,
+        consensus_id,
+        tasks,
+        reason=reason or "this tool always waits for a person (requireApproval)",
+        strategy="human" if asked else rules.reviewer_strategy,
+    )
+
+
+def checkpoint_of(
+    run: RunDriver,
+    consensus_id: ConsensusId,
+    tasks: tuple[ProposedSubtask, ...],
+    *,
+    reason: str,
+    strategy: ReviewerStrategy,
+) -> ConsensusCheckpoint:
+    """Return a checkpoint of the run, as risky as the riskiest of `tasks`, that expires in time."""
+    now_ms = run.job.deps.clock.now_ms()
     parent = run.state.delegated_by
     return ConsensusCheckpoint(
         id=consensus_id,
@@ -130,12 +151,12 @@ def _checkpoint(
         task_id=run.run_id,
         parent_task_id=parent.run_id if parent else None,
         depth=run.depth + 1,
-        reason=reason or "this tool always waits for a person (requireApproval)",
+        reason=reason,
         proposed_subtasks=tasks,
-        risk_level=risk,
-        reviewer_strategy="human" if asked else rules.reviewer_strategy,
+        risk_level=highest([task.estimated_risk_level for task in tasks]),
+        reviewer_strategy=strategy,
         created_at=now_ms,
-        expires_at=now_ms + rules.timeout,
+        expires_at=now_ms + run.job.plan.settings.consensus.timeout,
     )
 
 

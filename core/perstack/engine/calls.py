@@ -8,15 +8,14 @@ import anyio
 
 from perstack.domain.events import AttemptCompletion, ToolResult, ToolReturned
 from perstack.domain.ids import ToolCallId
-from perstack.domain.messages import ResultPart, TextPart, ToolCallPart, text_of
-from perstack.engine.machine import in_doubt, refusal
+from perstack.domain.messages import ResultPart, TextPart, ToolCallPart
+from perstack.engine.machine import Declare, TryCompletion, in_doubt, refusal
 from perstack.ports.skills import ToolOutcome
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
 CALLS_AT_ONCE: Final = 16
-REMAINING_TODOS: Final = "remainingTodos"
 
 
 async def refuse(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
@@ -49,12 +48,14 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
                 await run.record(ToolReturned(result=doubtful(run, call, "was stopped")))
 
 
-async def try_completion(run: RunDriver, call: ToolCallPart) -> None:
-    """Let the Expert declare itself done, unless todos are open."""
+async def complete(run: RunDriver, effect: TryCompletion | Declare) -> None:
+    """Ask the base skill whether the Expert may be done, or take its word once it may."""
+    call = effect.call
+    if isinstance(effect, Declare):
+        await run.record(AttemptCompletion(tool_call_id=call.tool_call_id))
+        return
     outcome = await run.toolset.skills.call(call.tool_name, call.args)
     await run.record(ToolReturned(result=_of(run, call, outcome)))
-    if not outcome.is_error and REMAINING_TODOS not in text_of(outcome.parts):
-        await run.record(AttemptCompletion(tool_call_id=call.tool_call_id))
 
 
 def result(run: RunDriver, call: ToolCallPart, text: str, *, is_error: bool = False) -> ToolResult:

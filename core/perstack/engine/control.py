@@ -7,13 +7,13 @@ from typing import Final, Literal
 
 import anyio
 
-StopReason = Literal["user", "signal", "detach"]
+StopReason = Literal["user", "signal", "detach", "budget"]
 
 TOOL_GRACE_S: Final = 1.0
 
 
 class StopControl:
-    """Says to every run of one job when to stop.
+    """Says to every run of one job when to stop. "budget": the time it may take is used up.
 
     A first request ends model calls and waits at once, since nothing is lost by making them
     again, and gives tools that are running `TOOL_GRACE_S` to finish. A second one (`now`) ends

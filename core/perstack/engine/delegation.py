@@ -24,7 +24,6 @@ from perstack.engine.toolset import query_of
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
-MAX_DEPTH: Final = 20
 _WHY_UNFINISHED: Final = {
     "limit": "the job's step limit was reached",
     "asked": "a delegated Expert cannot ask the user",
@@ -37,8 +36,10 @@ async def begin(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     children: list[DelegateTo] = []
     for call in calls:
         expert = run.job.plan.experts.get(run.toolset.delegates[call.tool_name])
-        if expert is None or run.depth >= MAX_DEPTH:
-            why = "too deep" if expert else f"Expert {call.tool_name} not found"
+        deepest = run.job.plan.settings.max_depth
+        if expert is None or run.depth >= deepest:
+            why = f"too deep: maxDepth is {deepest}, so do this yourself or give it up"
+            why = why if expert else f"Expert {call.tool_name} not found"
             failed = result(run, call, f"Delegation failed: {why}", is_error=True)
             await run.record(ToolReturned(result=failed))
             continue
@@ -94,7 +95,8 @@ async def _record_ending(run: RunDriver, child: DelegateTo, ending: RunOutcome) 
         case "completed":
             await run.record(ToolReturned(result=result(run, call, ending.text)))
         case "failed" | "limit" | "asked":
-            why = ending.error.message if ending.error else _WHY_UNFINISHED[ending.ending]
+            unfinished = str(ending.overrun or _WHY_UNFINISHED[ending.ending])
+            why = ending.error.message if ending.error else unfinished
             text = f"Delegation failed: {why}"
             await run.record(ToolReturned(result=result(run, call, text, is_error=True)))
         case "stopped" | "awaiting":

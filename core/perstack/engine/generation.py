@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -13,6 +13,7 @@ from perstack.domain.events import CallTools, Delta, Retry, StartGeneration
 from perstack.domain.expert import Expert
 from perstack.domain.messages import ExpertMessage, TextPart, UserMessage
 from perstack.domain.usage import NO_USAGE, Usage
+from perstack.engine.budget import WITHOUT_BUDGET, unmeasured
 from perstack.engine.plan import RunOutcome
 from perstack.engine.retry import delay_s
 from perstack.errors import ProviderError
@@ -83,6 +84,8 @@ async def generate(
 
 async def step(run: RunDriver, *, final: bool) -> RunOutcome | None:
     """Ask the model for tool calls or, when `final`, for the result alone; take what it answers."""
+    if (over := run.job.over_budget) is not None:
+        return await run.reach(RunOutcome("limit", overrun=over))
     await run.record(StartGeneration())
     answer: Generation | None = None
     try:
@@ -124,10 +127,16 @@ def _provider_tools(expert: Expert) -> ProviderTools | None:
 
 
 async def _took(run: RunDriver, answer: Generation, *, final: bool) -> RunOutcome | None:
+    answer = replace(answer, usage=answer.usage.believable())
     message = ExpertMessage(id=run.new_message_id(), contents=answer.parts)
-    run.job.count(answer.usage, run.cost_of(answer.usage))
+    cost = run.cost_of(answer.usage)
+    run.job.count(answer.usage, cost)
+    if why := unmeasured(run.job.plan.settings.budget, answer.usage, cost):
+        refused = ProviderError(f"{why}, so the job's budget cannot be kept", hint=WITHOUT_BUDGET)
+        return await run.fail(refused, answer.usage)
     if answer.finish == "refusal":
-        return await run.fail(ProviderError(message.text.strip() or "the model refused to answer"))
+        refusal = message.text.strip() or "the model refused to answer"
+        return await run.fail(ProviderError(refusal), answer.usage)
     if answer.finish == "length" and message.tool_calls:
         return await _again(
             run,
@@ -191,7 +200,7 @@ async def _failed(run: RunDriver, error: ProviderError) -> RunOutcome | None:
 async def _again(run: RunDriver, reason: str, advice: str, usage: Usage) -> RunOutcome | None:
     attempt = run.state.retry_count + 1
     if attempt > run.job.plan.settings.max_retries:
-        return await run.fail(ProviderError(reason.removeprefix("Error: ")))
+        return await run.fail(ProviderError(reason.removeprefix("Error: ")), usage)
     message = UserMessage(id=run.new_message_id(), contents=(TextPart(text=advice),))
     await run.record(
         Retry(

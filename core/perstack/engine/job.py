@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -11,15 +12,22 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.secrets import without_secrets
-from perstack.domain.events import DelegateTo, Delta, Event, RunError
+from perstack.domain.events import (
+    DelegateTo,
+    Delta,
+    Event,
+    RunError,
+    StopRunByExceededBudget,
+    StopRunByExceededMaxSteps,
+)
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.domain.jobs import DelegatedBy, Job, JobStatus, RunSetting
-from perstack.domain.usage import NO_COST, NO_USAGE, Usage
+from perstack.domain.usage import Usage
+from perstack.engine.budget import Meter, Overrun, Spent
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
-from perstack.engine.recall import Spent
 from perstack.engine.run import Opening, RunDriver
 from perstack.errors import NotFoundError
 from perstack.ports.history import DrivenJob, RunLog
@@ -36,6 +44,16 @@ _JOB_STATUS: dict[str, JobStatus] = {
     "stopped": "running",
     "awaiting": "running",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenUp:
+    """A delegated run with a past, how it ended if it has, and what of its past was lost."""
+
+    state: RunState
+    log: RunLog
+    ended: RunOutcome | None
+    damage: str | None
 
 
 class JobDriver:
@@ -60,9 +78,7 @@ class JobDriver:
         self.job_id: JobId = held.job.id
         self._held = held
         self._listener = listener
-        self._steps = spent.steps if spent else 0
-        self._usage = spent.usage if spent else NO_USAGE
-        self._cost = spent.cost if spent else NO_COST
+        self.meter = Meter(plan.settings.budget, spent or Spent())
         self._background: TaskGroup | None = None
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
@@ -73,18 +89,27 @@ class JobDriver:
     @property
     def exhausted(self) -> bool:
         """True once the job has taken all the steps it may."""
-        return self._steps >= self.plan.settings.max_steps
+        return self.meter.spent.steps >= self.plan.settings.max_steps
+
+    @property
+    def over_budget(self) -> Overrun | None:
+        """The job's budget that is used up, if one is: then no model is asked any more."""
+        return self.meter.over_budget
+
+    @property
+    def at_limit(self) -> RunOutcome | None:
+        """How a run ends that finds the job at one of its limits, None while there is room."""
+        if (over := self.over_budget) is not None:
+            return RunOutcome("limit", overrun=over)
+        return RunOutcome("limit") if self.exhausted else None
 
     def take_step(self) -> int:
         """Return the next step number of the job."""
-        self._steps += 1
-        return self._steps
+        return self.meter.take_step()
 
     def count(self, usage: Usage, cost_usd: float | None) -> None:
         """Add a generation's tokens and their cost (None: unknown) to the job's."""
-        if usage != NO_USAGE:
-            self._usage = self._usage.plus(usage)
-            self._cost = self._cost.plus(cost_usd)
+        self.meter.count(usage, cost_usd)
 
     def announce(self, event: Event) -> None:
         """Tell the listener what was recorded."""
@@ -108,19 +133,23 @@ class JobDriver:
     async def yielded_slot(self) -> AsyncGenerator[None]:
         """Give up the running task's place while it waits for its delegates."""
         self._slots.release_on_behalf_of(anyio.get_current_task().id)
+        self.meter.end()
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 await self._slots.acquire_on_behalf_of(anyio.get_current_task().id)
+            self.meter.begin()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncGenerator[None]:
         me = anyio.get_current_task().id
         await self._slots.acquire_on_behalf_of(me)
+        self.meter.begin()
         try:
             yield
         finally:
+            self.meter.end()
             self._slots.release_on_behalf_of(me)
 
     # ---------------------------------------------------------------- runs
@@ -158,9 +187,27 @@ class JobDriver:
         outcomes: list[RunOutcome] = []
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
-                outcomes.append(await driver.drive(opening))
+                with self._time_limit(self._background):
+                    outcomes.append(await driver.drive(opening))
         self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
         return outcomes[0]
+
+    @contextmanager
+    def _time_limit(self, group: TaskGroup) -> Generator[None]:
+        """Stop all runs when the time that the job may take is used up."""
+        limit = anyio.CancelScope()
+
+        async def watch() -> None:
+            with limit:
+                await self.meter.time_is_up()
+                if not self.control.stopping:  # a second stop would not wait for tools
+                    self.control.stop("budget")
+
+        group.start_soon(watch, name="time limit")
+        try:
+            yield
+        finally:
+            limit.cancel()
 
     async def drive_child(
         self, child: DelegateTo, delegated_by: DelegatedBy, *, depth: int
@@ -171,6 +218,8 @@ class JobDriver:
             return RunOutcome("failed", error=_gone(child))
         # Everything below costs files or steps, so it waits for its turn.
         async with self._slot():
+            if self.control.reason == "budget":
+                return RunOutcome("limit", overrun=self.meter.out_of_time)
             if self.control.stopping:
                 return RunOutcome("stopped")
             begun = Opening(query=child.query, delegated_by=delegated_by)
@@ -190,36 +239,41 @@ class JobDriver:
         taken_up = None
         if run_id not in self._fresh:
             taken_up = await anyio.to_thread.run_sync(self._taken_up, run_id)
-        ended = _ended(taken_up[0]) if taken_up else None
-        if ended is not None or self.exhausted:
+        if taken_up is not None and taken_up.damage is not None:
+            self._listener.on_warning(taken_up.damage)
+        ended = (taken_up.ended if taken_up else None) or self.at_limit
+        if ended is not None:
             if taken_up is not None:
-                taken_up[1].close()
-            return ended or RunOutcome("limit")
+                taken_up.log.close()
+            return ended
         step = self.take_step()
         if taken_up is not None:
-            return (*taken_up, step)
+            return taken_up.state, taken_up.log, step
         log = await anyio.to_thread.run_sync(self.new_log, run_id, expert, begun)
         return initial(), log, step
 
-    def _taken_up(self, run_id: RunId) -> tuple[RunState, RunLog] | None:
+    def _taken_up(self, run_id: RunId) -> _TakenUp | None:
         try:
             stored, log = self._held.reopen_run(run_id)
         except NotFoundError:
             return None
-        return fold_all(stored.events), log
+        state = fold_all(stored.events)
+        return _TakenUp(state, log, _ended(state, stored.events), stored.damage)
 
     def _save(self, status: JobStatus, run_id: RunId, *, finished: bool = False) -> None:
-        job = self._held.job
+        job, spent, now_ms = self._held.job, self.meter.spent, self.deps.clock.now_ms()
         self._held.save(
             job.model_copy(
                 update={
                     "status": status,
                     "coordinator_run_id": run_id,
-                    "total_steps": self._steps,
+                    "total_steps": spent.steps,
                     "max_steps": self.plan.settings.max_steps,
-                    "usage": self._usage,
-                    "cost": self._cost,
-                    "finished_at": self.deps.clock.now_ms() if finished else None,
+                    "usage": spent.usage,
+                    "cost": spent.cost,
+                    "driven_ms": spent.driven_ms,
+                    "driven_since": None if finished else now_ms,
+                    "finished_at": max(now_ms, job.started_at) if finished else None,
                 }
             )
         )
@@ -231,16 +285,28 @@ def _gone(child: DelegateTo) -> RunError:
     )
 
 
-def _ended(state: RunState) -> RunOutcome | None:
+def _ended(state: RunState, events: Sequence[Event]) -> RunOutcome | None:
     match state.status:
         case "completed":
             return RunOutcome("completed", text=state.last_text)
         case "stoppedByError":
             return RunOutcome("failed", error=state.error)
         case "stoppedByExceededMaxSteps":
-            return RunOutcome("limit")
+            return RunOutcome("limit", overrun=_last_overrun(events))
         case "init" | "proceeding" | "stoppedByDelegate" | "stoppedByInteractiveTool":
             return None
+
+
+def _last_overrun(events: Sequence[Event]) -> Overrun | None:
+    for event in reversed(events):
+        match event.body:
+            case StopRunByExceededBudget(budget=budget, used=used, allowed=allowed):
+                return Overrun(budget, used, allowed)
+            case StopRunByExceededMaxSteps():
+                return None
+            case _:
+                pass
+    return None
 
 
 def new_job(

@@ -15,11 +15,12 @@ from typing import Final
 from perstack.domain.events import DelegateTo, ToolRoute
 from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import ConsensusId
-from perstack.domain.messages import ToolCallPart, UserMessage
+from perstack.domain.messages import ToolCallPart, UserMessage, text_of
 from perstack.engine.toolset import query_of
 from perstack.projection.run_state import RunState
 
 COMPLETION_TOOL: Final = "attemptCompletion"
+REMAINING_TODOS: Final = "remainingTodos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,13 @@ class TryCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Declare:
+    """The Expert may declare itself done, and has: only its final text is missing."""
+
+    call: ToolCallPart
+
+
+@dataclass(frozen=True, slots=True)
 class CloseBatch:
     """All calls have results. `resumed`: delegates or the user were among those asked."""
 
@@ -107,6 +115,7 @@ Effect = (
     | AwaitDelegates
     | Ask
     | TryCompletion
+    | Declare
     | CloseBatch
     | Complete
 )
@@ -119,7 +128,8 @@ def next_effect(state: RunState) -> Effect:
     if not state.calls:
         return Generate(final=False)
     if not state.pending_calls:
-        return CloseBatch(resumed=_others_had_a_say(state))
+        taken = _taken_completion(state)
+        return Declare(taken) if taken else CloseBatch(resumed=_others_had_a_say(state))
     return _next_in_batch(state)
 
 
@@ -200,6 +210,15 @@ def _next_in_batch(state: RunState) -> Effect:
     if questions := among(lambda _, route: route.kind == "interactive"):
         return Ask(questions)
     return TryCompletion(pending[0])
+
+
+def _taken_completion(state: RunState) -> ToolCallPart | None:
+    """Return the call that declared the Expert done, None when none did or todos are open."""
+    for call in state.calls:
+        route, result = state.routes[call.tool_call_id], state.results[call.tool_call_id]
+        if is_completion(call, route) and not result.is_error:
+            return None if REMAINING_TODOS in text_of(result.result) else call
+    return None
 
 
 def _approval(state: RunState, call: ToolCallPart) -> str | None:

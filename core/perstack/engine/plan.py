@@ -12,7 +12,7 @@ from perstack.domain.events import Delta, Event, RunError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.settings import Settings
-from perstack.engine.budget import Overrun
+from perstack.engine.budget import Overrun, Spent
 from perstack.ports.consensus import Gate
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
@@ -94,9 +94,10 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How a job's driving ended."""
+    """How a job's driving ended, and what it has used since it began."""
 
     job_id: JobId
     run_id: RunId
     expert_key: ExpertKey
     outcome: RunOutcome
+    spent: Spent

@@ -24,6 +24,7 @@ from perstack.domain.events import (
     SkillStderr,
     StartRun,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -49,6 +50,7 @@ from perstack.engine.machine import (
     CallSkills,
     CloseBatch,
     Complete,
+    Declare,
     Delegate,
     Effect,
     Generate,
@@ -60,6 +62,7 @@ from perstack.engine.machine import (
 )
 from perstack.engine.plan import RunOutcome
 from perstack.engine.prompt import system_prompt
+from perstack.engine.requests import RunHost, withdraw_all
 from perstack.engine.toolset import Toolset, build_toolset
 from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
 from perstack.ports.history import RunLog
@@ -75,7 +78,7 @@ CALLS_AT_ONCE: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a run is taken up: with a query, an answer, or just on from where it was.
+    """How a run is taken up: with a query, with answers, or just on from where it was.
 
     `status` is what it goes on from; "init" begins it. `parent` is the checkpoint that a fork's
     messages come from.
@@ -83,7 +86,7 @@ class Opening:
 
     status: RunStatus = "init"
     query: str | None = None
-    answer: InteractiveAnswer | None = None
+    answers: tuple[InteractiveAnswer, ...] = ()
     parent: ForkPoint | None = None
     delegated_by: DelegatedBy | None = None
 
@@ -189,7 +192,7 @@ class RunDriver:
             max_retries=settings.max_retries,
             timeout=settings.timeout,
             query=opening.query,
-            interactive_tool_call=opening.answer,
+            interactive_tool_call=opening.answers[0] if opening.answers else None,
         )
 
     async def _open_skills(self, stack: AsyncExitStack) -> PerstackError | None:
@@ -205,7 +208,7 @@ class RunDriver:
         )
         try:
             skills = await stack.enter_async_context(
-                self.job.deps.skills.open(self.expert, context, self._notice)
+                self.job.deps.skills.open(self.expert, context, self._notice, RunHost(self))
             )
         except (SkillError, ConfigError) as error:
             return error
@@ -238,10 +241,11 @@ class RunDriver:
             self.job.announce(self._unannounced.popleft())
 
     async def _start(self, opening: Opening) -> None:
+        await withdraw_all(self)
         for call in in_doubt(self.state):
             await self.record(ToolReturned(result=calls.doubtful(self, call, "ended")))
-        if opening.answer is not None:
-            await self.record(ToolReturned(result=_answered(opening.answer)))
+        for answer in opening.answers:
+            await self.record(ToolReturned(result=_answered(answer)))
         await self.record(
             StartRun(
                 checkpoint_id=CheckpointId(self.job.deps.ids.new()),
@@ -313,8 +317,8 @@ class RunDriver:
                 return await delegation.go_on(self, effect.children)
             case Ask():
                 return await self._ask(effect.calls)
-            case TryCompletion():
-                return await calls.try_completion(self, effect.call)
+            case TryCompletion() | Declare():
+                return await calls.complete(self, effect)
             case CloseBatch():
                 return await self._close_batch(resumed=effect.resumed)
             case Complete():
@@ -334,11 +338,8 @@ class RunDriver:
         return await self._next_step()
 
     async def _next_step(self) -> RunOutcome | None:
-        if self.job.exhausted:
-            await self.record(
-                StopRunByExceededMaxSteps(checkpoint_id=self.checkpoint_id()), durable=True
-            )
-            return RunOutcome("limit")
+        if (limit := self.job.at_limit) is not None:
+            return await self.reach(limit)
         step = self.job.take_step()
         await self.record(
             ContinueToNextStep(
@@ -396,8 +397,8 @@ class RunDriver:
             return None
         return cost_usd(usage, self.job.deps.model.price)
 
-    async def fail(self, error: PerstackError) -> RunOutcome:
-        """End the run in `error`, with secrets taken out."""
+    async def fail(self, error: PerstackError, usage: Usage = NO_USAGE) -> RunOutcome:
+        """End the run in `error`, with secrets taken out; `usage` is that of a useless answer."""
         status = error.status if isinstance(error, ProviderError) else None
         named = RunError(
             name=type(error).__name__,
@@ -405,13 +406,34 @@ class RunDriver:
             status_code=status,
         )
         await self.record(
-            StopRunByError(checkpoint_id=self.checkpoint_id(), error=named), durable=True
+            StopRunByError(
+                checkpoint_id=self.checkpoint_id(),
+                error=named,
+                usage=usage,
+                cost_usd=self.cost_of(usage),
+            ),
+            durable=True,
         )
         return RunOutcome("failed", error=named, hint=error.hint)
+
+    async def reach(self, limit: RunOutcome) -> RunOutcome:
+        """End the run at one of the job's limits; the job can go on when that is raised."""
+        point, over = self.checkpoint_id(), limit.overrun
+        await self.record(
+            StopRunByExceededMaxSteps(checkpoint_id=point)
+            if over is None
+            else StopRunByExceededBudget(
+                checkpoint_id=point, budget=over.budget, used=over.used, allowed=over.allowed
+            ),
+            durable=True,
+        )
+        return limit
 
     async def suspend(self, consensus_id: ConsensusId | None = None) -> RunOutcome:
         """Stop so that the run can go on from here; with an id, because a gate is not awaited."""
         reason = self.job.control.reason
+        if reason == "budget":
+            return await self.reach(RunOutcome("limit", overrun=self.job.meter.out_of_time))
         await self.record(
             SuspendRun(
                 checkpoint_id=self.state.checkpoint_id or self.checkpoint_id(),

@@ -109,3 +109,7 @@ class Gate(Protocol):
             NotFoundError: it was never proposed.
         """
         ...
+
+    async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
+        """Close a checkpoint that nothing waits at any more; a decision stays as it is."""
+        ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from pydantic import JsonValue
 
 from perstack.domain.events import Body, Delta, Event
 from perstack.domain.ids import ExpertKey, JobId, RunId
@@ -109,6 +111,85 @@ class FeedBatch:
     caught_up: bool = False
 
 
+class StoredRecord(Protocol):
+    """An event as it lies on the disk: who and when are known, the rest is read when asked for.
+
+    The checksum is looked at by `event`.
+    """
+
+    @property
+    def job_id(self) -> JobId:
+        """The job."""
+        ...
+
+    @property
+    def run_id(self) -> RunId:
+        """The run."""
+        ...
+
+    @property
+    def expert_key(self) -> ExpertKey:
+        """The Expert that ran."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """Its number within the run, from 0."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """Unix ms."""
+        ...
+
+    @property
+    def step_number(self) -> int:
+        """The step."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """The type of the event's body."""
+        ...
+
+    def event(self) -> Event:
+        """Return the event.
+
+        Raises:
+            CorruptRecordError: the record is damaged.
+        """
+        ...
+
+    def peek(self) -> Mapping[str, JsonValue]:
+        """Return the record's JSON, which nothing was checked of.
+
+        Raises:
+            CorruptRecordError: it is no JSON object.
+        """
+        ...
+
+    def mentions(self, text: str) -> bool:
+        """Tell whether the record's JSON holds these characters anywhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Some records of a job, by time, and what was wrong with the ends of runs that are read."""
+
+    records: Sequence[StoredRecord]
+    damaged: tuple[tuple[RunId, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobLook:
+    """A job as last saved, whether a process drives it now, and when it was last driven (ms)."""
+
+    job: Job
+    alive: bool
+    driven_at: int
+
+
 class History(Protocol):
     """All jobs of a workspace. Reads may be made by any process at any time."""
 
@@ -146,8 +227,43 @@ class History(Protocol):
         """Return the jobs, last driven first; `limit` 0 means all."""
         ...
 
+    async def find_jobs(self, prefix: str) -> Sequence[JobId]:
+        """Return the ids of the jobs that begin with `prefix`, in no order."""
+        ...
+
+    async def find_run(self, run_id: RunId) -> JobId | None:
+        """Return the job that has this run, None when none has."""
+        ...
+
+    async def look_at_job(self, job_id: JobId) -> JobLook:
+        """Return the job and whether a process drives it.
+
+        Raises:
+            NotFoundError: no such job.
+            CorruptRecordError: its record is damaged.
+        """
+        ...
+
+    def look_at_jobs(self) -> AsyncGenerator[Sequence[JobLook], None]:
+        """Yield the jobs, last driven first, a few at a time."""
+        ...
+
     async def list_runs(self, job_id: JobId) -> Sequence[RunSetting]:
         """Return the job's runs in order of start."""
+        ...
+
+    def read_records(
+        self, job_id: JobId, run_ids: Sequence[RunId]
+    ) -> AsyncGenerator[RecordBatch, None]:
+        """Yield the runs' records a few at a time, by time and within each run as recorded.
+
+        However long the runs are, only a piece of each is in memory. Where two records have one
+        time, the run that stands first in `run_ids` comes first.
+
+        Raises:
+            NotFoundError: no such job or run.
+            CorruptRecordError: a record is damaged beyond what `event` would find.
+        """
         ...
 
     async def read_run(self, job_id: JobId, run_id: RunId) -> StoredRun:

@@ -68,6 +68,7 @@ class ToolSpec:
     """One tool. `name` is what the model calls it, unique within the skill set.
 
     `gated` tools wait for a person; `repeatable` ones only read, so calling twice does no harm.
+    `own_name` is what the skill itself calls the tool, None if that is `name`.
     """
 
     skill_name: str
@@ -76,6 +77,7 @@ class ToolSpec:
     input_schema: dict[str, JsonValue]
     gated: bool = False
     repeatable: bool = False
+    own_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

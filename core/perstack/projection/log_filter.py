@@ -10,14 +10,17 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from perstack.domain.events import Event
+from perstack.domain.events import event_id
 from perstack.errors import UsageError
+from perstack.ports.history import StoredRecord
+from perstack.projection.perstack_batch import RUNTIME
 
 ERRORS: Final = frozenset({"stopRunByError", "retry"})
 TOOLS: Final = frozenset({"callTools", "resolveToolResults", "callInteractiveTool"})
 DELEGATIONS: Final = frozenset({"callDelegate", "stopRunByDelegate"})
 
 Record = dict[str, JsonValue]
+_HEAD: Final = ("type", "id", "timestamp", "jobId", "runId", "seq", "expertKey", "stepNumber")
 _STEP: Final = re.compile(r"\s*(>=|<=|>|<)?\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
 _CONDITION: Final = re.compile(r"\s*((?:\.[^\s.=!<>]+)+)\s*(==|!=|>=|<=|>|<)\s*(.+?)\s*", re.DOTALL)
 _FIELD: Final = re.compile(r"([^\[\]]+)((?:\[\d*\])*)")
@@ -31,11 +34,45 @@ class LogFilter:
     types: frozenset[str] = frozenset()
     step: Callable[[int], bool] | None = None
 
-    def passes(self, event: Event) -> bool:
-        """Tell whether `event` is to be shown."""
-        if self.types and event.body.type not in self.types:
+    def passes(self, record: StoredRecord) -> bool:
+        """Tell whether `record` is to be shown."""
+        if self.types and record.type not in self.types:
             return False
-        return self.step is None or self.step(event.step_number)
+        return self.step is None or self.step(record.step_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A test of an event's JSON, as `--filter` gives it."""
+
+    path: tuple[str | int | None, ...]
+    operator: str
+    wanted: JsonValue
+
+    def __call__(self, record: Record) -> bool:
+        """Tell whether `record` passes; one without the field never does."""
+        reached = _reached(record, self.path)
+        return any(_holds(value, self.operator, self.wanted) for value in reached)
+
+    @property
+    def needs_head_only(self) -> bool:
+        """Whether what stands at the start of each record decides it."""
+        return self.path[0] in _HEAD
+
+
+def head_of(record: StoredRecord) -> Record:
+    """Return what every event begins with in Perstack's JSON, without reading the event."""
+    head: Record = {
+        "type": record.type,
+        "id": event_id(record.run_id, record.seq),
+        "timestamp": record.timestamp,
+        "jobId": record.job_id,
+        "runId": record.run_id,
+        "seq": record.seq,
+    }
+    if record.type not in RUNTIME:
+        head |= {"expertKey": record.expert_key, "stepNumber": record.step_number}
+    return head
 
 
 def parse_steps(text: str) -> Callable[[int], bool]:
@@ -56,7 +93,7 @@ def parse_steps(text: str) -> Callable[[int], bool]:
     return _comparison(found[1] or "==", low)
 
 
-def parse_condition(text: str) -> Callable[[Record], bool]:
+def parse_condition(text: str) -> Condition:
     """Return the test of an event's JSON that `.path.to[0].field[] op value` describes.
 
     `[]` is any element; a value is a number, `true`, `false`, a quoted string or bare text; a
@@ -70,9 +107,7 @@ def parse_condition(text: str) -> Callable[[Record], bool]:
         raise UsageError(
             f"--filter {text!r} is not usable", hint="write, for example, '.stepNumber > 1'"
         )
-    path = _path(found[1], text)
-    wanted, operator = _value(found[3]), found[2]
-    return lambda record: any(_holds(value, operator, wanted) for value in _reached(record, path))
+    return Condition(tuple(_path(found[1], text)), found[2], _value(found[3]))
 
 
 def _comparison(operator: str, limit: int) -> Callable[[int], bool]:
@@ -101,7 +136,7 @@ def _value(text: str) -> JsonValue:
     return value if isinstance(value, bool | int | float) else text
 
 
-def _reached(value: JsonValue, path: list[str | int | None]) -> Iterator[JsonValue]:
+def _reached(value: JsonValue, path: tuple[str | int | None, ...]) -> Iterator[JsonValue]:
     if not path:
         yield value
         return

@@ -1,163 +1,93 @@
-"""`perstack log` without its disk: which events of a job are shown, as text or as JSON."""
+"""What `perstack log` prints around the events: the job, the checkpoint, the counts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from perstack.domain.events import Event
 from perstack.domain.jobs import Job
-from perstack.projection.log_filter import LogFilter, Record
-from perstack.projection.log_text import EventLines, header_lines, summarize, summary_line
-from perstack.projection.perstack_json import PerstackJson
-from perstack.projection.perstack_parts import plain, to_line
-from perstack.projection.run_state import made_checkpoint
+from perstack.projection.inert import inert
+from perstack.projection.log_header import JobState, header_lines, spent_lines
+from perstack.projection.log_scan import LogScan
+from perstack.projection.perstack_parts import Json, plain, to_line
 
 NOTHING = "No data found"
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A job's events in order, and what was wrong with some run's record."""
+    """What stands around the events: the job, how it stands, where its files are."""
 
     job: Job
+    state: JobState
     is_latest: bool
-    events: Sequence[Event]
-    damage: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LogRequest:
-    """Which events, and how much of them. `take` 0 means all.
-
-    `checkpoint` says that the last event made the checkpoint that is asked about.
-    """
-
     storage: str
-    only: LogFilter
-    condition: Callable[[Record], bool] | None = None
-    take: int = 100
-    offset: int = 0
-    pretty: bool = False
-    summary_only: bool = False
-    checkpoint: bool = False
 
 
-def merged(events: list[Event]) -> list[Event]:
-    """Order the events of several runs by time, within each as recorded, whatever a clock did."""
-    latest: dict[str, int] = {}
-    keyed: list[tuple[int, Event]] = []
-    for event in events:
-        latest[event.run_id] = max(latest.get(event.run_id, 0), event.timestamp)
-        keyed.append((latest[event.run_id], event))
-    return [event for _, event in sorted(keyed, key=lambda pair: pair[0])]
-
-
-def up_to(page: LogPage, checkpoint: str) -> LogPage | None:
-    """Return what led to a checkpoint in its run, None when nothing made it."""
-    made = next((event for event in page.events if made_checkpoint(event) == checkpoint), None)
-    if made is None:
-        return None
-    own = [event for event in page.events if event.run_id == made.run_id]
-    return LogPage(page.job, page.is_latest, own[: own.index(made) + 1], page.damage)
-
-
-def _chosen(page: LogPage, want: LogRequest) -> list[bool]:
-    """For each event, whether it passes the filters (paging comes later)."""
-    chosen = [want.only.passes(event) for event in page.events]
-    if want.condition is not None:
-        records = PerstackJson(full=False)
-        for number, event in enumerate(page.events):
-            if chosen[number]:
-                chosen[number] = want.condition(records.event(event))
-            else:
-                records.skip(event)
-    return chosen
-
-
-def _paged(chosen: list[bool], want: LogRequest) -> list[bool]:
-    """Keep `take` of the chosen ones after the first `offset`."""
-    paged: list[bool] = []
-    seen = 0
-    for wanted in chosen:
-        number = seen
-        seen += wanted
-        within = number >= want.offset and (not want.take or number < want.offset + want.take)
-        paged.append(wanted and within)
-    return paged
-
-
-def text_lines(page: LogPage, want: LogRequest) -> Iterator[str]:
-    """Return header, summary and events as text, or that there is nothing."""
-    chosen = _chosen(page, want)
-    matched = sum(chosen)
-    if not matched:
-        yield NOTHING
+def text_page(
+    page: LogPage, scan: LogScan, lines: Iterable[str], *, verbose: bool, summary_only: bool
+) -> Iterator[str]:
+    """Return header, summary and the scan's `lines`, in pieces that follow one another."""
+    job = page.job
+    yield from _ended(header_lines(job, page.state, storage=page.storage, is_latest=page.is_latest))
+    if verbose or summary_only:
+        yield from _ended(spent_lines(job.usage, job.cost))
+    if scan.checkpoint is not None:
+        yield from _ended(checkpoint_lines(scan.checkpoint))
+    yield scan.summary.line() + "\n"
+    if summary_only:
         return
-    storage = want.storage
-    yield from header_lines(page.job, storage=storage, is_latest=page.is_latest)
-    events = [event for event, wanted in zip(page.events, chosen, strict=True) if wanted]
-    yield summary_line(summarize(events))
-    if want.summary_only:
-        return
-    yield ""
-    lines = EventLines()
-    shown = _paged(chosen, want)
-    for event, wanted in zip(page.events, shown, strict=True):
-        yield from lines.lines(event, shown=wanted)
-    if sum(shown) < matched:
-        yield ""
-        yield f"{sum(shown)} of {matched} events shown; --offset and --take choose (--take 0: all)"
+    yield "\n"
+    yield from lines
+    if scan.shown < scan.matched:
+        shown = f"{scan.shown} of {scan.matched} events shown"
+        yield f"\n{shown}; --offset and --take choose (--take 0: all)\n"
 
 
-def json_lines(page: LogPage, want: LogRequest) -> Iterator[str]:
-    """Return one JSON object, or the words that there is nothing."""
-    chosen = _chosen(page, want)
-    if not any(chosen):
-        yield NOTHING
-        return
-    shown = _paged(chosen, want)
-    record: Record = {"job": plain(page.job)}
-    if want.checkpoint:
-        record["checkpoint"] = _whole_checkpoint(page)
-    if not want.summary_only:
-        record["events"] = list(_records(page, shown, PerstackJson(full=False)))
-    record |= _counts(page, chosen, shown)
-    record["isLatestJob"] = page.is_latest
-    record["storagePath"] = want.storage
-    line = to_line(record)
-    yield json.dumps(json.loads(line), indent=2) if want.pretty else line
-
-
-def _records(page: LogPage, shown: list[bool], records: PerstackJson) -> Iterator[Record]:
-    for event, wanted in zip(page.events, shown, strict=True):
-        if wanted:
-            yield records.event(event)
-        else:
-            records.skip(event)
-
-
-def _counts(page: LogPage, chosen: list[bool], shown: list[bool]) -> Record:
-    summary = summarize(event for event, wanted in zip(page.events, chosen, strict=True) if wanted)
-    steps = summary.steps or (0, 0)
-    return {
-        "summary": {
-            "totalEvents": summary.total,
-            "errorCount": summary.errors,
-            "toolCallCount": summary.tool_calls,
-            "delegationCount": summary.delegations,
-            "stepRange": {"min": steps[0], "max": steps[1]},
-        },
-        "totalEventsBeforeLimit": sum(chosen),
-        "matchedAfterPagination": sum(shown),
+def json_page(
+    page: LogPage, scan: LogScan, lines: Iterable[str], *, pretty: bool, summary_only: bool
+) -> Iterator[str]:
+    """Return one JSON object around the scan's `lines`, in pieces that follow one another."""
+    record: Json = {"job": plain(page.job) | {"state": page.state}}
+    if scan.checkpoint is not None:
+        record["checkpoint"] = scan.checkpoint
+    counts: Json = {
+        "summary": scan.summary.json(),
+        "totalEventsBeforeLimit": scan.matched,
+        "matchedAfterPagination": scan.shown,
+        "isLatestJob": page.is_latest,
+        "storagePath": page.storage,
     }
+    newline = "\n" if pretty else ""
+    yield _object(record, pretty=pretty).removesuffix("}").removesuffix("\n")
+    if not summary_only:
+        yield f',{newline}{"  " if pretty else ""}"events":{" " if pretty else ""}['
+        comma = newline
+        for line in lines:
+            yield comma + (_indented(line) if pretty else line.rstrip("\n"))
+            comma = "," + newline
+        yield f"{newline}{'  ' if pretty else ''}]"
+    yield "," + newline + _object(counts, pretty=pretty).removeprefix("{").removeprefix("\n") + "\n"
 
 
-def _whole_checkpoint(page: LogPage) -> Record:
-    """The checkpoint that the last event made, with all its messages."""
-    records = PerstackJson(full=True)
-    for event in page.events[:-1]:
-        records.skip(event)
-    checkpoint = records.event(page.events[-1]).get("checkpoint")
-    return checkpoint if isinstance(checkpoint, dict) else {}
+def checkpoint_lines(checkpoint: Json) -> Iterator[str]:
+    """Return a checkpoint's header."""
+    yield inert(f"Checkpoint: {checkpoint['id']}", newlines=False)
+    yield f"  Status: {checkpoint['status']}"
+    yield inert(f"  Run: {checkpoint['runId']}", newlines=False)
+    yield f"  Step: {checkpoint['stepNumber']}"
+
+
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    return (line + "\n" for line in lines)
+
+
+def _object(record: Json, *, pretty: bool) -> str:
+    line = to_line(record)
+    return json.dumps(json.loads(line), indent=2) if pretty else line
+
+
+def _indented(line: str) -> str:
+    return textwrap.indent(json.dumps(json.loads(line), indent=2), "    ")

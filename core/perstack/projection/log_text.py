@@ -1,9 +1,9 @@
-"""`perstack log` as text: a header, a summary, and a line or a few per event."""
+"""`perstack log` as text: a line or a few per event."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from perstack.domain.events import (
@@ -13,184 +13,214 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     ResolveToolResults,
     Retry,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+    SkillStderr,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
+    StopRunByExceededBudget,
     SuspendRun,
     ToolResult,
     ToolReturned,
 )
-from perstack.domain.ids import RunId
-from perstack.domain.jobs import Job
-from perstack.domain.messages import UserMessage, text_of
+from perstack.domain.ids import CheckpointId, RunId
+from perstack.domain.messages import ToolCallPart, UserMessage, text_of
+from perstack.domain.usage import NO_USAGE
+from perstack.projection.folding import Folds
 from perstack.projection.inert import inert
-from perstack.projection.phrases import call_phrase, one_line, question_of, result_text
-from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, without_messages
+from perstack.projection.log_header import clock_time, usage_words
+from perstack.projection.log_messages import message_lines
+from perstack.projection.money import usd_words
+from perstack.projection.phrases import (
+    call_phrase,
+    log_phrase,
+    one_line,
+    progress_phrase,
+    question_of,
+    request_phrase,
+    resolution_phrase,
+    result_text,
+    sampled_phrase,
+)
+from perstack.projection.run_state import RunState, made_checkpoint, spent_by
 
 _QUERY, _RESULT, _COMPLETION, _MESSAGE = 60, 40, 80, 100
+_INDENT = "    "
+_BEGINNINGS = ("startRun", "startGeneration")
 
 
 @dataclass(frozen=True, slots=True)
-class LogSummary:
-    """Counts over the events that a selection found. `steps` is the lowest and the highest."""
+class _Said:
+    """A preview: `text` after `lead`, cut to `limit` characters; `whole` is what it stands for."""
 
-    total: int
-    errors: int
-    tool_calls: int
-    delegations: int
-    steps: tuple[int, int] | None
+    lead: str
+    text: str
+    limit: int = _MESSAGE
+    whole: str | None = None
 
-
-def summarize(events: Iterable[Event]) -> LogSummary:
-    """Count errors, tool calls and delegations."""
-    total = errors = tool_calls = delegations = 0
-    low, high = 0, -1
-    for event in events:
-        total += 1
-        low = event.step_number if high < 0 else min(low, event.step_number)
-        high = max(high, event.step_number)
-        match event.body:
-            case StopRunByError() | Retry():
-                errors += 1
-            case CallTools(routes=routes):
-                tool_calls += len(routes)
-            case CallDelegate(tool_call_ids=ids):
-                delegations += len(ids)
-            case _:
-                pass
-    return LogSummary(total, errors, tool_calls, delegations, (low, high) if high >= 0 else None)
-
-
-def header_lines(job: Job, *, storage: str, is_latest: bool) -> Iterator[str]:
-    """Return what is known of the job."""
-    yield inert(f"Storage: {storage}", newlines=False)
-    yield inert(f"Job: {job.id}{' (showing latest job)' if is_latest else ''}", newlines=False)
-    yield f"  Status: {_status(job)}"
-    yield inert(f"  Expert: {job.coordinator_expert_key}", newlines=False)
-    yield f"  Started: {_moment(job.started_at)}"
-    yield f"  Steps: {job.total_steps} of {job.max_steps}"
-    if job.finished_at is not None:
-        yield f"  Finished: {_moment(job.finished_at)}"
-
-
-def job_lines(jobs: Iterable[Job]) -> Iterator[str]:
-    """Return a line a job: id, Expert, status, steps, start."""
-    for job in jobs:
-        shown = f"{job.id}  {job.coordinator_expert_key}  {_status(job)}"
-        yield inert(f"{shown}  step {job.total_steps}  {_moment(job.started_at)}", newlines=False)
-
-
-def _status(job: Job) -> str:
-    stopped = job.status == "running" and job.finished_at is not None
-    return "stopped, can go on" if stopped else job.status
-
-
-def summary_line(summary: LogSummary) -> str:
-    """Return the counts in one line."""
-    steps = f", steps {summary.steps[0]}-{summary.steps[1]}" if summary.steps else ""
-    return (
-        f"Summary: {summary.total} events, {summary.errors} errors, "
-        f"{summary.tool_calls} tool calls, {summary.delegations} delegations{steps}"
-    )
+    def lines(self, *, verbose: bool) -> Iterator[str]:
+        if not verbose:
+            yield self.lead + one_line(self.text, self.limit)
+            return
+        whole = self.text if self.whole is None else self.whole
+        first, *rest = whole.splitlines() or [""]
+        yield self.lead + first
+        yield from ("  " + line for line in rest)
 
 
 class EventLines:
-    """Turns events, in order within each run, into lines; all must pass through it."""
+    """Turns events, in order within each run, into lines that are safe to print.
 
-    def __init__(self) -> None:
-        self._states: dict[RunId, RunState] = {}
+    `verbose` adds ids, usage and cost, and cuts nothing off. `messages` adds the message history
+    at checkpoints and generations: of each run what was not shown with an earlier event.
+    """
+
+    def __init__(
+        self,
+        *,
+        verbose: bool = False,
+        messages: bool = False,
+        points: Set[CheckpointId] = frozenset(),
+    ) -> None:
+        self._verbose = verbose
+        self._messages = messages
+        self._folds = Folds(points=points, keep_messages=messages)
         self._said: dict[RunId, str] = {}
+        self._told: dict[RunId, int] = {}
 
-    def lines(self, event: Event, *, shown: bool = True) -> Sequence[str]:
-        """Return the event's lines, none when it is not to be `shown`."""
-        before = self._states.get(event.run_id) or initial()
-        after = fold(before, event)
-        self._states[event.run_id] = without_messages(after)
-        if isinstance(event.body, CallTools) and event.body.new_message.text:
-            self._said[event.run_id] = event.body.new_message.text
-        if not shown:
-            return ()
-        head = f"[Step {event.step_number}] {event.body.type}  {_time(event.timestamp)}"
+    def skip(self, event: Event) -> None:
+        """Take in an event that is not to be shown."""
+        self._folds.step(event)
+        self._listen(event)
+
+    def event(self, event: Event) -> list[str]:
+        """Return the event's lines."""
+        before, after = self._folds.step(event)
+        self._listen(event)
+        head = f"[Step {event.step_number}] {event.body.type}  {clock_time(event.timestamp)}"
         head += f"  {event.expert_key}"
-        said = self._said.get(event.run_id, "")
         if made := made_checkpoint(event):
             head += f"  checkpoint {made}"
-        lines = [head, *("    " + line for line in _preview(event, before, after, said))]
-        return [inert(line, newlines=False) for line in lines]
+        below = list(self._ids(event)) if self._verbose else []
+        for said in _preview(event, before, after, self._said.get(event.run_id, "")):
+            below += said.lines(verbose=self._verbose)
+        if self._messages:
+            below += self._history(event, after)
+        return [inert(line, newlines=False) for line in (head, *(_INDENT + one for one in below))]
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event.body, CallTools) and event.body.new_message.text:
+            self._said[event.run_id] = event.body.new_message.text
+
+    def _ids(self, event: Event) -> Iterator[str]:
+        yield f"event {event.id}  run {event.run_id}  seq {event.seq}"
+        usage, usd = spent_by(event.body)
+        if usage != NO_USAGE:
+            cost = "cost unknown" if usd is None else usd_words(usd)
+            yield f"usage: {usage_words(usage)}; {cost}"
+
+    def _history(self, event: Event, after: RunState) -> Iterator[str]:
+        if made_checkpoint(event) is None and event.body.type not in (
+            "startRun",
+            "startGeneration",
+        ):
+            return
+        told = self._told.get(event.run_id, 0)
+        count = len(after.messages)
+        earlier = f", the first {told} shown above" if told else ""
+        yield f"Messages: {count}{earlier}"
+        for message in after.messages.since(told):
+            yield from message_lines(message)
+        self._told[event.run_id] = count
 
 
-def _preview(event: Event, before: RunState, after: RunState, said: str) -> Iterator[str]:
+def _preview(event: Event, before: RunState, after: RunState, said: str) -> Iterator[_Said]:
     body = event.body
     match body:
         case StartRun():
             for message in body.input_messages:
                 if isinstance(message, UserMessage):
-                    yield f"Query: {one_line(text_of(message.contents), _QUERY)}"
+                    yield _Said("Query: ", text_of(message.contents), _QUERY)
         case CallTools():
             if body.new_message.text.strip():
-                yield one_line(body.new_message.text, _MESSAGE)
-            yield from (call_phrase(call, _MESSAGE) for call in body.new_message.tool_calls)
+                yield _Said("", body.new_message.text)
+            yield from (_call("", call) for call in body.new_message.tool_calls)
         case ToolReturned():
-            yield _result_line(body.result)
+            yield _result(body.result)
         case ResolveToolResults():
             found = (before.results.get(call.tool_call_id) for call in before.calls)
-            yield from (_result_line(result) for result in found if result is not None)
+            yield from (_result(result) for result in found if result is not None)
         case CallInteractiveTool():
             asked = [call for call in after.calls if call.tool_call_id == body.tool_call_id]
-            yield from (f"Question: {one_line(question_of(call)[0], _MESSAGE)}" for call in asked)
+            yield from (_Said("Question: ", question_of(call)[0]) for call in asked)
         case CompleteRun():
             text = body.new_message.text if body.new_message else said
-            yield f"Result: {one_line(text, _COMPLETION)}"
+            yield _Said("Result: ", text, _COMPLETION)
         case _:
             yield from _turn_preview(event, after)
 
 
-def _turn_preview(event: Event, after: RunState) -> Iterator[str]:
+def _turn_preview(event: Event, after: RunState) -> Iterator[_Said]:
     body = event.body
     match body:
         case CallDelegate():
             named = [call for call in after.calls if call.tool_call_id in body.tool_call_ids]
-            yield from (f"Delegate to: {call_phrase(call, _MESSAGE)}" for call in named)
+            yield from (_call("Delegate to: ", call) for call in named)
         case StopRunByDelegate():
-            yield f"Waits for: {', '.join(child.expert.key for child in body.delegate_to)}"
+            names = ", ".join(child.expert.key for child in body.delegate_to)
+            yield _Said("Waits for: ", names, len(names))
         case RequestApproval():
-            yield f"Waits for a decision ({body.risk_level}): {one_line(body.reason, _MESSAGE)}"
-            yield f"Consensus checkpoint: {body.consensus_id}"
+            yield _Said(f"Waits for a decision ({body.risk_level}): ", body.reason)
+            yield _Said("Consensus checkpoint: ", body.consensus_id)
         case ResolveApproval():
             by = f" by {body.decided_by}" if body.decided_by else ""
-            feedback = f": {one_line(body.feedback, _MESSAGE)}" if body.feedback else ""
-            yield f"{body.outcome}{by}{feedback}"
+            lead = f"{body.outcome}{by}"
+            yield _Said(f"{lead}: ", body.feedback) if body.feedback else _Said(lead, "")
         case Retry():
-            yield f"Reason: {one_line(body.reason, _MESSAGE)}"
+            yield _Said("Reason: ", body.reason)
         case StopRunByError():
-            yield f"Error: {one_line(body.error.message, _MESSAGE)}"
+            yield _Said("Error: ", body.error.message)
+        case StopRunByExceededBudget():
+            yield _Said("", f"Budget of {body.budget}: {body.used:g} of {body.allowed:g} used")
         case SuspendRun():
-            yield f"Stopped: {body.reason}"
+            yield _Said("Stopped: ", body.reason)
+        case _:
+            yield from _server_preview(event)
+
+
+def _server_preview(event: Event) -> Iterator[_Said]:
+    """What a tool server told or asked."""
+    body = event.body
+    match body:
+        case SkillLog():
+            yield _Said("", log_phrase(body))
+        case SkillStderr():
+            yield _Said(f"{one_line(body.skill_name, _RESULT)}: ", body.message)
+        case SkillProgress():
+            yield _Said("", progress_phrase(body))
+        case RequestInput():
+            yield _Said("", request_phrase(body))
+            yield _Said("Consensus checkpoint: ", body.consensus_id)
+        case ResolveInput():
+            yield _Said("", resolution_phrase(body))
+        case SampleModel():
+            yield _Said("", sampled_phrase(body))
         case _:
             pass
 
 
-def _result_line(result: ToolResult) -> str:
+def _call(lead: str, call: ToolCallPart) -> _Said:
+    args = call.invalid_args or json.dumps(call.args, ensure_ascii=False)
+    return _Said(lead, call_phrase(call, _MESSAGE), _MESSAGE, f"{call.tool_name} {args}")
+
+
+def _result(result: ToolResult) -> _Said:
     glyph = "✗" if result.is_error else "✓"
-    return (
-        f"{glyph} {one_line(result.tool_name, _RESULT)}: {one_line(result_text(result), _RESULT)}"
-    )
-
-
-def _time(timestamp: int) -> str:
-    return _utc(timestamp).strftime("%H:%M:%S")
-
-
-def _moment(timestamp: int) -> str:
-    return _utc(timestamp).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _utc(timestamp: int) -> dt.datetime:
-    """The moment; one that no calendar has (a damaged record) becomes the epoch."""
-    try:
-        return dt.datetime.fromtimestamp(timestamp / 1000, tz=dt.UTC)
-    except (OverflowError, ValueError, OSError):
-        return dt.datetime.fromtimestamp(0, tz=dt.UTC)
+    return _Said(f"{glyph} {one_line(result.tool_name, _RESULT)}: ", result_text(result), _RESULT)

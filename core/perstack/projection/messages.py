@@ -17,34 +17,51 @@ class Messages(Sequence[Message]):
     when two of them grow from the same point does the second one copy.
     """
 
-    __slots__ = ("_length", "_shared")
+    __slots__ = ("_dropped", "_length", "_shared")
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._shared: list[Message] = list(messages)
         self._length = len(self._shared)
+        self._dropped = 0
 
     def plus(self, *messages: Message) -> Messages:
         """Return this history with `messages` after it."""
         if not messages:
             return self
         shared = self._shared
-        if len(shared) != self._length:
-            shared = shared[: self._length]
+        held = self._length - self._dropped
+        if len(shared) != held:
+            shared = shared[:held]
         shared.extend(messages)
         grown = Messages()
         grown._shared = shared
         grown._length = self._length + len(messages)
+        grown._dropped = self._dropped
         return grown
 
+    def forgetting(self, before: int) -> Messages:
+        """Return this history without the messages before number `before`.
+
+        They count on, but cannot be read any more. The memory is free once nobody holds this one.
+        """
+        start = max(before, self._dropped)
+        if start == self._dropped:
+            return self
+        shorter = Messages(self.since(start))
+        shorter._length = self._length
+        shorter._dropped = start
+        return shorter
+
     def since(self, start: int) -> tuple[Message, ...]:
-        """Return the messages from number `start` on."""
-        return tuple(self._shared[start : self._length])
+        """Return the messages from number `start` on, as far as they can be read."""
+        first = max(0, start - self._dropped)
+        return tuple(self._shared[first : self._length - self._dropped])
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Message]:
-        return islice(self._shared, self._length)
+        return islice(self._shared, self._length - self._dropped)
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -52,11 +69,11 @@ class Messages(Sequence[Message]):
     def __getitem__(self, index: slice) -> tuple[Message, ...]: ...
     def __getitem__(self, index: int | slice) -> Message | tuple[Message, ...]:
         if isinstance(index, slice):
-            return tuple(self._shared[at] for at in range(*index.indices(self._length)))
+            return tuple(self[at] for at in range(*index.indices(self._length)))
         at = index + self._length if index < 0 else index
-        if not 0 <= at < self._length:
+        if not self._dropped <= at < self._length:
             raise IndexError(index)
-        return self._shared[at]
+        return self._shared[at - self._dropped]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Messages):

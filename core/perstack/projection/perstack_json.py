@@ -6,7 +6,7 @@ a checkpoint and a step in every stop). What is repeated comes from folding each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from perstack.domain.events import (
     AttemptCompletion,
+    Body,
     CallDelegate,
     CallInteractiveTool,
     CallTools,
@@ -51,15 +52,16 @@ from perstack.domain.events import (
 )
 from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import RunStatus
-from perstack.domain.messages import Message
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.messages import ExpertMessage, Message
+from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.projection.messages import Messages, derived_id
+from perstack.projection.perstack_batch import answered_json, asked_json, head_json
 from perstack.projection.perstack_parts import (
     Json,
     call_json,
     calls_json,
     checkpoint_json,
-    message_json,
+    cost_json,
     messages_json,
     ordered_results,
     plain,
@@ -67,19 +69,18 @@ from perstack.projection.perstack_parts import (
     results_json,
     to_line,
 )
-from perstack.projection.run_state import RunState, fold, initial, made_checkpoint, start_from
+from perstack.projection.run_state import (
+    RunState,
+    fold,
+    initial,
+    made_checkpoint,
+    spent_by,
+    start_from,
+    with_messages,
+)
 
 __all__ = ["PerstackJson", "to_line"]
 
-_RUNTIME: Final = (
-    InitializeRuntime,
-    SkillStarting,
-    SkillConnected,
-    SkillStderr,
-    SkillLog,
-    SkillProgress,
-    SkillDisconnected,
-)
 _STREAM_NAMES: Final = {
     "reasoning": "Reasoning",
     "result": "RunResult",
@@ -104,8 +105,16 @@ class _Step:
     first_message: int = 0
     input_messages: tuple[Message, ...] = ()
     usage: Usage = NO_USAGE
+    cost: Cost = NO_COST
     calls: list[JsonValue] = field(default_factory=list[JsonValue])
     results: dict[ToolCallId, ToolResult] = field(default_factory=dict[ToolCallId, ToolResult])
+
+    def spend(self, body: Body) -> None:
+        """Add what a generation used."""
+        usage, usd = spent_by(body)
+        if usage != NO_USAGE:
+            self.usage = self.usage.plus(usage)
+            self.cost = self.cost.plus(usd)
 
 
 @dataclass(slots=True)
@@ -120,13 +129,22 @@ class _Run:
 class PerstackJson:
     """Turns events, in order within each run, into Perstack's JSON.
 
-    With `full`, checkpoints and `startGeneration` hold the whole message history. `now_ms` dates
-    streaming text; without it that has the time of the run's last event.
+    With `full`, checkpoints and `startGeneration` hold the whole message history; without it no
+    more of that is kept than later events repeat. `now_ms` dates streaming text; without it that
+    has the time of the run's last event. `points` are the checkpoints that runs are forked from,
+    None when that is not known.
     """
 
-    def __init__(self, *, full: bool, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        full: bool,
+        now_ms: Callable[[], int] | None = None,
+        points: Set[CheckpointId] | None = None,
+    ) -> None:
         self._full = full
         self._now_ms = now_ms
+        self._forked_from = points
         self._runs: dict[RunId, _Run] = {}
         self._points: dict[CheckpointId, RunState] = {}
 
@@ -138,15 +156,28 @@ class PerstackJson:
         """Return the event as Perstack writes it; ours as they are."""
         run = self._runs.setdefault(event.run_id, _Run())
         before = self._take(run, event)
-        record = _base(event) | self._extra(run, before, event)
+        record = head_json(event) | self._extra(run, before, event)
         self._turn_step(run, event)
         return record
+
+    def checkpoint(self, event: Event) -> Json | None:
+        """Take in `event`; return the checkpoint that it made, None when it made none."""
+        self.skip(event)
+        made = made_checkpoint(event)
+        if made is None:
+            return None
+        run = self._runs[event.run_id]
+        return self._checkpoint(run, run.state, made, event.step_number, run.state.status)
 
     def skip(self, event: Event) -> None:
         """Take in an event that is not to be shown, so that later ones come out right."""
         run = self._runs.setdefault(event.run_id, _Run())
         self._take(run, event)
         self._turn_step(run, event)
+
+    def forget(self, run_id: RunId) -> None:
+        """Let go of a run that no more will be heard of; runs forked from it are not affected."""
+        self._runs.pop(run_id, None)
 
     def event_line(self, event: Event) -> str:
         """Return the event as one line of JSON, safe to print."""
@@ -186,7 +217,8 @@ class PerstackJson:
         run.state = fold(before, event)
         run.seen_ms = event.timestamp
         self._gather(run, event)
-        if (made := made_checkpoint(event)) is not None:
+        made = made_checkpoint(event)
+        if made is not None and (self._forked_from is None or made in self._forked_from):
             self._points.setdefault(made, run.state)
         return before
 
@@ -207,19 +239,21 @@ class PerstackJson:
                 step.started_at = event.timestamp
                 step.input_messages = messages
                 step.first_message = len(run.state.messages)
-            case CallTools(usage=usage):
-                step.usage = step.usage.plus(usage)
+            case CallTools() as body:
+                step.spend(body)
                 step.calls = calls_json(run.state)
             case ToolReturned(result=result):
                 step.results[result.id] = result
-            case Retry(usage=usage) | CompleteRun(usage=usage) | SampleModel(usage=usage):
-                step.usage = step.usage.plus(usage)
+            case (Retry() | CompleteRun() | SampleModel() | StopRunByError()) as body:
+                step.spend(body)
             case _:
                 pass
 
     def _turn_step(self, run: _Run, event: Event) -> None:
         if isinstance(event.body, ContinueToNextStep | _Stop):
             run.step = _Step(started_at=event.timestamp, first_message=len(run.state.messages))
+            if not self._full:
+                run.state = _with_last_messages(run.state)
 
     def _extra(self, run: _Run, before: RunState, event: Event) -> Json:
         body = event.body
@@ -251,7 +285,7 @@ class PerstackJson:
             case StartGeneration():
                 return {"messages": self._history(run, run.state)} if self._full else {}
             case Retry() | CallTools() | CallDelegate() | CallInteractiveTool():
-                return _asked_json(run.state, body)
+                return asked_json(run.state, body)
             case (
                 AttemptCompletion()
                 | ResolveToolResults()
@@ -259,7 +293,7 @@ class PerstackJson:
                 | FinishAllToolCalls()
                 | ResumeToolCalls()
             ):
-                return _answered_json(before, run.state, body)
+                return answered_json(before, run.state, body)
             case ContinueToNextStep():
                 return self._continue(run, event, body)
             case (
@@ -309,7 +343,7 @@ class PerstackJson:
             record["error"] = plain(body.error)
         elif isinstance(body, CompleteRun):
             record["text"] = state.last_text
-            record["usage"] = plain(body.usage)
+            record |= {"usage": plain(body.usage), "costUsd": body.cost_usd}
         return record
 
     def _checkpoint(
@@ -338,70 +372,13 @@ class PerstackJson:
         return list(run.history)
 
 
-def _base(event: Event) -> Json:
-    record: Json = {"type": event.body.type, "id": event.id}
-    if not isinstance(event.body, _RUNTIME):
-        record["expertKey"] = event.expert_key
-    record |= {"timestamp": event.timestamp, "jobId": event.job_id, "runId": event.run_id}
-    if not isinstance(event.body, _RUNTIME):
-        record["stepNumber"] = event.step_number
-    record["seq"] = event.seq
-    return record
-
-
-def _asked_json(
-    state: RunState, body: Retry | CallTools | CallDelegate | CallInteractiveTool
-) -> Json:
-    match body:
-        case Retry():
-            return {**plain(body), "newMessages": messages_json(body.new_messages)}
-        case CallTools():
-            return {
-                "newMessage": message_json(body.new_message),
-                "toolCalls": calls_json(state),
-                "usage": plain(body.usage),
-            }
-        case CallDelegate(tool_call_ids=ids):
-            return {**_calling(state), "toolCalls": calls_json(state, ids)}
-        case CallInteractiveTool(tool_call_id=id_):
-            asked = calls_json(state, [id_])
-            return {**_calling(state), "toolCall": asked[0] if asked else {"id": id_}}
-
-
-def _calling(state: RunState) -> Json:
-    """The message that asked for the open batch: the last one, as a batch closes with the next."""
-    record: Json = {"usage": plain(state.last_usage)}
-    if state.calls:
-        record["newMessage"] = message_json(state.messages[-1])
-    return record
-
-
-def _answered_json(
-    before: RunState,
-    state: RunState,
-    body: AttemptCompletion
-    | ResolveToolResults
-    | FinishToolCall
-    | FinishAllToolCalls
-    | ResumeToolCalls,
-) -> Json:
-    match body:
-        case AttemptCompletion(tool_call_id=id_):
-            found = before.results.get(id_)
-            return {"toolResult": result_json(found) if found else {"id": id_}}
-        case ResolveToolResults():
-            return {"toolResults": results_json(ordered_results(state))}
-        case FinishToolCall() | FinishAllToolCalls():
-            return {"newMessages": messages_json(state.messages.since(len(before.messages)))}
-        case ResumeToolCalls(pending=pending, partial=partial):
-            return {
-                "pendingToolCalls": calls_json(state, pending),
-                "partialToolResults": results_json(_results_of(state, partial)),
-            }
-
-
-def _results_of(state: RunState, ids: Iterable[ToolCallId]) -> list[ToolResult]:
-    return [state.results[id_] for id_ in ids if id_ in state.results]
+def _with_last_messages(state: RunState) -> RunState:
+    """Forget what no later event repeats: all before the last that the Expert said."""
+    messages = state.messages
+    for at in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[at], ExpertMessage):
+            return with_messages(state, messages.forgetting(at))
+    return state
 
 
 def _step_json(run: _Run, event: Event) -> Json:
@@ -411,6 +388,7 @@ def _step_json(run: _Run, event: Event) -> Json:
         "inputMessages": messages_json(step.input_messages),
         "newMessages": messages_json(state.messages.since(step.first_message)),
         "usage": plain(step.usage),
+        **cost_json(step.cost),
         "startedAt": step.started_at or event.timestamp,
         "finishedAt": event.timestamp,
     }

@@ -19,6 +19,7 @@ from perstack.domain.events import ToolResult
 from perstack.domain.ids import CheckpointId, ToolCallId
 from perstack.domain.jobs import RunStatus
 from perstack.domain.messages import Message, ToolCallPart, ToolMessage
+from perstack.domain.usage import Cost
 from perstack.projection.messages import derived_id
 from perstack.projection.run_state import RunState
 
@@ -98,6 +99,15 @@ def results_json(results: Iterable[ToolResult]) -> list[JsonValue]:
     return [result_json(result) for result in results]
 
 
+def cost_json(cost: Cost) -> Json:
+    """Return what was spent as `{costUsd}`, null where unknown; `costPartial`: it was more."""
+    unknown = cost.partial and not cost.usd
+    record: Json = {"costUsd": None if unknown else round(cost.usd, 10)}
+    if cost.partial and not unknown:
+        record["costPartial"] = True
+    return record
+
+
 def checkpoint_json(
     state: RunState,
     *,
@@ -115,6 +125,7 @@ def checkpoint_json(
         "stepNumber": step_number,
         "expert": plain(state.expert),
         "usage": plain(state.usage),
+        **cost_json(state.cost),
     }
     if messages is not None:
         record["messages"] = messages

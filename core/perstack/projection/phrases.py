@@ -8,7 +8,16 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from perstack.domain.events import ToolResult
+from perstack.domain.events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+    StopRunByExceededBudget,
+    StopRunByExceededMaxSteps,
+    ToolResult,
+)
 from perstack.domain.messages import (
     ImageInlinePart,
     ResourceLinkPart,
@@ -72,6 +81,51 @@ def result_text(result: ToolResult) -> str:
             kind = "image" if isinstance(part, ImageInlinePart) else "file"
             texts.append(f"({kind}, {part.mime_type}, {len(part.encoded_data) * 3 // 4} bytes)")
     return "\n".join(texts)
+
+
+def progress_phrase(body: SkillProgress) -> str:
+    """Return how far a call has come: `3 of 10: reading`."""
+    done = f"{body.progress:g}"
+    if body.total is not None:
+        done += f" of {body.total:g}"
+    return f"{done}: {body.message}" if body.message else done
+
+
+def log_phrase(body: SkillLog) -> str:
+    """Return what a tool server logged: `exa (warning): slow today`."""
+    return f"{body.skill_name} ({body.level}): {body.message}"
+
+
+def request_phrase(body: RequestInput) -> str:
+    """Return what a tool server wants: `exa asks: which region?`."""
+    if body.kind == "sampling":
+        return f"{body.skill_name} wants to ask the model, {body.message}"
+    return f"{body.skill_name} asks: {body.message}"
+
+
+def resolution_phrase(body: ResolveInput) -> str:
+    """Return what became of such a request; never what was answered."""
+    by = f" by {body.decided_by}" if body.decided_by else ""
+    words = {"accepted": "accepted", "declined": "declined", "expired": "closed unanswered"}
+    return f"{words[body.outcome]}{by}"
+
+
+def sampled_phrase(body: SampleModel) -> str:
+    """Return that a tool server asked the model."""
+    return f"{body.skill_name} asked the model: {body.usage.total_tokens} tokens"
+
+
+def limit_phrase(body: StopRunByExceededMaxSteps | StopRunByExceededBudget) -> str:
+    """Say which limit of the job was reached, and with a budget how much was used of how much."""
+    if isinstance(body, StopRunByExceededMaxSteps):
+        return "max steps"
+    match body.budget:
+        case "tokens":
+            return f"budget: {body.used:,.0f} of {body.allowed:,.0f} tokens"
+        case "cost":
+            return f"budget: ${body.used:.4f} of ${body.allowed:.4f}"
+        case "duration":
+            return f"budget: {body.used / 1000:,.1f} of {body.allowed / 1000:,.1f} s"
 
 
 def question_of(call: ToolCallPart) -> tuple[str, tuple[str, ...]]:

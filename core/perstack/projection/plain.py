@@ -12,22 +12,41 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     Retry,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
     ToolReturned,
 )
 from perstack.domain.ids import ExpertKey, RunId
+from perstack.domain.inputs import form_lines
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
 from perstack.projection.inert import inert
-from perstack.projection.phrases import COMPLETION_TOOL, call_phrase, one_line, question_of
+from perstack.projection.phrases import (
+    COMPLETION_TOOL,
+    call_phrase,
+    limit_phrase,
+    log_phrase,
+    one_line,
+    progress_phrase,
+    question_of,
+    request_phrase,
+    resolution_phrase,
+    sampled_phrase,
+)
 from perstack.projection.run_state import RunState, fold, initial, without_messages
 
+_RESUMABLE: Final = (StopRunByExceededMaxSteps, StopRunByExceededBudget, SuspendRun)
 _WHY: Final = {
     "user": "stopped",
     "signal": "stopped by a signal",
@@ -95,6 +114,8 @@ class PlainLines:
                 yield from _gate(line, before, body)
             case ResolveApproval():
                 yield line.step(_decision(body))
+            case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
+                yield from _server_lines(line, before, body)
             case _:
                 yield from _endings(line, run, event)
 
@@ -156,6 +177,37 @@ def _gate(line: _Line, before: RunState, body: RequestApproval) -> Iterator[str]
     yield line.under(f"perstack consensus reject {body.consensus_id}")
 
 
+def _server_lines(
+    line: _Line,
+    before: RunState,
+    body: RequestInput | ResolveInput | SampleModel | SkillLog | SkillProgress,
+) -> Iterator[str]:
+    """What tool servers tell and ask beside the results of their calls."""
+    match body:
+        case SkillLog():
+            yield line.step(log_phrase(body))
+        case SkillProgress():
+            call = next(
+                (one for one in before.calls if one.tool_call_id == body.tool_call_id), None
+            )
+            name = call.tool_name if call else body.skill_name
+            yield line.step(f"{name} … {progress_phrase(body)}")
+        case ResolveInput():
+            yield line.step(resolution_phrase(body))
+        case SampleModel():
+            yield line.step(sampled_phrase(body))
+        case RequestInput():
+            yield line.step(request_phrase(body))
+            asks = body.kind == "elicitation"
+            for field in form_lines(body.answer_schema or {}):
+                yield line.under(one_line(field, line.width))
+            verb = "answer" if asks else "approve"
+            yield line.under(
+                f"perstack consensus {verb} {body.consensus_id}{' ANSWER' if asks else ''}"
+            )
+            yield line.under(f"perstack consensus reject {body.consensus_id}")
+
+
 def _decision(body: ResolveApproval) -> str:
     word = "partly approved" if body.outcome == "approved" and body.rejected else body.outcome
     by = f" by {body.decided_by}" if body.decided_by else ""
@@ -171,6 +223,8 @@ def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:
             yield from _question(line, _call(run.state, body), f"{go_on} -i")
         case StopRunByExceededMaxSteps():
             yield line.step("stopped: the step limit is reached")
+        case StopRunByExceededBudget():
+            yield line.step(f"stopped: {limit_phrase(body)}")
         case SuspendRun():
             yield line.step(_WHY[body.reason])
         case StopRunByError():
@@ -179,7 +233,7 @@ def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:
             yield from _result(line, run, body)
         case _:
             pass
-    if line.depth == 0 and isinstance(body, StopRunByExceededMaxSteps | SuspendRun):
+    if line.depth == 0 and isinstance(body, _RESUMABLE):
         yield line.under(f"to go on: {go_on}")
 
 

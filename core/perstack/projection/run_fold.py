@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from perstack.domain.events import (
+    Body,
     CallTools,
     CompleteRun,
     Delta,
     Event,
     InitializeRuntime,
     Retry,
+    SampleModel,
     SkillStarting,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -25,15 +29,24 @@ from perstack.domain.events import (
     ToolReturned,
 )
 from perstack.domain.expert import BASE_SKILL
-from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
+from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import UserMessage, text_of
-from perstack.domain.usage import NO_USAGE, Usage
-from perstack.projection.phrases import COMPLETION_TOOL, calls_phrase, cut, one_line, question_of
+from perstack.domain.usage import NO_COST, NO_USAGE
+from perstack.projection.phrases import (
+    COMPLETION_TOOL,
+    calls_phrase,
+    cut,
+    limit_phrase,
+    one_line,
+    question_of,
+    request_phrase,
+)
 from perstack.projection.run_state import (
     RunState,
     fold,
     initial,
     made_checkpoint,
+    spent_by,
     start_from,
     without_messages,
 )
@@ -41,6 +54,8 @@ from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Tran
 from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
 
 LIVE_CHARACTERS: Final = 20_000
+OUTPUT_CHARACTERS: Final = 4_000
+_CALLS_HEARD: Final = 32
 _PHRASE: Final = 120
 _WRITERS: Final = frozenset(
     {
@@ -59,10 +74,14 @@ _ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxS
 
 @dataclass(frozen=True, slots=True)
 class LiveText:
-    """What a model is saying right now; the last `LIVE_CHARACTERS` of each, "" when silent."""
+    """What a model is saying right now, and what running calls print.
+
+    The last `LIVE_CHARACTERS` of each, `OUTPUT_CHARACTERS` of a call; "" when silent.
+    """
 
     reasoning: str = ""
     text: str = ""
+    output: Mapping[ToolCallId, str] = field(default_factory=dict[ToolCallId, str])
 
 
 SILENT: Final = LiveText()
@@ -92,9 +111,11 @@ class RunFold:
         self._finished_at: int | None = None
         self._asked_at = 0
         self._activity = "starting"
+        self._limit = "max steps"
         self._steps = 0
         self._last_step = -1
         self._step_usage = NO_USAGE
+        self._step_cost = NO_COST
         self._step_files: list[str] = []
         self._step_tools: list[str] = []
         self._points: list[PointView] = []
@@ -119,6 +140,9 @@ class RunFold:
 
     def speak(self, delta: Delta) -> None:
         """Take in a piece of streaming text, unless its whole is in the transcript already."""
+        if delta.stream == "tool":
+            self._print(delta)
+            return
         if delta.stream != "result" and delta.step_number <= self._told_step:
             return
         self._live_step = delta.step_number
@@ -133,6 +157,22 @@ class RunFold:
         if activity != self._activity:
             self._activity = activity
             self.changed = True
+
+    def _print(self, delta: Delta) -> None:
+        """Take in what a call prints; its result will hold the whole."""
+        call_id = delta.tool_call_id
+        if call_id is None or call_id in self.state.results:
+            return
+        output = dict(self.live.output)
+        output[call_id] = (output.pop(call_id, "") + delta.text)[-OUTPUT_CHARACTERS:]
+        while len(output) > _CALLS_HEARD:
+            output.pop(next(iter(output)))
+        self.live = replace(self.live, output=output)
+
+    def _printed(self, result: ToolResult) -> None:
+        if result.id in self.live.output:
+            kept = {id_: text for id_, text in self.live.output.items() if id_ != result.id}
+            self.live = replace(self.live, output=kept)
 
     def _before(self, event: Event, parent: RunFold | None) -> RunState:
         body = event.body
@@ -162,16 +202,19 @@ class RunFold:
                 self._told_step = event.step_number
                 names = [call.tool_name for call in body.new_message.tool_calls]
                 self._step_tools += [name for name in names if name != COMPLETION_TOOL]
-                self._spent(body.usage)
+                self._spent(body)
                 self._working(after)
             case ToolReturned():
+                self._printed(body.result)
                 self._step_files += _files_of(body.result, before)
                 self._working(after)
             case Retry():
-                self._spent(body.usage)
+                self._spent(body)
                 self._activity = one_line(f"retry {body.attempt}: {body.reason}", _PHRASE)
+            case SampleModel() | StopRunByError():
+                self._count(body)
             case CompleteRun():
-                self._spent(body.usage)
+                self._spent(body)
                 self._told_step = event.step_number
             case _:
                 pass
@@ -191,15 +234,22 @@ class RunFold:
         self._activity = "thinking"
         if self._live_step < event.step_number:
             self.live = SILENT
+        self.live = replace(self.live, output={})
         if event.step_number != self._last_step:
             self._last_step = event.step_number
             self._steps += 1
 
-    def _spent(self, usage: Usage) -> None:
-        self._step_usage = self._step_usage.plus(usage)
+    def _count(self, body: Body) -> None:
+        usage, usd = spent_by(body)
+        if usage != NO_USAGE:
+            self._step_usage = self._step_usage.plus(usage)
+            self._step_cost = self._step_cost.plus(usd)
+
+    def _spent(self, body: Body) -> None:
+        self._count(body)
         # What was said is in the transcript now; the next step may already be speaking.
         if self._live_step <= self._last_step:
-            self.live = SILENT
+            self.live = replace(self.live, reasoning="", text="")
 
     def _working(self, after: RunState) -> None:
         waiting = set(after.waiting_approval)
@@ -234,11 +284,13 @@ class RunFold:
             timestamp=event.timestamp,
             kind=kind,
             usage=self._step_usage,
+            cost=self._step_cost,
             files=tuple(dict.fromkeys(self._step_files)),
             label=label,
         )
         self._place(point)
-        self._step_usage, self._step_files, self._step_tools = NO_USAGE, [], []
+        self._step_usage, self._step_cost = NO_USAGE, NO_COST
+        self._step_files, self._step_tools = [], []
 
     def _place(self, point: PointView) -> None:
         """A suspended run names its last checkpoint again: that one then shows where it stopped."""
@@ -250,6 +302,7 @@ class RunFold:
             point,
             step_number=last.step_number,
             usage=last.usage.plus(point.usage),
+            cost=last.cost.joined(point.cost),
             files=tuple(dict.fromkeys((*last.files, *point.files))),
         )
 
@@ -265,8 +318,9 @@ class RunFold:
                 return kind, WHY_SUSPENDED[body.reason]
             case StopRunByError():
                 return "fail", one_line(body.error.message, _PHRASE)
-            case StopRunByExceededMaxSteps():
-                return "limit", "max steps"
+            case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
+                self._limit = limit_phrase(body)
+                return "limit", self._limit
             case CompleteRun():
                 return "done", ", ".join(dict.fromkeys(self._step_tools))
             case _:
@@ -294,6 +348,7 @@ class RunFold:
             step_number=run.step_number,
             steps=self._steps,
             usage=run.usage,
+            cost=run.cost,
             context_window_usage=run.context_window_usage,
             started_at=self.started_at,
             finished_at=self._finished_at,
@@ -313,7 +368,9 @@ class RunFold:
 
     def _consensus_id(self) -> ConsensusId | None:
         waiting = self.state.waiting_approval
-        return self.state.approvals[waiting[0]].consensus_id if waiting else None
+        if waiting:
+            return self.state.approvals[waiting[0]].consensus_id
+        return next(iter(self.state.inputs), None)
 
     def _doing(self, state: ScreenState, quiet_ms: int) -> str:
         match state:
@@ -322,13 +379,13 @@ class RunFold:
             case "fail":
                 return one_line(self.state.error.message if self.state.error else "failed", _PHRASE)
             case "limit":
-                return "stopped: max steps"
+                return f"stopped: {self._limit}"
             case "stop":
                 return WHY_SUSPENDED.get(self.state.suspend_reason or "user", "stopped")
             case "lost":
                 return "no process drives it"
             case "asks":
-                return f"asks: {self._question_text()}"
+                return self._requested_text() or f"asks: {self._question_text()}"
             case "gate":
                 return f"gate: {self._gated_text()}"
             case "waits":
@@ -347,7 +404,12 @@ class RunFold:
     def _gated_text(self) -> str:
         waiting = set(self.state.waiting_approval)
         calls = [call for call in self.state.calls if call.tool_call_id in waiting]
-        return calls_phrase(calls, _PHRASE) if calls else "a decision"
+        return calls_phrase(calls, _PHRASE) if calls else self._requested_text() or "a decision"
+
+    def _requested_text(self) -> str:
+        """What a tool server wants of a person, "" for nothing."""
+        asked = next(iter(self.state.inputs.values()), None)
+        return one_line(request_phrase(asked), _PHRASE) if asked else ""
 
     def _question_text(self) -> str:
         question = self._question()

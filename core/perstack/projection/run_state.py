@@ -206,7 +206,8 @@ def start_from(parent_state: RunState) -> RunState:
     """Return the state that a fork of the run in `parent_state` begins with.
 
     It has the parent's messages, todos and open batch. Usage begins at nothing, since the parent
-    counted its own; approvals are asked for and delegations made anew: both were one run's.
+    counted its own; approvals are asked for and delegations made anew: both were one run's. What a
+    parent that stopped in good order had not begun has not been begun.
     """
     return RunState(
         step_number=parent_state.step_number,
@@ -219,6 +220,7 @@ def start_from(parent_state: RunState) -> RunState:
         queued=parent_state.queued,
         completing=parent_state.completing,
         todos=parent_state.todos,
+        suspended=parent_state.suspended or parent_state.status == "stoppedByExceededMaxSteps",
     )
 
 
@@ -310,6 +312,11 @@ def without_messages(state: RunState) -> RunState:
     return _but(state, messages=Messages()) if state.messages else state
 
 
+def with_messages(state: RunState, messages: Messages) -> RunState:
+    """Return `state` with `messages` in place of its own."""
+    return _but(state, messages=messages)
+
+
 def made_checkpoint(event: Event) -> CheckpointId | None:
     """Return the checkpoint that `event` made, None when it made none."""
     match event.body:
@@ -341,7 +348,7 @@ def _but(state: RunState, **changes: object) -> RunState:
 def spent_by(body: Body) -> tuple[Usage, float | None]:
     """Return the tokens that an event stands for and their cost in USD, None when unknown."""
     match body:
-        case CallTools() | Retry() | CompleteRun() | SampleModel():
+        case CallTools() | Retry() | CompleteRun() | SampleModel() | StopRunByError():
             return body.usage, 0.0 if body.usage == NO_USAGE else body.cost_usd
         case _:
             return NO_USAGE, 0.0
@@ -383,6 +390,8 @@ def _started(state: RunState, event: Event, body: StartRun) -> RunState:
         next_checkpoint_id=body.checkpoint_id,
         messages=history if batch_open else history.plus(*body.input_messages),
         queued=(*state.queued, *body.input_messages) if batch_open else (),
+        # A server that asked before is gone with its process, and so is its question.
+        inputs={},
         error=None,
         parent=body.parent or state.parent,
         delegated_by=body.delegated_by or state.delegated_by,
@@ -415,7 +424,8 @@ def _opened(state: RunState, body: CallTools) -> RunState:
         last_usage=body.usage,
         cost=_spent(state.cost, body),
         context_window_usage=body.context_window_usage,
-        retry_count=0,
+        # Declaring itself done once more instead of saying the result is no progress.
+        retry_count=state.retry_count if state.completing else 0,
         calls=body.new_message.tool_calls,
         routes={route.tool_call_id: route for route in body.routes},
         results={},
@@ -515,7 +525,14 @@ def _fold_end(state: RunState, body: _End) -> RunState:
         case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
             return _but(state, status="stoppedByExceededMaxSteps")
         case StopRunByError():
-            return _but(state, status="stoppedByError", error=body.error)
+            return _but(
+                state,
+                status="stoppedByError",
+                error=body.error,
+                usage=state.usage.plus(body.usage),
+                last_usage=state.last_usage if body.usage == NO_USAGE else body.usage,
+                cost=_spent(state.cost, body),
+            )
         case CompleteRun():
             return _completed(state, body)
 

@@ -104,4 +104,7 @@ def _own_state(run: RunFold, quiet_ms: int, *, alive: bool) -> ScreenState:
         return "lost"
     if state.waiting_approval:
         return "gate"
+    if state.inputs:
+        asks = any(asked.kind == "elicitation" for asked in state.inputs.values())
+        return "asks" if asks else "gate"
     return "stall" if quiet_ms else "run"

@@ -10,16 +10,23 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     Retry,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
     StartRun,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     SuspendRun,
     ToolReturned,
     ToolRoute,
 )
 from perstack.domain.ids import ConsensusId, ToolCallId
+from perstack.domain.inputs import form_lines
 from perstack.domain.messages import (
     ExpertMessage,
     TextPart,
@@ -32,9 +39,15 @@ from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
     cut,
+    limit_phrase,
+    log_phrase,
     one_line,
+    progress_phrase,
     question_of,
+    request_phrase,
+    resolution_phrase,
     result_text,
+    sampled_phrase,
 )
 from perstack.projection.run_state import RunState
 from perstack.projection.views import EntryView
@@ -79,6 +92,8 @@ class Transcript:
                 self._gated(body, after, at)
             case ResolveApproval():
                 self._decided(body)
+            case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
+                self._heard_from_server(body, at)
             case Retry():
                 self._add(EntryView("retry", f"retry {body.attempt}", body.reason, timestamp=at))
             case CompleteRun():
@@ -86,8 +101,8 @@ class Transcript:
             case StopRunByError():
                 name, text = body.error.name, body.error.message
                 self._add(EntryView("error", name, text, timestamp=at))
-            case StopRunByExceededMaxSteps():
-                self._add(EntryView("note", "stopped: max steps", timestamp=at))
+            case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
+                self._add(EntryView("note", f"stopped: {limit_phrase(body)}", timestamp=at))
             case SuspendRun():
                 self._add(EntryView("note", WHY_SUSPENDED[body.reason], timestamp=at))
             case _:
@@ -162,6 +177,43 @@ class Transcript:
         for call_id in body.approved:
             if called := self._find(self._calls.get(call_id)):
                 self._set(self._calls[call_id], replace(called, status="running"))
+
+    def _heard_from_server(
+        self,
+        body: RequestInput | ResolveInput | SampleModel | SkillLog | SkillProgress,
+        at: int,
+    ) -> None:
+        match body:
+            case SkillLog():
+                self._add(EntryView("note", log_phrase(body), timestamp=at))
+            case SampleModel():
+                self._add(EntryView("note", sampled_phrase(body), timestamp=at))
+            case SkillProgress():
+                # The latest only; the result takes its place.
+                place = self._calls.get(body.tool_call_id)
+                entry = self._find(place)
+                if entry is not None and place is not None and entry.status == "running":
+                    self._set(place, replace(entry, text=progress_phrase(body)))
+            case RequestInput():
+                kind = "question" if body.kind == "elicitation" else "gate"
+                self._gates[body.consensus_id] = self._add(
+                    EntryView(
+                        kind,
+                        one_line(request_phrase(body), _TITLE),
+                        "\n".join(form_lines(body.answer_schema or {})),
+                        status="waiting",
+                        timestamp=at,
+                    )
+                )
+            case ResolveInput():
+                self._closed(body)
+
+    def _closed(self, body: ResolveInput) -> None:
+        place = self._gates.pop(body.consensus_id, None)
+        if (entry := self._find(place)) is not None and place is not None:
+            text = f"{entry.text}\n› {resolution_phrase(body)}".lstrip("\n")
+            status = "ok" if body.outcome == "accepted" else "error"
+            self._set(place, replace(entry, text=text, status=status))
 
     def _completed(self, body: CompleteRun, at: int) -> None:
         if body.new_message is not None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
     from perstack.domain.events import RunError
     from perstack.domain.jobs import RunStatus
-    from perstack.domain.usage import Usage
+    from perstack.domain.usage import Cost, Usage
 
 ScreenState = Literal[
     "idle", "run", "waits", "gate", "asks", "stall", "lost", "fail", "stop", "limit", "done"
@@ -20,13 +20,17 @@ ScreenState = Literal[
 
 @dataclass(frozen=True, slots=True)
 class PointView:
-    """One checkpoint on the timeline. `usage` is that of its step; `files` were written in it."""
+    """One checkpoint on the timeline.
+
+    `usage` and `cost` are those of its step; `files` were written in it.
+    """
 
     checkpoint_id: CheckpointId
     step_number: int
     timestamp: int
     kind: Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
     usage: Usage
+    cost: Cost
     files: tuple[str, ...] = ()
     label: str = ""
 
@@ -89,6 +93,7 @@ class RunView:
     step_number: int
     steps: int
     usage: Usage
+    cost: Cost
     context_window_usage: float | None
     started_at: int
     finished_at: int | None
@@ -120,6 +125,7 @@ class JobView:
     total_steps: int
     max_steps: int
     usage: Usage
+    cost: Cost
     runs: tuple[RunView, ...] = ()
     damage: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ from perstack.domain.events import Delta, Event, StartRun
 from perstack.domain.ids import JobId, RunId
 from perstack.domain.jobs import Job
 from perstack.domain.settings import RiskLevel
-from perstack.domain.usage import Usage
+from perstack.domain.usage import Cost, Usage
 from perstack.ports.history import FeedBatch, Presence
 from perstack.projection.run_fold import SILENT, LiveText, RunFold
 from perstack.projection.screen_state import job_state, run_states
@@ -219,6 +219,7 @@ class WorkspaceFold:
             total_steps=max([record.total_steps if record else 0, *(r.step_number for r in runs)]),
             max_steps=record.max_steps if record else _max_steps(job),
             usage=_sum_usage(runs, record),
+            cost=_sum_cost(runs, record),
             runs=runs,
             damage=tuple(
                 f"{run.run_id}: {self._damage[run.run_id]}"
@@ -268,4 +269,14 @@ def _sum_usage(runs: Sequence[RunView], record: Job | None) -> Usage:
         reasoning_tokens=sum(run.usage.reasoning_tokens for run in runs),
         total_tokens=sum(run.usage.total_tokens for run in runs),
         cached_input_tokens=sum(run.usage.cached_input_tokens for run in runs),
+        cache_write_tokens=sum(run.usage.cache_write_tokens for run in runs),
+    )
+
+
+def _sum_cost(runs: Sequence[RunView], record: Job | None) -> Cost:
+    """What the runs cost together; what the record says while no run is known."""
+    if not runs and record is not None:
+        return record.cost
+    return Cost(
+        usd=sum(run.cost.usd for run in runs), partial=any(run.cost.partial for run in runs)
     )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from perstack.domain.ids import ToolCallId
-from perstack.domain.messages import ExpertPart, TextPart, ThinkingPart, ToolCallPart
+from perstack.domain.messages import (
+    ExpertPart,
+    ProviderPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
 from perstack.ports.model import FinishReason
 from perstack.providers.http_rules import too_large
-from perstack.providers.wire import clean, parse_args
+from perstack.providers.wire import clean, encode, parse_args, storable
 
 MOST_CHARS: Final = 20_000_000
 
@@ -19,15 +26,19 @@ MOST_CHARS: Final = 20_000_000
 class Block:
     """One block of an answer while it grows.
 
-    A `prefilled` call came with its arguments; pieces that follow replace them.
+    A `prefilled` call came with its arguments; pieces that follow replace them. An "opaque" block
+    is its `payload`, with its pieces as `input`; `provider` is who understands it. A call's
+    payload is what has to go back with it.
     """
 
-    kind: Literal["thinking", "redacted", "text", "call"]
+    kind: Literal["thinking", "redacted", "text", "call", "opaque"]
     pieces: list[str] = field(default_factory=list[str])
     signature: str = ""
     call_id: str = ""
     name: str = ""
     prefilled: bool = False
+    provider: str = ""
+    payload: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def whole(self) -> str:
@@ -44,7 +55,8 @@ class Answer:
 
     def begin(self, block: Block) -> Block:
         """Add a block."""
-        self._count(sum(map(len, block.pieces)) + 64)
+        payload = len(encode(block.payload)) if block.payload else 0
+        self._count(sum(map(len, block.pieces)) + payload + 64)
         self.blocks.append(block)
         return block
 
@@ -64,6 +76,22 @@ class Answer:
             block.prefilled = False
         self.grow(block, piece)
 
+    def keep(self, block: Block, payload: Mapping[str, object], provider: str) -> None:
+        """Keep what has to go back with a block; the first counts. Nobody's is dropped."""
+        if provider and not block.payload:
+            self._count(len(encode(payload)))
+            block.payload, block.provider = payload, provider
+
+    def replace(self, block: Block, payload: Mapping[str, object]) -> None:
+        """Take an opaque block as `payload` has it."""
+        self._count(len(encode(payload)))
+        block.payload = payload
+
+    def before(self, block: Block, added: Block) -> None:
+        """Put one block before another."""
+        self._count(64)
+        self.blocks.insert(self.blocks.index(block), added)
+
     def sign(self, block: Block, piece: str) -> None:
         """Add to a thinking block's signature."""
         self._count(len(piece))
@@ -78,9 +106,7 @@ class Answer:
         found: list[ExpertPart] = []
         for block in self.blocks:
             cut_off = finish == "length" and block is self.blocks[-1]
-            part = _part(block, taken, cut_off=cut_off)
-            if part is not None:
-                found.append(part)
+            found.extend(_parts(block, taken, cut_off=cut_off))
         return tuple(found)
 
     def _count(self, chars: int) -> None:
@@ -99,16 +125,42 @@ def settle(said: FinishReason, parts: tuple[ExpertPart, ...]) -> FinishReason:
     return said
 
 
-def _part(block: Block, taken: set[str], *, cut_off: bool) -> ExpertPart | None:
-    whole = clean(block.whole)
-    if block.kind == "text":
-        return TextPart(text=whole) if whole else None
-    if block.kind == "thinking":
-        seen = whole or block.signature
-        return ThinkingPart(thinking=whole, signature=block.signature or None) if seen else None
-    if block.kind == "redacted":
-        return ThinkingPart(thinking="", signature=block.signature)
-    return _call(block, _free_id(block.call_id, taken), cut_off=cut_off)
+def _parts(block: Block, taken: set[str], *, cut_off: bool) -> Iterator[ExpertPart]:
+    whole, signature = clean(block.whole), clean(block.signature)
+    match block.kind:
+        case "text":
+            if whole:
+                yield TextPart(text=whole)
+        case "thinking":
+            if whole or signature:
+                yield ThinkingPart(thinking=whole, signature=signature or None)
+        case "redacted":
+            yield ThinkingPart(thinking="", signature=signature)
+        case "opaque":
+            yield from _opaque(block, block.payload)
+        case "call":
+            call_id = _free_id(block.call_id, taken)
+            if block.payload:
+                yield from _opaque(block, {"call_id": call_id, **block.payload}, whole=True)
+            yield _call(block, call_id, cut_off=cut_off)
+
+
+def _opaque(
+    block: Block, payload: Mapping[str, object], *, whole: bool = False
+) -> Iterator[ProviderPart]:
+    """Return the block for its provider alone; one that cannot be read is left out."""
+    if not payload:
+        return
+    try:
+        kept = dict(storable(payload))
+    except ValueError:
+        return
+    if block.pieces and not whole:
+        args = parse_args(block.whole)
+        if args is None:
+            return
+        kept["input"] = args
+    yield ProviderPart(provider=block.provider, payload=kept)
 
 
 def _call(block: Block, call_id: str, *, cut_off: bool) -> ToolCallPart:

@@ -1,4 +1,4 @@
-"""The HTTP client both vendors' SDKs are given: bounded, and it never follows a redirect."""
+"""The HTTP client the vendors' SDKs are given: bounded, and it never follows a redirect."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import httpx2
 
 from perstack.errors import ProviderError
 from perstack.providers.http_rules import is_retryable, retry_after_s, too_large
+from perstack.providers.proxy import Proxy
 
 MOST_WIRE_BYTES: Final = 128 * 1024 * 1024
 MOST_CONNECT_S: Final = 30.0
-_OURS: Final = ("ANTHROPIC_", "OPENAI_")
+# What Amazon's stream holds is not text: each piece has a checksum of its own.
+_BINARY: Final = "application/vnd.amazon.eventstream"
+_OURS: Final = ("ANTHROPIC_", "OPENAI_", "AZURE_OPENAI_", "AWS_BEARER_", "GOOGLE_CLOUD_")
 
 
-def open_http(*, timeout_s: float) -> httpx2.AsyncClient:
+def open_http(*, timeout_s: float, proxy: Proxy | None = None) -> httpx2.AsyncClient:
     """Open a client whose every wait is bounded by `timeout_s`, and whose bodies are bounded too.
 
     A redirect is an error: the key must not travel to another host. Bodies are asked for and
-    accepted uncompressed only, as a few compressed kilobytes can become gigabytes.
+    accepted uncompressed only, as a few compressed kilobytes can become gigabytes. Without a
+    `proxy` of its own the client uses the environment's (`HTTPS_PROXY` and the like).
     """
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, MOST_CONNECT_S)),
@@ -30,27 +34,31 @@ def open_http(*, timeout_s: float) -> httpx2.AsyncClient:
         headers={"Accept-Encoding": "identity"},
         follow_redirects=False,
         event_hooks={"response": [_guard_body]},
+        proxy=proxy.url if proxy else None,
+        mounts=dict.fromkeys(proxy.direct) if proxy else None,
     )
 
 
 class _GuardedStream(httpx2.AsyncByteStream):
-    """A body as valid UTF-8, that ends in an error once it is larger than any answer could be.
+    """A body that ends in an error once it is larger than any answer could be.
 
-    A byte that is not UTF-8 becomes the replacement character; the SDKs would give up on it.
+    Text is made valid UTF-8: a byte that is not becomes the replacement character, as the SDKs
+    would give up on it.
     """
 
-    def __init__(self, inner: httpx2.AsyncByteStream, most_bytes: int) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, most_bytes: int, *, is_text: bool) -> None:
         self._inner = inner
         self._left = most_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if is_text else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner:
             self._left -= len(chunk)
             if self._left < 0:
                 raise too_large()
-            yield self._decoder.decode(chunk).encode()
-        yield self._decoder.decode(b"", final=True).encode()
+            yield chunk if self._decoder is None else self._decoder.decode(chunk).encode()
+        if self._decoder is not None:
+            yield self._decoder.decode(b"", final=True).encode()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -69,7 +77,8 @@ async def _guard_body(response: httpx2.Response) -> None:
         )
     if isinstance(response.stream, httpx2.AsyncByteStream):
         most_bytes = MOST_WIRE_BYTES if response.is_success else MOST_WIRE_BYTES // 128
-        response.stream = _GuardedStream(response.stream, most_bytes)
+        is_text = response.headers.get("content-type", "").partition(";")[0].strip() != _BINARY
+        response.stream = _GuardedStream(response.stream, most_bytes, is_text=is_text)
 
 
 @contextmanager

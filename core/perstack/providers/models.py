@@ -1,58 +1,25 @@
-"""What is known of models by name: windows, output limits and how they are told to reason.
+"""How models are told to reason, by their names.
 
-Only what a source at hand states is here; an unknown window stays unknown. Sources: the Perstack
-fact sheet for models up to Claude 4.5 and GPT-5, and the vendors' own model and migration pages
-for what came after (Claude 5 and 5.5 windows and thinking types; chat completions refusing to
-reason beside function tools from GPT-5.4 on).
+Sources: the Perstack fact sheet for models up to Claude 4.5 and GPT-5, and the vendors' own model
+and migration pages for what came after (Claude 5 and 5.5 thinking types; chat completions refusing
+to reason beside function tools from GPT-5.4 on). Windows, limits and prices are in the table of
+models (`config.model_table`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 ReasoningBudget = Literal["none", "minimal", "low", "medium", "high"] | int
 Effort = Literal["none", "minimal", "low", "medium", "high"]
-
-_WINDOWS: Final[tuple[tuple[str, int], ...]] = (
-    ("claude-3-5-haiku", 200_000),
-    ("claude-3-7-sonnet", 200_000),
-    ("claude-opus-4-5", 200_000),
-    ("claude-opus-4-1", 200_000),
-    ("claude-opus-4-0", 200_000),
-    ("claude-opus-4-2025", 200_000),
-    ("claude-sonnet-4-5", 200_000),
-    ("claude-sonnet-4-0", 200_000),
-    ("claude-sonnet-4-2025", 200_000),
-    ("claude-haiku-4-5", 200_000),
-    ("claude-opus-5", 1_000_000),
-    ("claude-sonnet-5", 1_000_000),
-    ("claude-haiku-5-5", 1_000_000),
-    ("claude-fable-5-1", 1_000_000),
-    ("gpt-5-chat", 128_000),
-    ("gpt-5", 400_000),
-    ("gpt-5-mini", 400_000),
-    ("gpt-5-nano", 400_000),
-    ("gpt-4.1", 1_047_576),
-    ("o4-mini", 200_000),
-    ("o3", 200_000),
-)
-_SUFFIX: Final = re.compile(r"(-5)?(-latest|-mini|-nano|[-@]?\d{4}-?\d{2}-?\d{2}|\d{4})?")
 
 _BUDGETS: Final[dict[str, int]] = {"minimal": 1024, "low": 2048, "medium": 5000, "high": 10_000}
 _CLAUDE_FAMILY: Final = re.compile(r"haiku|sonnet|opus|fable|mythos")
 _SMALL_NUMBER: Final = re.compile(r"(?<![\d])\d{1,2}(?![\d])")
 _GPT: Final = re.compile(r"gpt-(\d+)(?:\.(\d+))?")
 _O_SERIES: Final = re.compile(r"o\d")
-
-
-def context_window(model: str) -> int | None:
-    """Return the model's context window in tokens, None when no source states it."""
-    for prefix, tokens in _WINDOWS:
-        if model.startswith(prefix) and _SUFFIX.fullmatch(model[len(prefix) :]):
-            return tokens
-    return None
 
 
 def budget_tokens(budget: ReasoningBudget) -> int:
@@ -85,7 +52,7 @@ def parse_claude(model: str) -> Claude | None:
 
 
 def max_output_tokens(model: str) -> int:
-    """Return the `max_tokens` to ask an Anthropic endpoint for."""
+    """Return the `max_tokens` to ask an Anthropic endpoint for, which wants some, by the name."""
     claude = parse_claude(model)
     if claude is None:
         return 32_000
@@ -110,6 +77,13 @@ class Thinking:
     effort: Effort | None = None
     summarized: bool = False
     bound: bool = False
+
+    def within(self, max_tokens: int) -> Thinking:
+        """Return the same for an answer of at most `max_tokens`, which the budget is part of."""
+        if self.budget is None or self.budget < max_tokens:
+            return self
+        left = max_tokens // 2
+        return replace(self, budget=left) if left >= 1024 else Thinking()
 
 
 def claude_thinking(model: str, budget: ReasoningBudget) -> Thinking:

@@ -133,12 +133,21 @@ class ScriptedDecision(_Table):
         )
 
 
+class ScriptedPrice(_Table):
+    """USD that a million tokens are pretended to cost."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+
 class ScriptedDefaults(_Table):
     """What turns that do not say otherwise have; all waits are multiplied by the pace."""
 
     latency_ms: int = Field(default=0, ge=0)
     chars_per_s: float = Field(default=0, ge=0)
     context_window: int | None = Field(default=None, gt=0)
+    price: ScriptedPrice | None = None
 
 
 class _File(_Table):

@@ -66,8 +66,9 @@ class ScriptedModel:
 
     @property
     def price(self) -> ModelPrice | None:
-        """Nothing is known: a script costs nothing, and stands for a model that would."""
-        return None
+        """The price the scenario pretends, None if it does not say."""
+        said = self._scenario.defaults.price
+        return ModelPrice(**said.model_dump()) if said else None
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:
         """Say what the scenario has for this turn; see `ports.model.ChatModel.stream`.

@@ -34,10 +34,10 @@ def text(value: object) -> str:
 
 
 def count(value: object) -> int | None:
-    """Return a number of tokens, held to 0 and a billion; None if it is not a whole number."""
+    """Return a number of tokens, None if it is not a whole number from 0 to a billion."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    return max(0, min(value, MOST_TOKENS))
+    return value if 0 <= value <= MOST_TOKENS else None
 
 
 def clean(said: str) -> str:
@@ -53,15 +53,21 @@ def parse_args(raw: str) -> dict[str, JsonValue] | None:
     """Return the JSON object in `raw`, None when it holds anything else."""
     try:
         value: object = json.loads(raw, parse_constant=_refuse)
-        if not isinstance(value, dict):
-            return None
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            value = json.loads(clean(json.dumps(value, ensure_ascii=False)))
+        return None if obj(value) is EMPTY else storable(value)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, JsonValue]", value)
+
+
+def storable(value: object) -> dict[str, JsonValue]:
+    """Return a JSON object fit to be stored, see `clean`.
+
+    Raises:
+        ValueError: it holds what is no JSON.
+    """
+    whole = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    cleaned = clean(whole)
+    kept = value if cleaned is whole else json.loads(cleaned)
+    return cast("dict[str, JsonValue]", kept)
 
 
 def encode(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -14,10 +15,12 @@ from typing import Final, TypeVar
 
 import anyio
 from anyio import to_thread
+from pydantic import JsonValue
 
-from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision
+from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint, ConsensusStatus, Decision
 from perstack.domain.ids import ConsensusId, RunId, SubtaskId
-from perstack.errors import LockedError, NotFoundError, StorageError, UsageError
+from perstack.domain.inputs import fields_of, read_answer
+from perstack.errors import ConflictError, LockedError, NotFoundError, StorageError, UsageError
 from perstack.ports.consensus import AuditEntry, ConsensusStore
 from perstack.ports.system import Clock
 from perstack.services.ancestry import refuse_if_inside_run
@@ -118,6 +121,16 @@ class ConsensusService:
                 _LOG.warning("waiting for a decision: %s", error.message)
             await self._pause(changed, poll_s, found)
 
+    async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
+        """Close a checkpoint that nothing waits at any more; a decision stays as it is."""
+        decision = Decision(approved=False, feedback=why, reviewed_by=SYSTEM, reviewer_type="agent")
+        now = self._clock.now_ms()
+        try:
+            await self._ask(lambda store: store.decide(consensus_id, decision, now_ms=now))
+        except (ConflictError, NotFoundError):
+            return
+        self._note_change()
+
     # ------------------------------------------------------------- reviewers
 
     async def find(self, text: str) -> ConsensusId:
@@ -196,17 +209,51 @@ class ConsensusService:
         )
         return await self.record(consensus_id, decision, allow_self=allow_self)
 
+    async def answer(
+        self, consensus_id: ConsensusId, text: str, *, reviewed_by: str | None = None
+    ) -> ConsensusCheckpoint:
+        """Answer a tool server's question: a JSON object, or the value of its only field.
+
+        Raises:
+            UsageError: nothing is asked there, or the answer does not fit; it stays pending.
+            DeniedError, NotFoundError, ConflictError: as for `decide`.
+        """
+        if (await self.show(consensus_id)).form is None:
+            raise UsageError(
+                f"consensus checkpoint {consensus_id} asks no question",
+                hint=f"perstack consensus approve|reject {consensus_id}",
+            )
+        return await self.decide(
+            consensus_id, approved=True, feedback=text, reviewed_by=reviewed_by
+        )
+
     async def record(
         self, consensus_id: ConsensusId, decision: Decision, *, allow_self: bool = False
     ) -> ConsensusCheckpoint:
-        """Do as `decide`, with a decision that is already made up."""
+        """Do as `decide`, with a decision that is already made up.
+
+        Raises:
+            UsageError: it answers a tool server's question with something that does not fit.
+        """
         await to_thread.run_sync(
             partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
         )
+        decision = await self._with_answer(consensus_id, decision)
         now = self._clock.now_ms()
         decided = await self._ask(lambda store: store.decide(consensus_id, decision, now_ms=now))
         self._note_change()
         return decided
+
+    async def _with_answer(self, consensus_id: ConsensusId, decision: Decision) -> Decision:
+        """Return the decision with its answer read and checked, where a question is answered."""
+        if not decision.approved:
+            return decision
+        asked = await self.show(consensus_id)
+        if asked.form is None or asked.status != "pending":
+            return decision
+        # The validator takes a tenth of a second to load.
+        content = await to_thread.run_sync(_read_answer, asked, decision.feedback)
+        return decision.model_copy(update={"feedback": json.dumps(content, ensure_ascii=False)})
 
     async def sweep(self) -> Sequence[ConsensusCheckpoint]:
         """Expire, or with `auto_reject` reject, what is pending and overdue; return those."""
@@ -310,6 +357,20 @@ def whoami() -> str:
     except (ImportError, KeyError):
         user = f"uid-{os.getuid()}"
     return f"{user}@{socket.gethostname()}"
+
+
+def _read_answer(asked: ConsensusCheckpoint, text: str | None) -> dict[str, JsonValue]:
+    form = asked.form or {}
+    if text is None and fields_of(form):
+        raise UsageError("a question needs an answer", hint=_how_to_answer(asked))
+    try:
+        return read_answer(form, text or "")
+    except ValueError as error:
+        raise UsageError(f"the answer does not fit: {error}", hint=_how_to_answer(asked)) from error
+
+
+def _how_to_answer(asked: ConsensusCheckpoint) -> str:
+    return f"perstack consensus show {asked.id} says what is asked; answer {asked.id} ANSWER"
 
 
 def _is_due(checkpoint: ConsensusCheckpoint, now_ms: int) -> bool:

@@ -87,7 +87,7 @@ class Runs:
             opening = Opening(query=query)
             log = driver.new_log(run_id, expert, opening)
             outcome = await driver.drive_coordinator(expert, log, initial(), opening)
-        return JobOutcome(job_id, run_id, expert.key, outcome)
+        return JobOutcome(job_id, run_id, expert.key, outcome, driver.meter.spent)
 
     async def go_on(
         self, plan: Plan, wanted: Continuation, *, listener: Listener, control: StopControl
@@ -115,7 +115,7 @@ class Runs:
             taken = await self._take_up(wanted, held, used, listener)
             log = taken.log or driver.new_log(RunId(self._deps.ids.new()), expert, taken.opening)
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
-        return JobOutcome(job.id, log.run_id, expert.key, outcome)
+        return JobOutcome(job.id, log.run_id, expert.key, outcome, driver.meter.spent)
 
     def _check_budget(self, plan: Plan, used: Spent) -> None:
         """Refuse a budget in USD where nobody knows what was or will be spent of it."""
@@ -233,7 +233,7 @@ def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
             hint=f"raise the limit: --max-steps {plan.settings.max_steps * 2}",
         )
     if (over := overrun(plan.settings.budget, used)) is not None:
-        raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}")
+        raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}, or {over.key}")
 
 
 def _expert(plan: Plan, key: ExpertKey) -> Expert:

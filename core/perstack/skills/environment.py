@@ -56,23 +56,34 @@ _PROTECTED_PREFIXES: Final = ("LD_", "DYLD_", "BASH_FUNC_")
 _NOT_FROM_A_MODEL: Final = (*_PROTECTED_PREFIXES, "GIT_", "PYTHON", "PERSTACK_", "NPM_CONFIG_")
 
 
-def for_server(skill: str, required: Iterable[str], context: RunContext) -> dict[str, str]:
+def for_server(skill: str, names: Iterable[str], context: RunContext) -> dict[str, str]:
     """Return the environment of a tool server.
 
     Raises:
-        ConfigError: a variable in `required` is not set, or empty.
+        ConfigError: a variable among `names`, which the skill requires, is not set or is empty.
     """
     passed = {name: context.env[name] for name in _FOR_SERVERS if name in context.env}
     passed |= _locale(context)
-    for name in required:
-        if not context.env.get(name):
-            raise ConfigError(
-                f"Skill {skill} requires environment variable {name}",
-                hint=f"set {name} in the environment or in a file that envPath names",
-            )
+    for name in names:
+        value = required_value(skill, name, context.env)
         if not _is_protected(name, _PROTECTED_PREFIXES):
-            passed[name] = context.env[name]
+            passed[name] = value
     return passed | _marks(context)
+
+
+def required_value(skill: str, name: str, env: Mapping[str, str]) -> str:
+    """Return the value of a variable that a skill needs.
+
+    Raises:
+        ConfigError: it is not set, or empty.
+    """
+    value = env.get(name)
+    if not value:
+        raise ConfigError(
+            f"Skill {skill} requires environment variable {name}",
+            hint=f"set {name} in the environment or in a file that envPath names",
+        )
+    return value
 
 
 def for_command(given: Mapping[str, str], context: RunContext) -> tuple[dict[str, str], list[str]]:

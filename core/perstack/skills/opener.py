@@ -1,4 +1,4 @@
-"""Opens an Expert's skills for one run: the base tools here, MCP servers as processes."""
+"""Opens an Expert's skills for one run: the base tools here, MCP servers beside us or far away."""
 
 from __future__ import annotations
 
@@ -12,24 +12,36 @@ import anyio.to_thread
 
 from perstack import __version__
 from perstack.domain.events import ServerInfo, SkillConnected
-from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, McpStdioSkill
+from perstack.domain.expert import (
+    BASE_SKILL,
+    BaseSkill,
+    Expert,
+    InteractiveSkill,
+)
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, SkillOpener, SkillSet
 from perstack.skills.base.skill import NAMES, OpenBaseSkill
+from perstack.skills.external_base import ExternalBase, base_settings, external_base
 from perstack.skills.gated import check_gated
-from perstack.skills.stdio.limits import ServerLimits
+from perstack.skills.mcp.addresses import Resolve, resolve
+from perstack.skills.mcp.limits import ServerLimits
 from perstack.skills.toolset import OpenSkillSet
 
 if TYPE_CHECKING:
-    from perstack.skills.stdio.server import StdioServer
+    from perstack.skills.mcp.server import McpServer
+    from perstack.skills.mcp.servers import ServerMaker
 
 Notify = Callable[[SkillNotice], None]
 
 
 class Skills(SkillOpener):
-    """Starts an Expert's skills and closes them with the run."""
+    """Starts an Expert's skills and closes them with the run.
 
-    def __init__(self, limits: ServerLimits | None = None) -> None:
+    `resolve` looks up the addresses of remote servers.
+    """
+
+    def __init__(self, limits: ServerLimits | None = None, *, resolve: Resolve = resolve) -> None:
         self._limits = limits or ServerLimits()
+        self._resolve = resolve
 
     @asynccontextmanager
     async def open(
@@ -41,47 +53,79 @@ class Skills(SkillOpener):
     ) -> AsyncGenerator[SkillSet, None]:
         """Start the base and all MCP skills concurrently; close them on exit, in bounded time.
 
+        Those with `lazyInit` are begun, those whose tools a lock file lists are not.
+
         Raises:
             SkillError: a server could not be started in time; its last stderr lines are named.
             ConfigError: a `requiredEnv` variable is not set, `requireApproval` names a tool that
-                is not there, or the workspace cannot be used.
+                is not there, an address or the workspace cannot be used.
         """
-        began = anyio.current_time()
-        check_gated(BASE_SKILL, _base_settings(expert).require_approval, NAMES)
-        base = await anyio.to_thread.run_sync(OpenBaseSkill, context, _base_settings(expert))
-        notice(_base_connected(round((anyio.current_time() - began) * 1000)))
+        replaced = external_base(expert, context)
+        local = await self._open_local(expert, context, notice, host, replaced=replaced is not None)
         try:
-            servers = self._servers(expert, context, base, notice)
-            async with _running(servers):
+            maker = self._maker(context, local, notice, host)
+            servers = self._servers(expert, maker)
+            base: OpenBaseSkill | ExternalBase = local
+            running = servers
+            if replaced is not None:
+                server = maker().make(BASE_SKILL, replaced, from_lock=False)
+                base, running = ExternalBase(server, local), [server, *servers]
+            async with _running(running):
                 yield OpenSkillSet(base, servers)
         finally:
-            base.close()
+            local.close()
 
-    def _servers(
-        self, expert: Expert, context: RunContext, base: OpenBaseSkill, notice: Notify
-    ) -> list[StdioServer]:
-        wanted = {
-            name: skill for name, skill in expert.skills.items() if isinstance(skill, McpStdioSkill)
-        }
-        if not wanted:
-            return []
-        from perstack.skills.stdio.server import StdioServer
+    async def _open_local(
+        self,
+        expert: Expert,
+        context: RunContext,
+        notice: Notify,
+        host: SkillHost | None,
+        *,
+        replaced: bool,
+    ) -> OpenBaseSkill:
+        """Open the workspace, and the built-in base tools unless others take their place."""
+        settings = BaseSkill(pick=("readImageFile", "readPdfFile")) if replaced else None
+        settings = settings or base_settings(expert)
+        began = anyio.current_time()
+        check_gated(BASE_SKILL, settings.require_approval, NAMES)
+        local = await anyio.to_thread.run_sync(OpenBaseSkill, context, settings, host)
+        if not replaced:
+            notice(_base_connected(round((anyio.current_time() - began) * 1000)))
+        return local
 
-        return [
-            StdioServer(
-                name,
-                skill,
+    def _maker(
+        self,
+        context: RunContext,
+        local: OpenBaseSkill,
+        notice: Notify,
+        host: SkillHost | None,
+    ) -> Callable[[], ServerMaker]:
+        def make() -> ServerMaker:
+            from perstack.skills.mcp.servers import ServerMaker
+
+            return ServerMaker(
                 context=context,
-                cwd=base.workspace.descriptor,
+                cwd=local.workspace.descriptor,
                 notice=notice,
+                host=host,
                 limits=self._limits,
+                resolve=self._resolve,
             )
-            for name, skill in wanted.items()
-        ]
+
+        return make
+
+    def _servers(self, expert: Expert, maker: Callable[[], ServerMaker]) -> list[McpServer]:
+        wanted = {
+            name: skill
+            for name, skill in expert.skills.items()
+            if name != BASE_SKILL and not isinstance(skill, BaseSkill | InteractiveSkill)
+        }
+        return [maker().make(name, skill) for name, skill in wanted.items()]
 
 
 @asynccontextmanager
-async def _running(servers: Sequence[StdioServer]) -> AsyncGenerator[None, None]:
+async def _running(servers: Sequence[McpServer]) -> AsyncGenerator[None, None]:
     """Hold the servers' tasks; nothing of them is left afterwards, however it ends."""
     with _alone():
         async with anyio.create_task_group() as group:
@@ -93,7 +137,7 @@ async def _running(servers: Sequence[StdioServer]) -> AsyncGenerator[None, None]
                     server.stop()
 
 
-async def _start_all(servers: Sequence[StdioServer], group: anyio.abc.TaskGroup) -> None:
+async def _start_all(servers: Sequence[McpServer], group: anyio.abc.TaskGroup) -> None:
     with _alone():
         async with anyio.create_task_group() as starting:
             for server in servers:
@@ -108,11 +152,6 @@ def _alone() -> Generator[None, None, None]:
     except BaseExceptionGroup as group:
         first: BaseException = group.exceptions[0]
         raise first from first.__cause__
-
-
-def _base_settings(expert: Expert) -> BaseSkill:
-    given = (skill for skill in expert.skills.values() if isinstance(skill, BaseSkill))
-    return next(given, BaseSkill())
 
 
 def _base_connected(total_ms: int) -> SkillConnected:

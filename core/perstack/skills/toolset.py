@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import TextPart
 from perstack.ports.skills import ToolOutcome, ToolSpec
-from perstack.skills.base.skill import NAMES, OpenBaseSkill
+from perstack.skills.base.skill import NAMES
 
 if TYPE_CHECKING:
-    from perstack.skills.stdio.server import StdioServer
+    from perstack.skills.mcp.server import McpServer
 
 _MAX_NAME: Final = 64
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -25,8 +25,10 @@ _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]+")
 class Callee(Protocol):
     """What can be called by a tool's own name."""
 
-    async def call(self, tool: str, args: Mapping[str, JsonValue], /) -> ToolOutcome:
-        """Call the tool."""
+    async def call(
+        self, tool: str, args: Mapping[str, JsonValue], tool_call_id: ToolCallId | None, /
+    ) -> ToolOutcome:
+        """Call the tool; progress and output are told under `tool_call_id`."""
         ...
 
 
@@ -37,22 +39,39 @@ class _Route:
     own_name: str
 
 
+class Base(Callee, Protocol):
+    """The base skill, built in or not."""
+
+    def specs(self) -> list[ToolSpec]:
+        """Return its tools."""
+        ...
+
+
 class OpenSkillSet:
     """An Expert's connected skills."""
 
-    def __init__(self, base: OpenBaseSkill, servers: Sequence[StdioServer]) -> None:
+    def __init__(self, base: Base, servers: Sequence[McpServer]) -> None:
+        self._servers = servers
         self._routes = {spec.name: _Route(spec, base, spec.name) for spec in base.specs()}
-        for server in servers:
-            self._add(server)
-        self._tools = {name: route.spec for name, route in self._routes.items()}
+        self._is_complete = False
+        if all(server.is_settled for server in servers):
+            self._complete()
 
     @property
     def tools(self) -> Mapping[str, ToolSpec]:
-        """The tools by name, base skill first, as they stood when the run was opened."""
-        return self._tools
+        """The tools by name, base skill first; complete once `ready` has returned."""
+        return {name: route.spec for name, route in self._routes.items()}
 
     async def ready(self) -> None:
-        """Wait for skills with `lazyInit`."""
+        """Wait for skills with `lazyInit`.
+
+        Raises:
+            SkillError: one of them did not get ready.
+        """
+        for server in self._servers:
+            await server.ready()
+        if not self._is_complete:
+            self._complete()
 
     async def call(
         self,
@@ -65,9 +84,15 @@ class OpenSkillSet:
         route = self._routes.get(name)
         if route is None:
             return ToolOutcome((TextPart(text=f"Tool {name} not found"),), is_error=True)
-        return await route.callee.call(route.own_name, args)
+        return await route.callee.call(route.own_name, args, tool_call_id)
 
-    def _add(self, server: StdioServer) -> None:
+    def _complete(self) -> None:
+        """Give every tool its name, in the order of the skills, whoever was ready first."""
+        self._is_complete = True
+        for server in self._servers:
+            self._add(server)
+
+    def _add(self, server: McpServer) -> None:
         for tool in server.tools:
             name = free_name(server.name, tool.name, taken=[*NAMES, *self._routes])
             if name is None:
@@ -79,6 +104,7 @@ class OpenSkillSet:
                 description=tool.description,
                 input_schema=tool.input_schema,
                 gated=tool.name in server.skill.require_approval,
+                own_name=tool.name,
             )
             self._routes[name] = _Route(spec, server, tool.name)
 

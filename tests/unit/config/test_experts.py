@@ -135,10 +135,3 @@ def test_a_key_that_slid_into_an_expert_is_told_to_move_up() -> None:
             "[experts.writer] into that table"
         )
     ]
-
-
-@pytest.mark.parametrize("key", ["providerTools", "providerSkills", "providerToolOptions"])
-def test_provider_tools_are_accepted_with_a_warning(key: str) -> None:
-    assert warned(f'{START}{key} = ["webSearch"]\n') == [
-        f"experts.a.{key} (line 3): is not supported yet and has no effect"
-    ]

@@ -5,7 +5,7 @@ import pytest
 from perstack.config.overrides import apply_overrides
 from perstack.config.typed import Overrides
 from perstack.domain.settings import ProviderSettings, Settings
-from perstack.errors import UsageError
+from perstack.errors import ConfigError, UsageError
 from tests.unit.config.reading import read
 
 FILE = (
@@ -50,6 +50,38 @@ def test_another_provider_leaves_url_headers_and_model_of_the_file_behind() -> N
     assert not joined.redirects_key
 
 
+def test_what_was_said_about_settings_left_behind_is_left_behind() -> None:
+    config = read("[provider.setting]\nregion = 'x'\napiKey = 'y'\n")
+    assert len(config.warnings) == 2
+    assert apply_overrides(config, Overrides(provider="openai")).warnings == ()
+    assert apply_overrides(config, Overrides(provider="anthropic")).warnings == config.warnings
+
+
+@pytest.mark.parametrize("provider", ["ollama", "azure-openai", "amazon-bedrock", "google-vertex"])
+def test_without_a_default_a_model_must_be_named_somewhere(provider: str) -> None:
+    for config, overrides in (
+        (read(f"[provider]\nproviderName = '{provider}'"), Overrides()),
+        (read("model = 'claude-haiku-5-5'"), Overrides(provider=provider)),
+    ):
+        with pytest.raises(ConfigError, match=f"the provider {provider} has no default model") as c:
+            apply_overrides(config, overrides)
+        assert (
+            c.value.hint == 'write model = "..." at the top of perstack.toml, or add --model NAME'
+        )
+    named = Overrides(provider=provider, model="mine")
+    assert apply_overrides(read(""), named).settings.model == "mine"
+
+
+def test_the_warning_about_reasoning_is_about_what_is_used() -> None:
+    config = read("model = 'gpt-4.1'\n[provider]\nproviderName = 'openai'")
+    keys = [one.key for one in config.warnings]
+    assert keys == ["model", "reasoningBudget"]
+    (last,) = apply_overrides(config, Overrides(reasoning_budget="0")).warnings
+    assert last.key == "model"
+    told = apply_overrides(config, Overrides(reasoning_budget="high")).warnings
+    assert told[-1].hint == "--reasoning-budget none"
+
+
 def test_naming_the_same_provider_keeps_its_settings() -> None:
     config = read(FILE)
     assert apply_overrides(config, Overrides(provider="anthropic")).settings == config.settings
@@ -87,7 +119,8 @@ def test_reasoning_budget_takes_the_words(word: str) -> None:
             Overrides(provider="invalid-provider-xyz"),
             (
                 'Provider "invalid-provider-xyz" is not available. Available providers: anthropic, '
-                "openai, scripted"
+                "google, openai, ollama, azure-openai, amazon-bedrock, google-vertex, deepseek, "
+                "scripted"
             ),
         ),
         (
@@ -111,7 +144,7 @@ def test_reasoning_budget_takes_the_words(word: str) -> None:
         (Overrides(model="\x1b[31m"), '--model "\\x1b[31m" is not a model\'s name'),
         (Overrides(scenario="s.toml"), "a scenario and its pace are for the scripted provider"),
         (Overrides(pace=1.0), "a scenario and its pace are for the scripted provider"),
-        (Overrides(provider="scripted", pace=-1), "--pace must be a number from 0 to 1000"),
+        (Overrides(provider="scripted", pace=-1), "--pace must be a number from 0 to 1,000"),
         (Overrides(provider="scripted", pace=float("nan")), "--pace must be a number from 0"),
     ],
 )

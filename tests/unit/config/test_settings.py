@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from perstack.domain.settings import ConsensusSettings, NotifySettings, ProviderSettings, Settings
-from tests.unit.config.reading import WRITER, read, refusal, refused_lines, warned
+from tests.unit.config.reading import read, refusal, refused_lines, warned
 
 ANTHROPIC = '[provider]\nproviderName = "anthropic"\n[provider.setting]\n'
 OPENAI = '[provider]\nproviderName = "openai"\n[provider.setting]\n'
@@ -125,34 +125,42 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
         (
             'runtime = "docker"',
             (
-                'runtime (line 1): Runtime "docker" is not available. Available runtimes: '
+                'runtime (line 1): Runtime "docker" is known, but this version cannot run it. '
+                'Available runtimes: perstack, local; write runtime = "perstack"'
+            ),
+        ),
+        (
+            'runtime = "dokcer"',
+            (
+                'runtime (line 1): Runtime "dokcer" is not available. Available runtimes: '
                 'perstack, local; write runtime = "perstack"'
             ),
         ),
         ("provider = 1", "provider (line 1): must be a table, not 1"),
         (
-            '[provider]\nproviderName = "google"',
+            '[provider]\nproviderName = "gogle"',
             (
-                'provider.providerName (line 2): Provider "google" is not available. Available '
-                'providers: anthropic, openai, scripted; write providerName = "anthropic"'
+                'provider.providerName (line 2): Provider "gogle" is not available. Available '
+                "providers: anthropic, google, openai, ollama, azure-openai, amazon-bedrock, "
+                'google-vertex, deepseek, scripted; write providerName = "anthropic"'
             ),
         ),
         ("experts = []", "experts (line 1): must be a table, not a list"),
         (
             SCRIPTED + "pace = -1",
-            "provider.setting.pace (line 4): must be a number from 0 to 1000, not -1",
+            "provider.setting.pace (line 4): must be a number from 0 to 1,000, not -1",
         ),
         (
             SCRIPTED + "pace = nan",
             (
-                "provider.setting.pace (line 4): must be a number from 0 to 1000, not a number "
+                "provider.setting.pace (line 4): must be a number from 0 to 1,000, not a number "
                 "without end"
             ),
         ),
         (
             SCRIPTED + "pace = 1" + "0" * 400,
             (
-                "provider.setting.pace (line 4): must be a number from 0 to 1000, not a very long "
+                "provider.setting.pace (line 4): must be a number from 0 to 1,000, not a very long "
                 "number"
             ),
         ),
@@ -224,7 +232,11 @@ def test_a_misspelt_or_misplaced_gate_refuses_the_file(text: str, problem: str) 
     [
         ("http://example.com", "must be https, or http on a loopback address such as 127.0.0.1"),
         ("http://127.0.0.1.example.com", "must be https, or http on a loopback"),
-        ("http://10.0.0.1", "must be https, or http on a loopback"),
+        ("http://8.8.8.8", "must be https, or http on a loopback"),
+        ("https://127.1", "must name its host plainly"),
+        ("https://2130706433", "must name its host plainly"),
+        ("https://0x7f000001/", "must name its host plainly"),
+        ("https://exam|ple.com", "must name its host plainly"),
         ("ftp://example.com", "must be a URL such as https://host/path"),
         ("https://", "must be a URL such as https://host/path"),
         ("https://user:pass@example.com", "must not hold a user name or password"),
@@ -234,7 +246,9 @@ def test_a_misspelt_or_misplaced_gate_refuses_the_file(text: str, problem: str) 
         ("https://example.com:99999", "is not a URL"),
     ],
 )
-@pytest.mark.parametrize("where", [ANTHROPIC + "baseUrl", "[notify]\nwebhook"])
+@pytest.mark.parametrize(
+    "where", [ANTHROPIC + "baseUrl", "[notify]\nwebhook", "perstackApiBaseUrl"]
+)
 def test_a_url_that_could_leak_is_refused(where: str, url: str, fault: str) -> None:
     (line,) = refused_lines(f'{where} = "{url}"')
     assert f"): {fault}" in line
@@ -310,8 +324,7 @@ def test_a_key_in_the_file_is_warned_of_without_its_value() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'perstackApiBaseUrl = "https://api.perstack.ai"',
-        'perstackBaseSkillCommand = ["npx"]',
+        'perstackApiBaseUrl = "https://registry.example"',
         *(
             f"[{table}]\nenabled = true"
             for table in (
@@ -327,7 +340,6 @@ def test_a_key_in_the_file_is_warned_of_without_its_value() -> None:
                 "smartDispatcher",
             )
         ),
-        OPENAI + 'name = "x"',
     ],
 )
 def test_keys_of_later_versions_are_accepted_with_a_warning(text: str) -> None:
@@ -389,8 +401,8 @@ def test_settings_of_openai_and_of_the_scripted_provider_are_read() -> None:
     ],
 )
 def test_a_doubtful_model_is_accepted_with_a_warning(text: str, warning: str, hint: str) -> None:
-    (found,) = read(text).warnings
-    assert (found.key, found.line, found.message, found.hint) == ("model", 1, warning, hint)
+    (found,) = [one for one in read(text).warnings if one.key == "model"]
+    assert (found.line, found.message, found.hint) == (1, warning, hint)
 
 
 def test_any_model_is_fine_behind_an_own_url_and_with_a_script() -> None:
@@ -417,46 +429,3 @@ def test_a_notify_command_may_be_a_shell_like_line() -> None:
 def test_a_notify_command_that_cannot_be_run_is_refused(value: str, problem: str) -> None:
     (line,) = refused_lines(f"[notify]\ncommand = {value}\n")
     assert line.startswith(f"notify.command (line 2): {problem}")
-
-
-def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
-    config = read("\ufeff" + WRITER.replace("\n", "\r\n"))
-    assert list(config.experts) == ["writer"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
-        (
-            "a = 1\nb = x\n",
-            "perstack.toml is not valid TOML at line 2, column 5: Invalid value",
-            "correct line 2; text needs quotes, and \\ in it is written \\\\",
-        ),
-        (
-            'a = """\nb\n',
-            "perstack.toml is not valid TOML at its end: Unterminated string",
-            'look for a string, a """ or a bracket that is not closed',
-        ),
-        (
-            "a = " + "[" * 5000,
-            "perstack.toml is nested too deeply",
-            "remove some of its brackets",
-        ),
-        (
-            "\n" + "a." * 100 + "b = 1",
-            "perstack.toml: line 2 has a key of more than 64 parts",
-            "shorten line 2",
-        ),
-    ],
-)
-def test_a_syntax_error_names_line_and_column(text: str, message: str, hint: str) -> None:
-    error = refusal(text)
-    assert (error.message, error.hint) == (message, hint)
-
-
-def test_control_characters_never_reach_a_message_raw() -> None:
-    for text in ("a = \x1b[31m", 'runtime = "\\u001b[31m\\u202e"', '"\\u001b" = 1\nmaxSteps = 0'):
-        assert "\x1b" not in refusal(text).message
-        assert "\u202e" not in refusal(text).message
-    (warning,) = read('"\\u001b[31m" = 1').warnings
-    assert warning.key == '"\\x1b[31m"'

@@ -20,6 +20,7 @@ BASE = WRITER + '[experts.writer.skills."@perstack/base"]\ntype = "mcpStdioSkill
 STDIO = WRITER + '[experts.writer.skills.web]\ntype = "mcpStdioSkill"\n'
 ASK = WRITER + '[experts.writer.skills.ask]\ntype = "interactiveSkill"\n'
 TOOL = ASK + "[experts.writer.skills.ask.tools.askUser]\n"
+TYPES = "mcpStdioSkill, mcpSseSkill, mcpHttpSkill, interactiveSkill"
 SCHEMA = '{"type":"object","properties":{"q":{"type":"string"}}}'
 
 
@@ -46,13 +47,36 @@ def test_the_base_skill_as_upstream_writes_it_becomes_ours() -> None:
     assert warned(text) == []
 
 
-def test_a_pinned_or_foreign_base_skill_is_replaced_with_a_warning() -> None:
-    assert warned(BASE + 'command = "npx"\npackageName = "@perstack/base@0.0.34"\n') == [
+@pytest.mark.parametrize(
+    ("rest", "package", "args"),
+    [
+        ('packageName = "@perstack/base@0.0.34"', "@perstack/base@0.0.34", ()),
         (
-            'experts.writer.skills."@perstack/base".packageName (line 6): the built-in base skill '
-            "is used instead"
+            'args = ["-y", "@perstack/base@latest", "x"]',
+            None,
+            ("-y", "@perstack/base@latest", "x"),
+        ),
+    ],
+)
+def test_a_base_skill_pinned_to_a_version_is_that_server(
+    rest: str, package: str | None, args: tuple[str, ...]
+) -> None:
+    text = BASE + f'command = "npx"\n{rest}\nomit = ["exec"]\nrequireApproval = ["deleteFile"]\n'
+    assert skills_of(text) == {
+        BASE_SKILL: McpStdioSkill(
+            command="npx",
+            package_name=package,
+            args=args,
+            omit=("exec",),
+            require_approval=("deleteFile",),
         )
-    ]
+    }
+    assert warned(text) == []
+
+
+def test_a_foreign_base_skill_is_replaced_with_a_warning() -> None:
+    (warning,) = warned(BASE + 'command = "npx"\npackageName = "@other/base@1.0.0"\n')
+    assert "packageName (line 6): the built-in base skill is used instead" in warning
     (warning,) = warned(BASE + 'command = "sh"\nargs = ["-c", "x"]\n')
     assert "args (line 6): the built-in base skill is used instead" in warning
 
@@ -136,19 +160,9 @@ def test_a_wrong_stdio_skill_is_refused(rest: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "problem"),
     [
-        ("", "type (line 3): must be given: mcpStdioSkill or interactiveSkill"),
-        (
-            'type = "mcpSseSkill"\nendpoint = "https://x"',
-            (
-                "type (line 4): mcpSseSkill is not available in this version; use a server that is "
-                'started here: type = "mcpStdioSkill" with command and args'
-            ),
-        ),
-        (
-            'type = "mcp"',
-            'type (line 4): must be one of mcpStdioSkill, interactiveSkill, not "mcp"',
-        ),
-        ("type = 1", "type (line 4): must be one of mcpStdioSkill, interactiveSkill, not 1"),
+        ("", f"type (line 3): must be given: {TYPES}"),
+        ('type = "mcp"', f'type (line 4): must be one of {TYPES}, not "mcp"'),
+        ("type = 1", f"type (line 4): must be one of {TYPES}, not 1"),
     ],
 )
 def test_a_skill_of_no_usable_type_is_refused(kind: str, problem: str) -> None:
@@ -180,12 +194,24 @@ def test_more_than_255_skills_are_refused() -> None:
     ]
 
 
-def test_allowed_domains_and_lazy_start_are_accepted_with_a_warning() -> None:
-    text = STDIO + 'command = "a"\nargs = ["b"]\nlazyInit = true\nallowedDomains = ["x.org"]\n'
-    assert [warning.partition("): ")[2] for warning in warned(text)] == [
-        "is not supported yet: the skill is ready before the run starts",
-        "is not supported yet and has no effect",
-    ]
+def test_allowed_domains_are_said_to_limit_nothing_here() -> None:
+    text = STDIO + 'command = "a"\nargs = ["b"]\nlazyInit = true\nallowedDomains = ["*.x.org"]\n'
+    (warning,) = warned(text)
+    assert warning.endswith(
+        "limits skills in Perstack's docker runtime only; here it has no effect"
+    )
+    skill = skills_of(text)["web"]
+    assert isinstance(skill, McpStdioSkill)
+    assert (skill.lazy_init, skill.allowed_domains) == (True, ("*.x.org",))
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["xn--80ak6aa92e.com", "a.xn--p1ai", "x.org.", "*", "*x.org", "a.*.org", "a b", "-a.b"],
+)
+def test_domains_that_deceive_are_refused(domain: str) -> None:
+    (line,) = refused_lines(STDIO + f'command = "a"\nargs = ["b"]\nallowedDomains = ["{domain}"]\n')
+    assert f'allowedDomains (line 7): holds "{domain}", which does not match' in line
 
 
 def test_an_interactive_skill_is_read_whole() -> None:

@@ -24,7 +24,7 @@ from perstack.projection.perstack_json import PerstackJson, to_line
 from tests.unit.projection.builder import JOB, Run, call, chain, in_order, parallel, usage
 
 Record = dict[str, JsonValue]
-OURS = {"seq", "providerName"}
+OURS = {"seq", "providerName", "costUsd", "costPartial"}
 
 
 def perstack_keys() -> dict[str, tuple[set[str], set[str]]]:

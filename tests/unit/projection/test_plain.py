@@ -9,6 +9,7 @@ from perstack.domain.events import (
     Retry,
     RunError,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -113,6 +114,12 @@ def test_stopped_job_says_how_to_go_on() -> None:
     for ending, words in (
         (SuspendRun(checkpoint_id=Run("r", "x").point("s"), reason="signal"), "by a signal"),
         (StopRunByExceededMaxSteps(checkpoint_id=Run("r", "x").point("s")), "the step limit"),
+        (
+            StopRunByExceededBudget(
+                checkpoint_id=Run("r", "x").point("s"), budget="duration", used=61_000, allowed=6e4
+            ),
+            "budget: 61.0 of 60.0 s",
+        ),
     ):
         run = Run("r", "x")
         run.start("Go")

@@ -13,6 +13,7 @@ from perstack.domain.events import (
     Retry,
     RunError,
     StopRunByError,
+    StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
@@ -261,6 +262,20 @@ def test_gate_whose_process_was_killed_is_lost() -> None:
             "stopped: max steps",
         ),
         (
+            StopRunByExceededBudget(
+                checkpoint_id=CheckpointId("e"), budget="tokens", used=12_345, allowed=10_000
+            ),
+            "limit",
+            "stopped: budget: 12,345 of 10,000 tokens",
+        ),
+        (
+            StopRunByExceededBudget(
+                checkpoint_id=CheckpointId("e"), budget="cost", used=1.5, allowed=1
+            ),
+            "limit",
+            "stopped: budget: $1.5000 of $1.0000",
+        ),
+        (
             SuspendRun(checkpoint_id=CheckpointId("e"), reason="signal"),
             "stop",
             "stopped by a signal",
@@ -268,7 +283,9 @@ def test_gate_whose_process_was_killed_is_lost() -> None:
     ],
 )
 def test_endings_have_states_of_their_own(
-    ending: StopRunByError | StopRunByExceededMaxSteps | SuspendRun, state: str, doing: str
+    ending: StopRunByError | StopRunByExceededMaxSteps | StopRunByExceededBudget | SuspendRun,
+    state: str,
+    doing: str,
 ) -> None:
     run = started()
     run.add(ending)

@@ -21,7 +21,8 @@ from perstack.domain.messages import (
 from perstack.domain.usage import Usage
 from perstack.errors import ProviderError
 from perstack.ports.model import Generation, ModelRequest, Spoken
-from perstack.providers.anthropic_wire import AnthropicCollector, to_body, to_turns
+from perstack.providers.anthropic.answer import ClaudeAnswer
+from perstack.providers.anthropic.wire import to_body, to_turns
 from perstack.providers.models import Thinking
 from tests.fakes.conversation import call, expert, request, result, system, tool, tools, user
 
@@ -37,11 +38,12 @@ def wire(message: Message) -> dict[str, Any]:
 def body_of(asked: ModelRequest, thinking: Thinking | None = None) -> dict[str, Any]:
     turns = [turn for message in asked.messages for turn in to_turns(message)]
     thinking = thinking or Thinking()
-    return json.loads(to_body(asked, turns, model="m", max_tokens=99, thinking=thinking))
+    head = {"model": "m", "stream": True}
+    return json.loads(to_body(asked, turns, head=head, max_tokens=99, thinking=thinking))
 
 
 def collected(*events: dict[str, object]) -> Generation:
-    collector = AnthropicCollector()
+    collector = ClaudeAnswer()
     for event in events:
         collector.feed(event)
     return collector.generation()
@@ -137,7 +139,7 @@ def test_the_system_prompt_and_the_last_two_user_turns_are_marked_for_caching() 
 def test_marking_does_not_change_what_is_kept() -> None:
     asked = request(system("S"), user("1"))
     turns = [turn for message in asked.messages for turn in to_turns(message)]
-    to_body(asked, turns, model="m", max_tokens=1, thinking=Thinking())
+    to_body(asked, turns, head={"model": "m"}, max_tokens=1, thinking=Thinking())
     assert b"cache_control" not in turns[0].encoded
     assert turns[0].content == [{"type": "text", "text": "1"}]
 
@@ -273,6 +275,7 @@ def test_usage_counts_cached_tokens_as_input_and_takes_the_last_word() -> None:
         reasoning_tokens=5,
         total_tokens=120,
         cached_input_tokens=80,
+        cache_write_tokens=10,
     )
 
 
@@ -303,10 +306,10 @@ def test_calls_make_it_tool_calls_whatever_the_server_says() -> None:
 
 
 def test_only_a_stop_reason_and_the_last_event_make_it_complete() -> None:
-    collector = AnthropicCollector()
+    collector = ClaudeAnswer()
     collector.feed({"type": "message_stop"})
     assert not collector.complete
-    collector = AnthropicCollector()
+    collector = ClaudeAnswer()
     collector.feed(ending("end_turn")[0])
     assert not collector.complete
     collector.feed(ending("end_turn")[1])
@@ -329,11 +332,11 @@ def test_only_a_stop_reason_and_the_last_event_make_it_complete() -> None:
     ],
 )
 def test_events_of_any_shape_are_skipped(event: object) -> None:
-    assert AnthropicCollector().feed(event) is None
+    assert ClaudeAnswer().feed(event) is None
 
 
 def test_an_answer_beyond_all_bounds_is_an_error() -> None:
-    collector = AnthropicCollector()
+    collector = ClaudeAnswer()
     for event in block(0, {"type": "text", "text": ""}):
         collector.feed(event)
     (_, more) = block(0, {"type": "text"}, {"type": "text_delta", "text": "x" * 9_000_000})

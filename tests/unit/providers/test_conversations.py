@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from perstack.domain.ids import RunId
 from perstack.domain.messages import Message
-from perstack.providers import anthropic_wire, openai_wire
+from perstack.providers.anthropic import wire as anthropic_wire
 from perstack.providers.conversations import Conversations
+from perstack.providers.openai import chat_wire, responses_wire
 from tests.fakes.conversation import call, expert, result, system, tools, user
 
 RUN = RunId("r")
@@ -91,12 +92,16 @@ def test_converting_bit_by_bit_equals_converting_at_once(
 ) -> None:
     history = [system(), *messages]
     grown = Conversations[anthropic_wire.Turn](anthropic_wire.to_turns)
-    grown_openai = Conversations[bytes](openai_wire.to_messages)
+    grown_openai = Conversations[bytes](chat_wire.to_messages)
+    grown_responses = Conversations[bytes](responses_wire.to_items)
     for cut in cuts:  # Not sorted: the history may also be taken back.
         grown.take(RUN, history[: cut + 1])
         grown_openai.take(RUN, history[: cut + 1])
+        grown_responses.take(RUN, history[: cut + 1])
     at_once = [turn for message in history for turn in anthropic_wire.to_turns(message)]
     assert grown.take(RUN, history) == at_once
-    at_once_openai = [one for message in history for one in openai_wire.to_messages(message)]
+    at_once_openai = [one for message in history for one in chat_wire.to_messages(message)]
     assert grown_openai.take(RUN, history) == at_once_openai
+    at_once_responses = [one for message in history for one in responses_wire.to_items(message)]
+    assert grown_responses.take(RUN, history) == at_once_responses
     assert all(json.loads(turn.encoded)["content"] for turn in at_once)

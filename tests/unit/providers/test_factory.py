@@ -72,10 +72,16 @@ import sys
 from pathlib import Path
 from perstack.domain.settings import ProviderSettings, Settings
 from perstack.providers.factory import open_model
-for name in ("anthropic", "openai"):
-    wanted = Settings(model="x", provider=ProviderSettings(name=name))
-    open_model(wanted, env={"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b"}, base_dir=Path())
-print(sorted({"anthropic", "openai", "httpx2", "httpx", "ssl"} & set(sys.modules)))
+from tests.fakes.vendors import ENV
+models = {"amazon-bedrock": "anthropic.claude-sonnet-5-5"}
+for name in (
+    "anthropic", "openai", "google", "ollama", "azure-openai", "amazon-bedrock", "google-vertex",
+    "deepseek",
+):
+    settings = ProviderSettings(name=name, resource_name="blue")
+    wanted = Settings(model=models.get(name, "x"), provider=settings)
+    open_model(wanted, env=ENV, base_dir=Path())
+print(sorted({"anthropic", "openai", "httpx2", "httpx", "ssl", "boto3"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"

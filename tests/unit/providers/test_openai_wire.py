@@ -17,7 +17,8 @@ from perstack.domain.messages import (
 )
 from perstack.domain.usage import Usage
 from perstack.ports.model import Generation, Spoken
-from perstack.providers.openai_wire import OpenAICollector, to_body, to_messages
+from perstack.providers.openai.chat_answer import ChatAnswer
+from perstack.providers.openai.chat_wire import Dialect, to_body, to_messages
 from tests.fakes.conversation import call, expert, request, result, system, tool, tools, user
 
 PNG = ImageInlinePart(encoded_data="aW1n", mime_type="image/png")
@@ -37,7 +38,7 @@ def piece(arguments: str = "", **said: object) -> dict[str, object]:
 
 
 def collected(*chunks: dict[str, object]) -> Generation:
-    collector = OpenAICollector()
+    collector = ChatAnswer()
     for chunk in chunks:
         collector.feed(chunk)
     return collector.generation()
@@ -96,17 +97,20 @@ def test_each_result_is_a_message_and_pictures_follow_as_the_users() -> None:
 def test_the_body_asks_for_usage_and_keeps_tools_defined() -> None:
     asked = request(offered=[tool("read")], use_tools=False)
     encoded = [one for message in asked.messages for one in to_messages(message)]
-    body = json.loads(to_body(asked, encoded, model="m", effort="low"))
+    dialect = Dialect(
+        reasoning=lambda with_tools: {"reasoning_effort": "low"} if with_tools else {}
+    )
+    body = json.loads(to_body(asked, encoded, model="m", dialect=dialect))
     assert body["stream_options"] == {"include_usage": True}
     assert body["tools"][0]["function"]["name"] == "read"
     assert body["tool_choice"] == "none"
     assert body["reasoning_effort"] == "low"
-    plain = json.loads(to_body(request(), [], model="m", effort=None))
+    plain = json.loads(to_body(request(), [], model="m", dialect=dialect))
     assert not {"tools", "tool_choice", "reasoning_effort"} & set(plain)
 
 
 def test_reasoning_text_and_calls_are_collected() -> None:
-    collector = OpenAICollector()
+    collector = ChatAnswer()
     chunks = [
         delta(role="assistant", content=None),
         delta(reasoning_content="hm"),
@@ -167,7 +171,7 @@ def test_usage_is_read_from_the_chunk_without_choices() -> None:
 
 
 def test_it_is_complete_with_a_finish_reason_and_done_with_the_usage() -> None:
-    collector = OpenAICollector()
+    collector = ChatAnswer()
     collector.feed(delta(content="x"))
     assert not collector.complete
     collector.feed(delta("stop"))
@@ -202,7 +206,7 @@ def test_a_refusal_is_shown_as_text() -> None:
     ],
 )
 def test_chunks_of_any_shape_are_skipped(chunk: object) -> None:
-    collector = OpenAICollector()
+    collector = ChatAnswer()
     assert collector.feed(chunk) is None
     assert collector.generation().parts == ()
 

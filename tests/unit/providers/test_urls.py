@@ -15,6 +15,7 @@ from perstack.providers.urls import check_base_url
         ("https://api.example.com/v1/", "https://api.example.com/v1"),
         ("HTTPS://api.example.com", "HTTPS://api.example.com"),
         ("http://localhost:11434/v1", "http://localhost:11434/v1"),
+        ("http://localhost.", "http://localhost."),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://127.9.9.9", "http://127.9.9.9"),
         ("http://[::1]:8080/x", "http://[::1]:8080/x"),
@@ -30,7 +31,6 @@ def test_https_anywhere_and_http_on_this_machine_are_accepted(url: str, kept: st
     [
         "http://api.example.com",
         "http://localhost.example.com",
-        "http://localhost.",
         "http://127.0.0.1.example.com",
         "http://2130706433",
         "http://0.0.0.0",

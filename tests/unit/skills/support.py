@@ -19,7 +19,7 @@ from perstack.domain.messages import text_of
 from perstack.ports.skills import RunContext, SkillNotice, Todo, ToolOutcome
 from perstack.ports.system import RandomIds
 from perstack.skills.environment import RUN_ID
-from perstack.skills.stdio.limits import ServerLimits
+from perstack.skills.mcp.limits import ServerLimits
 
 FAKE_SERVER: Final = str(Path(__file__).parents[2] / "fakes" / "mcp_server.py")
 QUICK: Final = ServerLimits(start_s=20.0, call_s=0.4, ping_s=0.3, leave_s=0.3, grace_s=0.1)

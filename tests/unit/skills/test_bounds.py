@@ -9,9 +9,9 @@ import pytest
 from anyio.abc import ByteReceiveStream
 
 from perstack.skills.base.command import HeadAndTail
+from perstack.skills.mcp.redact import Redactor
+from perstack.skills.mcp.stderr import MAX_LINE_CHARS, MAX_LINES_A_MINUTE, StderrLog
 from perstack.skills.process import Ending
-from perstack.skills.stdio.redact import Redactor
-from perstack.skills.stdio.stderr import MAX_LINE_CHARS, MAX_LINES_A_MINUTE, StderrLog
 from perstack.skills.text import cut, printable, storable
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
+from perstack.domain.usage import Cost
 from perstack.projection.views import EntryView, InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
 from perstack_tui.gateway import DefinitionsUpdate
@@ -25,7 +26,7 @@ from perstack_tui.state.review import Review
 from perstack_tui.state.stream import StreamLines
 from perstack_tui.state.timeline import lanes_of, step_along, timeline_lines
 from perstack_tui.state.tree import tree_lines
-from perstack_tui.state.wording import amount, countdown, span_of_time
+from perstack_tui.state.wording import amount, countdown, span_of_time, spent
 from perstack_tui.text import cell, crop, width_of, wrap
 from tests.fakes.gateway import (
     NOW,
@@ -166,6 +167,24 @@ def test_agent_rows_have_one_width(width: int) -> None:
     index = index_of(busy_view())
     lines = agent_lines(index, ranked(index, ""), width, now_ms=NOW, local=frozenset())
     assert len({width_of(text_of(line)) for line in lines}) == 1
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, False), (109, False), (110, True), (200, True)])
+def test_costs_have_a_column_where_there_is_room(width: int, shown: bool) -> None:
+    index = index_of(busy_view())
+    lines = agent_lines(index, ranked(index, ""), width, now_ms=NOW, local=frozenset())
+    rows = {text_of(line)[8:].split()[0]: text_of(line) for line in lines}
+    assert ("COST" in rows["AGENT"]) == shown
+    assert (" ≥$1.25 " in rows["devops"]) == shown
+    assert (" ? " in rows["backfill"]) == shown
+    assert (" $0.24 " in rows["writer"]) == shown
+
+
+def test_what_is_unknown_is_shown_so_and_what_was_not_spent_is_not_shown() -> None:
+    assert spent(Cost(usd=0.12)) == " · $0.12"
+    assert spent(Cost(usd=0.12, partial=True)) == " · ≥ $0.12"
+    assert spent(Cost(partial=True)) == " · $?"
+    assert spent(Cost()) == ""
 
 
 def test_agents_that_need_a_person_come_first() -> None:

@@ -10,6 +10,7 @@ from perstack.projection.views import JobView
 from perstack_tui.gateway import Gateway
 from perstack_tui.screens.answer import AnswerSheet
 from perstack_tui.screens.confirm import Choice, ConfirmSheet
+from perstack_tui.screens.form import FormSheet
 from perstack_tui.screens.help import HelpSheet
 from perstack_tui.screens.new_run import NewRunSheet
 from perstack_tui.screens.port import Host
@@ -112,6 +113,8 @@ class Work:
     def _open_item(self, item: Item) -> None:
         if item.question is not None:
             self._host.open_sheet(AnswerSheet(self._host, item.question))
+        elif item.gate is not None and item.key.kind == "input":
+            self._host.open_sheet(FormSheet(self._host, item.gate))
         elif item.gate is not None:
             self._host.open_sheet(ReviewSheet(self._host, item.gate))
 
@@ -142,7 +145,7 @@ class Work:
         if self._refused():
             return
         item = state.item if self._screen.active == "inbox" else None
-        if item is not None and item.question is not None:
+        if item is not None and item.key.kind in ("ask", "input"):
             self._open_item(item)
             return
         asked = self._question_here()
@@ -158,7 +161,7 @@ class Work:
     def _question_here(self) -> Item | None:
         """Return what the selected run asks, else what another run of its job does."""
         state = self._host.state
-        asked = [item for item in state.pending if item.question is not None]
+        asked = [item for item in state.pending if item.key.kind in ("ask", "input")]
         mine = [item for item in asked if item.run_id == state.run_id]
         runs = {run.run_id for run in state.job.runs} if state.job is not None else set[RunId]()
         return next(iter(mine + [item for item in asked if item.run_id in runs]), None)
@@ -217,7 +220,7 @@ class Work:
         if self._refused():
             return
         if item is None or item.key.kind != "gate":
-            gates = [waiting for waiting in state.pending if waiting.gate is not None]
+            gates = [waiting for waiting in state.pending if waiting.key.kind == "gate"]
             mine = [waiting for waiting in gates if waiting.run_id == state.run_id]
             item = (mine or gates or [None])[0]
         if item is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perstack.domain.ids import JobId, RunId
+from perstack.projection.money import cost_cell
 from perstack.projection.views import JobView, RunView
 from perstack_tui.state.index import Index, is_live
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
@@ -21,10 +22,11 @@ EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Cell widths; `context` and `job` are 0 where there is no room for them."""
+    """Cell widths; `cost`, `context` and `job` are 0 where there is no room for them."""
 
     agent: int
     doing: int
+    cost: int
     context: int
     job: int
     origin: int
@@ -33,11 +35,11 @@ class Columns:
 def columns_for(width: int) -> Columns:
     """Return the columns that fit into `width` cells."""
     wide = width >= 110
-    context, job, origin = (6, 9, 12) if wide else (0, 0, 8)
-    fixed = 8 + 5 + 7 + 7 + context + job + origin
+    cost, context, job, origin = (9, 6, 9, 12) if wide else (0, 0, 0, 8)
+    fixed = 8 + 5 + 7 + 7 + cost + context + job + origin
     flexible = max(24, width - fixed)
     agent = min(28, max(16, flexible // 3))
-    return Columns(agent, flexible - agent, context, job, origin)
+    return Columns(agent, flexible - agent, cost, context, job, origin)
 
 
 def ranked(index: Index, needle: str) -> list[RunId]:
@@ -128,6 +130,8 @@ def age_of(run: RunView, now_ms: int) -> str:
 def _header(columns: Columns) -> Line:
     text = cell("STATE", 8) + cell("AGENT", columns.agent) + cell("DOING", columns.doing)
     text += cell("STEP", 5, "right") + cell("TOKENS", 7, "right")
+    if columns.cost:
+        text += cell("COST", columns.cost, "right")
     if columns.context:
         text += cell("CTX", columns.context, "right")
     text += cell("AGE", 7, "right") + "  " + cell("FROM", columns.origin - 2)
@@ -146,6 +150,8 @@ def _row(
         (cell(str(run.step_number), 5, "right"), "muted"),
         (cell(tokens(run.usage), 7, "right"), "muted"),
     ]
+    if columns.cost:
+        spans.append((cell(cost_cell(run.cost), columns.cost, "right"), "muted"))
     if columns.context:
         share = "" if run.context_window_usage is None else f"{run.context_window_usage:.0%}"
         spans.append((cell(share, columns.context, "right"), "muted"))

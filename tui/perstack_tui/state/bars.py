@@ -17,6 +17,7 @@ from perstack_tui.state.wording import (
     count_of,
     countdown,
     short_id,
+    spent,
     tokens,
 )
 from perstack_tui.text import flat
@@ -54,7 +55,8 @@ def header_line(
     if state.is_scripted():
         right.append((" SCRIPTED MODEL ", "warn-chip"))
     if state.job is not None:
-        right.append((f"  {tokens(state.job.usage)} tok ", "muted"))
+        used = f"{tokens(state.job.usage)} tok{spent(state.job.cost)}"
+        right.append((f"  {used} ", "muted"))
     elif state.definitions.model:
         right.append((f"  {flat(state.definitions.model)} ", "muted"))
     return Line(tuple(spans), tuple(right))

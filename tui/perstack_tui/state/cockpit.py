@@ -161,7 +161,7 @@ class CockpitState:
             self.item_picked = picked
             if picked or self.item_key not in decided:
                 return
-        if self.item_key is not None and self.item_key.kind == "gate":
+        if self.item_key is not None and self.item_key.kind in ("gate", "input"):
             now_decided = ItemKey("decided", self.item_key.id)
             if now_decided in known and not self.pending:
                 self.item_key = now_decided

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perstack.domain.ids import RunId
 from perstack.projection.views import InboxView, QuestionView
+from perstack_tui.state.form import asked_text
 from perstack_tui.state.lines import BLANK, Line, Span, note
 from perstack_tui.state.wording import (
     RISK_ROLES,
@@ -34,9 +35,9 @@ EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class ItemKey:
-    """Which item of the inbox."""
+    """Which item of the inbox. "input" is a tool server's question, "ask" the Expert's."""
 
-    kind: Literal["gate", "ask", "decided"]
+    kind: Literal["gate", "ask", "input", "decided"]
     id: str
     run_id: RunId | None = None
 
@@ -58,12 +59,12 @@ class Item:
 
 def items_of(inbox: InboxView) -> list[Item]:
     """Return what is pending, most urgent first, then what was decided, newest first."""
-    found = [_gate_item(gate, "gate") for gate in inbox.pending]
+    found = [_gate_item(gate, "input" if gate.form else "gate") for gate in inbox.pending]
     found += [Item(question_key(asked), asked.run_id, question=asked) for asked in inbox.questions]
     return found + [_gate_item(gate, "decided") for gate in inbox.decided]
 
 
-def _gate_item(gate: ConsensusCheckpoint, kind: Literal["gate", "decided"]) -> Item:
+def _gate_item(gate: ConsensusCheckpoint, kind: Literal["gate", "input", "decided"]) -> Item:
     return Item(ItemKey(kind, gate.id), gate.run_id, gate=gate)
 
 
@@ -96,8 +97,7 @@ def gate_headline(gate: ConsensusCheckpoint) -> str:
     """Return what the consensus checkpoint is about: its first subtask."""
     if not gate.proposed_subtasks:
         return "nothing proposed"
-    first = gate.proposed_subtasks[0]
-    return flat(first.input.strip())
+    return flat(asked_text(gate).strip())
 
 
 def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
@@ -105,14 +105,14 @@ def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
         yield from _question_lines(item, item.question, width, now_ms)
     elif item.gate is not None and item.key.kind == "gate":
         yield from _gate_lines(item, item.gate, width, now_ms)
+    elif item.gate is not None and item.key.kind == "input":
+        yield from _input_lines(item, item.gate, width, now_ms)
     elif item.gate is not None:
         yield _decided_line(item, item.gate, width)
 
 
 def _gate_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) -> Iterable[Line]:
-    left = countdown(gate.expires_at, now_ms)
-    soon = gate.expires_at is not None and gate.expires_at - now_ms <= 60_000
-    role: Role = "fail" if soon else "need"
+    left, role = _time_left(gate, now_ms)
     risk = RISK_WORDS[gate.risk_level]
     head: tuple[Span, ...] = (
         ("▲ ", "need"),
@@ -122,6 +122,24 @@ def _gate_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) 
     yield Line(head, ((" " + left, role),), item.key)
     detail = f"  {flat(gate.expert_key)}{_for_whom(gate)}"
     yield Line(((crop(detail, width), "muted"),), key=item.key)
+
+
+def _input_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) -> Iterable[Line]:
+    left, role = _time_left(gate, now_ms)
+    head: tuple[Span, ...] = (
+        ("▲ ", "need"),
+        ("ASK  ", "need"),
+        (crop(headline(item), width - 8 - width_of(left)), "text"),
+    )
+    yield Line(head, ((" " + left, role),), item.key)
+    asked = gate.input_request
+    detail = f"  {flat(gate.expert_key)} · skill {flat(asked.skill_name) if asked else ''}"
+    yield Line(((crop(detail, width), "muted"),), key=item.key)
+
+
+def _time_left(gate: ConsensusCheckpoint, now_ms: int) -> tuple[str, Role]:
+    soon = gate.expires_at is not None and gate.expires_at - now_ms <= 60_000
+    return countdown(gate.expires_at, now_ms), "fail" if soon else "need"
 
 
 def _for_whom(gate: ConsensusCheckpoint) -> str:

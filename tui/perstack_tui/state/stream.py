@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from perstack.domain.ids import ToolCallId
 from perstack.projection.views import EntryView, RunView
 from perstack_tui.state.lines import BLANK, Line, Span, note
-from perstack_tui.state.wording import LOOKS, Role, count_of, precise_span, short_id, tokens
+from perstack_tui.state.wording import (
+    LOOKS,
+    Role,
+    count_of,
+    precise_span,
+    short_id,
+    spent,
+    tokens,
+)
 from perstack_tui.text import crop, flat, width_of, wrap
 
 EXCERPT_LINES: Final = 6
+OUTPUT_LINES: Final = 6
 _GLYPHS: Final[dict[str, tuple[str, Role]]] = {
     "query": ("›", "accent"),
     "delegate": ("◇", "run"),
@@ -44,6 +54,11 @@ class Live(Protocol):
         """Text so far."""
         ...
 
+    @property
+    def output(self) -> Mapping[ToolCallId, str]:
+        """The end of what running calls print."""
+        ...
+
 
 class StreamLines:
     """Builds the lines of the selected run; keeps what did not change since the last time."""
@@ -66,7 +81,22 @@ class StreamLines:
         tail = list(_live_lines(live, width)) if live is not None else []
         if not self._lines and not tail:
             return (BLANK, note(_waiting_for(run)))
-        return [*self._lines, *tail]
+        lines = [*self._lines, *tail]
+        if live is not None and live.output:
+            self._put_output(lines, live.output, width)
+        return lines
+
+    def _put_output(self, lines: list[Line], output: Mapping[ToolCallId, str], width: int) -> None:
+        """Put what running calls print below them, from the last one up, so that places hold."""
+        for entry, end in zip(reversed(self._entries), reversed(self._ends), strict=True):
+            if entry.kind != "tool":
+                if entry.kind == "query":
+                    return
+                continue
+            printed = output.get(entry.tool_call_id) if entry.tool_call_id else None
+            if printed and entry.status == "running":
+                shown = wrap(printed.rstrip(), width - 4)
+                lines[end:end] = [note("    " + text) for text in shown[-OUTPUT_LINES:]]
 
     def _catch_up(self, run: RunView, width: int, whole: bool) -> None:
         if (run.run_id, width, whole) != (self._run, self._width, self._whole):
@@ -93,11 +123,11 @@ def stream_title(run: RunView | None) -> str:
 
 
 def stream_badge(run: RunView | None) -> str:
-    """Return model and tokens; a scripted model is named as such."""
+    """Return model, tokens and cost; a scripted model is named as such."""
     if run is None:
         return ""
     model = "SCRIPTED MODEL" if run.provider_name == "scripted" else flat(run.model)
-    return f"{model} · {tokens(run.usage)} tok"
+    return f"{model} · {tokens(run.usage)} tok{spent(run.cost)}"
 
 
 def entry_lines(entry: EntryView, width: int, *, whole: bool = False) -> Iterable[Line]:

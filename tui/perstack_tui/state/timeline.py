@@ -14,7 +14,7 @@ from perstack.domain.ids import CheckpointId, RunId
 from perstack.projection.views import JobView, PointView, RunView
 from perstack_tui.state.index import family, is_live
 from perstack_tui.state.lines import BLANK, Line, Span, note
-from perstack_tui.state.wording import LOOKS, Role, clock_time, count_of, tokens
+from perstack_tui.state.wording import LOOKS, Role, clock_time, count_of, spent, tokens
 from perstack_tui.text import cell, flat
 
 NAME_CELLS: Final = 20
@@ -118,7 +118,8 @@ def point_detail(run: RunView | None, cursor: CheckpointId | None) -> str:
     what = f" · {flat(point.label)}" if point.label else ""
     files = f" · {', '.join(flat(name) for name in point.files)}" if point.files else ""
     when = clock_time(point.timestamp)
-    return f"step {point.step_number}{what} · {when} · {tokens(point.usage)} tok{files}"
+    used = f"{tokens(point.usage)} tok{spent(point.cost)}"
+    return f"step {point.step_number}{what} · {when} · {used}{files}"
 
 
 def point_at(run: RunView | None, cursor: CheckpointId | None) -> PointView | None:

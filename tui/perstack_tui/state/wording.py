@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from perstack.projection.money import cost_words
 from perstack.projection.views import ScreenState
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
     from perstack.domain.settings import RiskLevel
-    from perstack.domain.usage import Usage
+    from perstack.domain.usage import Cost, Usage
 
 Role = Literal[
     "text",
@@ -103,6 +104,13 @@ def countdown(expires_at: int | None, now_ms: int) -> str:
 def tokens(usage: Usage) -> str:
     """Return total tokens in at most five cells: `0`, `812`, `9.6k`, `61k`, `1.2M`."""
     return amount(usage.total_tokens or usage.input_tokens + usage.output_tokens)
+
+
+def spent(cost: Cost) -> str:
+    """Return ` · $0.12`, ` · ≥ $0.12` or ` · $?` for what stands after a count of tokens."""
+    if not (cost.usd or cost.partial):
+        return ""
+    return f" · {cost_words(cost)}" if cost.usd else " · $?"
 
 
 def amount(count: int) -> str:

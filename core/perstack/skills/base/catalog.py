@@ -16,6 +16,7 @@ from perstack.skills.base import arguments as takes
 from perstack.skills.base import command, directories, files, health, media
 from perstack.skills.base.arguments import Arguments
 from perstack.skills.base.paths import Workspace
+from perstack.skills.base.sandbox import Sandbox
 from perstack.skills.base.todos import TodoList
 from perstack.skills.text import json_part
 
@@ -25,11 +26,13 @@ Given = dict[str, JsonValue] | ImageInlinePart | FileInlinePart
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the base tools of one run work on."""
+    """What the base tools of one run work on. `show` is where a call's output appears live."""
 
     context: RunContext
     workspace: Workspace
     todos: TodoList
+    sandbox: Sandbox | None = None
+    show: Callable[[str], None] | None = None
     one_writer: anyio.Lock = field(default_factory=anyio.Lock)
 
 
@@ -78,7 +81,9 @@ def _writer(
 
 async def _exec(desk: Desk, args: Mapping[str, JsonValue]) -> ToolOutcome:
     checked = takes.ExecArguments.take(args)
-    told, is_error = await command.run_command(desk.workspace, desk.context, checked)
+    told, is_error = await command.run_command(
+        desk.workspace, desk.context, checked, sandbox=desk.sandbox, show=desk.show
+    )
     return ToolOutcome((json_part(told),), is_error)
 
 

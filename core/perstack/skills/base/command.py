@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +16,9 @@ from perstack.errors import SkillError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.arguments import ExecArguments
 from perstack.skills.base.failure import ToolFailure
+from perstack.skills.base.live import LiveLines, LiveOutput
 from perstack.skills.base.paths import Workspace
+from perstack.skills.base.sandbox import PRIVATE_TMP, Sandbox
 from perstack.skills.environment import for_command
 from perstack.skills.process import Ending, Supervised, supervised
 
@@ -25,6 +27,7 @@ Json = dict[str, JsonValue]
 MAX_STREAM_BYTES: Final = 100_000
 DRAIN_S: Final = 1.0
 SILENT: Final = "Command executed successfully, but produced no output."
+_NAMES: Final = ("stdout", "stderr")
 
 
 class HeadAndTail:
@@ -54,55 +57,90 @@ class HeadAndTail:
         return f"{head}\n… {self._left_out:,} bytes left out …\n{tail}"
 
 
+class _Outputs:
+    """The two streams of a command: what of them is kept, and what is shown meanwhile."""
+
+    def __init__(self, args: ExecArguments, show: Callable[[str], None] | None) -> None:
+        self.kept = {name: HeadAndTail() for name in _NAMES}
+        self._wanted = {"stdout": args.stdout, "stderr": args.stderr}
+        self._live = LiveOutput(show) if show is not None else None
+        self._lines: dict[str, LiveLines] = {}
+        if self._live is not None:
+            self._lines = {n: LiveLines(self._live) for n in _NAMES if self._wanted[n]}
+
+    def told(self) -> dict[str, str]:
+        """What the model gets to read."""
+        return {name: kept.text() for name, kept in self.kept.items() if self._wanted[name]}
+
+    async def follow(self, running: Supervised) -> Ending:
+        """Take everything in until nothing of the command is left; return how it ended."""
+        try:
+            async with anyio.create_task_group() as group:
+                if self._live is not None:
+                    group.start_soon(self._live.keep_showing)
+                async with anyio.create_task_group() as reading:
+                    reading.start_soon(self._collect, "stdout", running.stdout)
+                    reading.start_soon(self._collect, "stderr", running.stderr)
+                    await running.wait()
+                    # They end with the last process; one that got away must not hold up the call.
+                    reading.cancel_scope.deadline = anyio.current_time() + DRAIN_S
+                group.cancel_scope.cancel()
+            return await running.wait()
+        finally:
+            self._finish_showing()
+
+    async def _collect(self, name: str, stream: anyio.abc.ByteReceiveStream) -> None:
+        kept, lines = self.kept[name], self._lines.get(name)
+        async for piece in stream:
+            kept.add(piece)
+            if lines is not None:
+                lines.add(piece)
+
+    def _finish_showing(self) -> None:
+        for lines in self._lines.values():
+            lines.finish()
+        if self._live is not None:
+            self._live.flush()
+
+
 async def run_command(
-    workspace: Workspace, context: RunContext, args: ExecArguments
+    workspace: Workspace,
+    context: RunContext,
+    args: ExecArguments,
+    *,
+    sandbox: Sandbox | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> tuple[Json, bool]:
-    """Return the result and whether it is an error.
+    """Return the result and whether it is an error; `show` is given the output as it comes.
 
     When the command ends, is late, or the call is cancelled, everything it started is ended.
     """
     env, ignored = for_command(_checked(args.env), context)
-    streams = (HeadAndTail(), HeadAndTail())
+    outputs = _Outputs(args, show)
     cwd = await anyio.to_thread.run_sync(workspace.open_directory, args.cwd)
     with _closing(cwd):
-        ending = await _run(args, env, cwd, streams)
-    told = {
-        name: stream.text()
-        for name, stream, wanted in zip(
-            ("stdout", "stderr"), streams, (args.stdout, args.stderr), strict=True
-        )
-        if wanted
-    }
+        command = [args.command, *args.args]
+        if sandbox is not None:
+            command = await anyio.to_thread.run_sync(sandbox.around, command, cwd)
+            env |= {"TMPDIR": args.env.get("TMPDIR", PRIVATE_TMP)}
+        ending = await _run(command, args.timeout, env, cwd, outputs)
+    if sandbox is not None:
+        ending = sandbox.explained(ending, outputs.kept["stderr"].text())
     note: Json = {"ignoredEnv": [*ignored]} if ignored else {}
-    return _result(ending, args, told, note)
+    return _result(ending, args, outputs.told(), note)
 
 
 async def _run(
-    args: ExecArguments, env: dict[str, str], cwd: int, streams: tuple[HeadAndTail, HeadAndTail]
+    command: list[str], timeout_ms: int, env: dict[str, str], cwd: int, outputs: _Outputs
 ) -> Ending | None:
     """Return how the command ended, None if it took too long."""
     try:
-        with anyio.move_on_after(args.timeout / 1000):
-            async with supervised([args.command, *args.args], env=env, cwd=cwd) as running:
-                return await _follow(running, streams)
+        with anyio.move_on_after(timeout_ms / 1000):
+            async with supervised(command, env=env, cwd=cwd) as running:
+                return await outputs.follow(running)
     except SkillError as error:
         raise ToolFailure("StartFailed", error.message) from error
     return None
-
-
-async def _follow(running: Supervised, streams: tuple[HeadAndTail, HeadAndTail]) -> Ending:
-    async with anyio.create_task_group() as group:
-        group.start_soon(_collect, running.stdout, streams[0])
-        group.start_soon(_collect, running.stderr, streams[1])
-        await running.wait()
-        # The streams end with the last process; one that got away must not hold up the call.
-        group.cancel_scope.deadline = anyio.current_time() + DRAIN_S
-    return await running.wait()
-
-
-async def _collect(stream: anyio.abc.ByteReceiveStream, kept: HeadAndTail) -> None:
-    async for piece in stream:
-        kept.add(piece)
 
 
 def _result(

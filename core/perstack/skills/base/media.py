@@ -18,7 +18,7 @@ MAX_PDF_BYTES: Final = 30_000_000
 def read_image_file(workspace: Workspace, args: PathArguments) -> ImageInlinePart:
     """Return a png, jpeg, gif or webp picture; what it is, is read from it, not from its name."""
     data = read_bytes(workspace, args.path, at_most=MAX_IMAGE_BYTES)
-    mime_type = _image_type(data)
+    mime_type = image_type(data)
     if mime_type is None:
         raise ToolFailure("WrongType", f"{args.path} is no png, jpeg, gif or webp image.")
     return ImageInlinePart(encoded_data=_encoded(data), mime_type=mime_type)
@@ -32,7 +32,8 @@ def read_pdf_file(workspace: Workspace, args: PathArguments) -> FileInlinePart:
     return FileInlinePart(encoded_data=_encoded(data), mime_type="application/pdf")
 
 
-def _image_type(data: bytes) -> str | None:
+def image_type(data: bytes) -> str | None:
+    """Return which kind of picture that models see it is, None if it is none."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):

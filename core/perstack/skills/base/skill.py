@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
 from perstack.domain.expert import BASE_SKILL, BaseSkill
+from perstack.domain.ids import ToolCallId
 from perstack.errors import ConfigError
-from perstack.ports.skills import RunContext, ToolOutcome, ToolSpec
+from perstack.ports.skills import RunContext, SkillHost, ToolOutcome, ToolSpec
 from perstack.skills.base.arguments import schema_of
 from perstack.skills.base.catalog import TOOLS, BaseTool, Desk
 from perstack.skills.base.failure import ToolFailure
 from perstack.skills.base.paths import Workspace
+from perstack.skills.base.sandbox import open_sandbox
 from perstack.skills.base.todos import TodoList
 from perstack.skills.text import json_part
 
@@ -22,9 +26,17 @@ _BY_NAME: Final = {tool.name: tool for tool in TOOLS}
 
 
 class OpenBaseSkill:
-    """The base tools at work for one run; `close` lets go of the workspace."""
+    """The base tools at work for one run; `close` lets go of the workspace.
 
-    def __init__(self, context: RunContext, settings: BaseSkill) -> None:
+    Blocks on the disk as it is made. What `exec` prints is shown by the `host`.
+
+    Raises:
+        ConfigError: the workspace cannot be used, or the sandbox of `exec` cannot be had.
+    """
+
+    def __init__(
+        self, context: RunContext, settings: BaseSkill, host: SkillHost | None = None
+    ) -> None:
         try:
             workspace = Workspace(context.workspace, home=context.env.get("HOME"))
         except OSError as error:
@@ -33,7 +45,13 @@ class OpenBaseSkill:
                 hint="start in a directory that exists and that you may read",
             ) from error
         self._settings = settings
-        self._desk = Desk(context, workspace, TodoList(context.todos))
+        self._host = host
+        try:
+            sandbox = open_sandbox(context, workspace) if self._offers("exec") else None
+        except ConfigError:
+            workspace.close()
+            raise
+        self._desk = Desk(context, workspace, TodoList(context.todos), sandbox)
 
     @property
     def workspace(self) -> Workspace:
@@ -46,23 +64,30 @@ class OpenBaseSkill:
 
     def specs(self) -> list[ToolSpec]:
         """Return the tools that `pick` and `omit` leave; names that are no tools are tolerated."""
-        settings = self._settings
-        return [
-            self._spec(tool)
-            for tool in TOOLS
-            if (not settings.pick or tool.name in settings.pick) and tool.name not in settings.omit
-        ]
+        return [self._spec(tool) for tool in TOOLS if self._offers(tool.name)]
 
-    async def call(self, name: str, args: Mapping[str, JsonValue]) -> ToolOutcome:
-        """Run a tool; whatever keeps it from its work is an error outcome."""
+    async def call(
+        self, name: str, args: Mapping[str, JsonValue], tool_call_id: ToolCallId | None = None
+    ) -> ToolOutcome:
+        """Run a tool; whatever keeps it from its work is an error outcome.
+
+        With a `tool_call_id`, the host shows under it what the tool prints, while it runs.
+        """
+        desk = self._desk
+        if self._host is not None and tool_call_id is not None:
+            desk = replace(desk, show=partial(self._host.output, tool_call_id))
         try:
-            return await _BY_NAME[name].call(self._desk, args)
+            return await _BY_NAME[name].call(desk, args)
         except ToolFailure as failure:
             return _failed(failure.name, failure.message)
         except ValidationError as error:
             return _failed("InvalidArguments", _explain(error))
         except OSError as error:
             return _failed(type(error).__name__, error.strerror or type(error).__name__)
+
+    def _offers(self, name: str) -> bool:
+        settings = self._settings
+        return (not settings.pick or name in settings.pick) and name not in settings.omit
 
     def _spec(self, tool: BaseTool) -> ToolSpec:
         return ToolSpec(

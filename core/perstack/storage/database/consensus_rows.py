@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from sqlalchemy import RowMapping
 
-from perstack.domain.consensus import ConsensusCheckpoint, Decision
+from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint, Decision
 from perstack.domain.ids import ConsensusId
 from perstack.errors import ConflictError, CorruptRecordError, UsageError
 from perstack.ports.consensus import AuditEntry, AuditEvent
@@ -33,7 +33,9 @@ def to_row(checkpoint: ConsensusCheckpoint) -> Row:
             exclude={"proposed_subtasks", "decision"}, by_alias=False
         ).items()
     }
-    row["proposed_subtasks"] = _json([one.model_dump() for one in checkpoint.proposed_subtasks])
+    row["proposed_subtasks"] = _json(
+        [one.model_dump(exclude_none=True) for one in checkpoint.proposed_subtasks]
+    )
     row["decision"] = _decision_json(checkpoint.decision)
     return row
 
@@ -102,7 +104,7 @@ def expired(due: ConsensusCheckpoint, *, now: int, auto_reject: bool) -> Consens
     if not auto_reject:
         return due.model_copy(update={"status": "expired", "decided_at": now})
     decision = Decision(
-        approved=False, feedback=EXPIRED_FEEDBACK, reviewed_by="system", reviewer_type="agent"
+        approved=False, feedback=EXPIRED_FEEDBACK, reviewed_by=SYSTEM, reviewer_type="agent"
     )
     return due.model_copy(update={"status": "rejected", "decision": decision, "decided_at": now})
 

@@ -6,7 +6,6 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import JobId, RunId
@@ -16,12 +15,10 @@ from perstack.ports.history import FeedBatch, Presence, RunIdentity
 from perstack.ports.system import Clock
 from perstack.storage.files import explained
 from perstack.storage.history.layout import is_path_id
-from perstack.storage.history.live import Header, Line, host_name, read_header, read_lines
+from perstack.storage.history.live import Header, Line, read_header, read_lines
+from perstack.storage.history.presence import HEADER_BYTES, drives
 from perstack.storage.history.reading import Reader, describe_damage, scan
 from perstack.storage.history.records import Heads, JobRecord
-
-ALIVE_MS: Final = 10_000
-_HEADER_BYTES: Final = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +174,7 @@ class JobFeed:
             return Presence(job, alive=False)
         return Presence(
             job,
-            alive=_drives(header, look.changed_ms, now_ms=self._clock.now_ms()),
+            alive=drives(header, look.changed_ms, now_ms=self._clock.now_ms()),
             pid=header.pid,
             host=header.host,
             heartbeat_ms=look.changed_ms,
@@ -209,7 +206,7 @@ class JobFeed:
     def _look_into(self, path: Path) -> LiveLook:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            top = file.read(_HEADER_BYTES)
+            top = file.read(HEADER_BYTES)
             header = read_header(top)
             known = header == self._header and self._live_bytes <= found.st_size
             start = self._live_bytes if known else top.find(b"\n") + 1
@@ -232,30 +229,3 @@ def _unfinished(deltas: list[Delta]) -> list[Delta]:
         if delta.kind == "end":
             del streams[key]
     return [delta for stream in streams.values() for delta in stream]
-
-
-def _drives(header: Header, beat_ms: int, *, now_ms: int) -> bool:
-    if now_ms - beat_ms >= ALIVE_MS:
-        return False
-    return header.host != host_name() or _runs(header.pid)
-
-
-def _runs(pid: int) -> bool:
-    if not 0 < pid < 2**31:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Say whether the process has ended but was not waited for; where /proc is absent, no."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[:1] == [b"Z"]

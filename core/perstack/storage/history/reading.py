@@ -13,10 +13,11 @@ from perstack.domain.events import Event
 from perstack.domain.ids import JobId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.errors import CorruptRecordError, NotFoundError, StorageError
-from perstack.ports.history import RunIdentity, StoredRun
+from perstack.ports.history import JobLook, RunIdentity, StoredRun
 from perstack.storage.files import Files, explained
 from perstack.storage.history.codec import parse, unseal
 from perstack.storage.history.layout import Layout, is_path_id
+from perstack.storage.history.presence import is_driven
 from perstack.storage.history.records import JobRecord, load_job, load_setting
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Reader:
         path = self.layout.record(job_id)
         data = self._content(path)
         if data is None:
-            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log --jobs")
+            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack jobs")
         return load_job(data, path=path, job_id=job_id)
 
     def setting(self, job_id: JobId, run_id: RunId) -> RunSetting:
@@ -113,6 +114,48 @@ class Reader:
                 if is_path_id(path.name) and (path / "run-setting.json").exists()
             ]
 
+    def job_ids(self, prefix: str) -> list[JobId]:
+        """Return the ids of jobs that begin with `prefix`, in no order."""
+        with explained("list", self.layout.jobs):
+            return [
+                JobId(folder.name)
+                for folder in _entries(self.layout.jobs)
+                if folder.name.startswith(prefix) and is_path_id(folder.name)
+            ]
+
+    def job_of(self, run_id: RunId) -> JobId | None:
+        """Return the job that has this run."""
+        found = (each for each in self.job_ids("") if self.layout.setting(each, run_id).exists())
+        return next(found, None)
+
+    def look(self, job_id: JobId, *, now_ms: int) -> JobLook:
+        """Return the job and whether it is driven at `now_ms` (Unix ms).
+
+        Raises:
+            NotFoundError: no such job.
+            CorruptRecordError: its record is damaged.
+        """
+        # Before the record: a job that ends in between has then been saved as ended.
+        live = self.layout.live_file(job_id)
+        alive = is_driven(live, now_ms=now_ms)
+        driven_ns = max(_driven_ns(self.layout.job(job_id)), _changed_ns(live))
+        return JobLook(self.job(job_id).job, alive, driven_ns // 1_000_000)
+
+    def looks(self, *, now_ms: int) -> Iterator[JobLook]:
+        """Yield the jobs, last driven first; those whose record cannot be read are left out."""
+        for job in self.jobs():
+            live = self.layout.live_file(job.id)
+            try:
+                alive = is_driven(live, now_ms=now_ms)
+                if not alive and job.finished_at is None:
+                    yield self.look(job.id, now_ms=now_ms)  # it may just have been saved as ended
+                    continue
+            except (StorageError, NotFoundError) as error:
+                _log.warning("job left out: %s", error.message)
+                continue
+            driven_ns = max(_driven_ns(self.layout.job(job.id)), _changed_ns(live))
+            yield JobLook(job, alive, driven_ns // 1_000_000)
+
     def runs(self, job_id: JobId) -> list[RunSetting]:
         """Return the settings of the job's runs in order of start.
 
@@ -120,7 +163,7 @@ class Reader:
             NotFoundError: no such job.
         """
         if not self.layout.record(job_id).exists():
-            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack log --jobs")
+            raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack jobs")
         found = [self.setting(job_id, run_id) for run_id in self.run_ids(job_id)]
         return sorted(found, key=lambda setting: (setting.started_at, setting.run_id))
 
@@ -192,17 +235,18 @@ def describe_damage(run_id: RunId, *, stored: int, torn_bytes: int, head: int) -
 
 def _record(document: bytes | None, identity: RunIdentity, *, path: Path, seq: int) -> Event:
     if document is None:
-        raise _corrupt(path, seq, "the checksum does not fit")
+        raise corrupt(path, seq, "the checksum does not fit")
     try:
         event = parse(document, identity)
     except CorruptRecordError as error:
-        raise _corrupt(path, seq, error.message) from error
+        raise corrupt(path, seq, error.message) from error
     if event.seq != seq:
-        raise _corrupt(path, seq, f"it is record {event.seq}, expected {seq}")
+        raise corrupt(path, seq, f"it is record {event.seq}, expected {seq}")
     return event
 
 
-def _corrupt(path: Path, seq: int, reason: str) -> CorruptRecordError:
+def corrupt(path: Path, seq: int, reason: str) -> CorruptRecordError:
+    """Return the error that says what is wrong with record number `seq` of a log."""
     return CorruptRecordError(f"{path}, line {seq + 1} is damaged: {reason}", hint=_RESTORE)
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import anyio
 from anyio import to_thread
 
 from perstack.domain.ids import JobId, RunId
 from perstack.domain.jobs import Job, RunSetting
-from perstack.ports.history import DrivenJob, FeedBatch, StoredRun
+from perstack.ports.history import DrivenJob, FeedBatch, JobLook, RecordBatch, StoredRun
 from perstack.ports.system import Clock, Ids
 from perstack.storage.files import Files
 from perstack.storage.history.driving import FileDrivenJob, Tools
 from perstack.storage.history.follow import follow
 from perstack.storage.history.layout import Layout
+from perstack.storage.history.record_lines import merged, open_runs
+
+_RECORDS_AT_ONCE: Final = 2048
+_JOBS_AT_ONCE: Final = 64
 
 
 class FileHistory:
@@ -76,6 +82,34 @@ class FileHistory:
         """Return the jobs, last driven first; `limit` 0 means all. Damaged ones are logged."""
         return await to_thread.run_sync(lambda: list(islice(self._reader.jobs(), limit or None)))
 
+    async def find_jobs(self, prefix: str) -> Sequence[JobId]:
+        """Return the ids of the jobs that begin with `prefix`, in no order."""
+        return await to_thread.run_sync(self._reader.job_ids, prefix)
+
+    async def find_run(self, run_id: RunId) -> JobId | None:
+        """Return the job that has this run, None when none has.
+
+        Raises:
+            UsageError: the id cannot name a folder.
+        """
+        return await to_thread.run_sync(self._reader.job_of, run_id)
+
+    async def look_at_job(self, job_id: JobId) -> JobLook:
+        """Return the job and whether a process drives it.
+
+        Raises:
+            NotFoundError: no such job.
+            CorruptRecordError: its record is damaged.
+        """
+        look = partial(self._reader.look, job_id, now_ms=self._tools.clock.now_ms())
+        return await to_thread.run_sync(look)
+
+    async def look_at_jobs(self) -> AsyncGenerator[Sequence[JobLook], None]:
+        """Yield the jobs, last driven first, a few at a time. Damaged ones are logged."""
+        looks = self._reader.looks(now_ms=self._tools.clock.now_ms())
+        while found := await to_thread.run_sync(lambda: list(islice(looks, _JOBS_AT_ONCE))):
+            yield found
+
     async def list_runs(self, job_id: JobId) -> Sequence[RunSetting]:
         """Return the job's runs in order of start.
 
@@ -84,6 +118,22 @@ class FileHistory:
             CorruptRecordError: a run's setting is damaged.
         """
         return await to_thread.run_sync(self._reader.runs, job_id)
+
+    async def read_records(
+        self, job_id: JobId, run_ids: Sequence[RunId]
+    ) -> AsyncGenerator[RecordBatch, None]:
+        """Yield the runs' records a few at a time, by time; a piece of each run is in memory.
+
+        Raises:
+            NotFoundError: no such job or run.
+            CorruptRecordError: a line has no head, or another's number.
+        """
+        runs = await to_thread.run_sync(open_runs, self._reader, job_id, run_ids)
+        records = merged(runs)
+        while found := await to_thread.run_sync(lambda: list(islice(records, _RECORDS_AT_ONCE))):
+            yield RecordBatch(found)
+        damaged = [(run.identity.run_id, run.damage) for run in runs]
+        yield RecordBatch((), tuple((id_, damage) for id_, damage in damaged if damage))
 
     async def read_run(self, job_id: JobId, run_id: RunId) -> StoredRun:
         """Return a run whole. What `damage` can tell is said in `Reader.run`.

@@ -1,0 +1,229 @@
+"""What `perstack config check` tells: how a configuration was understood, and its warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from perstack.cli.known_tools import KnownTools
+from perstack.config.commands import server_command
+from perstack.config.model_table import facts_of
+from perstack.config.report import ConfigWarning, printable
+from perstack.config.secrets import without_secrets
+from perstack.config.trust import Demand
+from perstack.domain.base import Model
+from perstack.domain.expert import (
+    BaseSkill,
+    Expert,
+    InteractiveSkill,
+    McpSseSkill,
+    McpStdioSkill,
+    SkillSpec,
+)
+from perstack.domain.ids import ExpertKey
+from perstack.domain.settings import BudgetSettings, ConsensusSettings, ExecSettings, Settings
+from perstack.domain.usage import ModelFacts
+
+Json = dict[str, JsonValue]
+
+_LABEL = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration that can be used. `demands` tell whether each was accepted."""
+
+    source: str
+    text_hash: str
+    settings: Settings
+    env_paths: tuple[str, ...]
+    experts: Mapping[ExpertKey, Expert]
+    tools: Mapping[ExpertKey, KnownTools]
+    demands: Mapping[Demand, bool]
+    warnings: tuple[ConfigWarning, ...]
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What is known of the model, as this provider serves it."""
+        provider = self.settings.provider
+        return facts_of(
+            self.settings.model,
+            self.settings.models,
+            provider=provider.name,
+            elsewhere=provider.base_url is not None,
+        )
+
+
+def as_json(checked: Checked) -> Json:
+    """Return everything for a program; header values are left out."""
+    return {
+        "ok": True,
+        "file": checked.source,
+        "sha256": checked.text_hash,
+        "model": {"name": checked.settings.model, **_dump(checked.facts)},
+        "settings": _dump(without_secrets(checked.settings)),
+        "envPath": list(checked.env_paths),
+        "experts": [
+            _expert_json(expert, checked.tools[key]) for key, expert in checked.experts.items()
+        ],
+        "asksFor": [
+            {"kind": demand.kind, "text": demand.text, "accepted": accepted}
+            for demand, accepted in checked.demands.items()
+        ],
+        "warnings": [warning_json(one) for one in checked.warnings],
+    }
+
+
+def warning_json(warning: ConfigWarning) -> Json:
+    """Return a warning or problem for a program."""
+    return {
+        "line": warning.line,
+        "key": warning.key,
+        "message": warning.message,
+        "hint": warning.hint,
+    }
+
+
+def as_lines(checked: Checked) -> Iterator[str]:
+    """Yield everything for a person."""
+    yield _row("file", checked.source)
+    yield _row("sha256", checked.text_hash)
+    yield from _settings_lines(checked)
+    for key, expert in checked.experts.items():
+        yield ""
+        yield f"{printable(key)} {expert.version}"
+        yield from _expert_lines(expert, checked.tools[key])
+    if checked.demands:
+        yield ""
+        yield "It asks for:"
+        for demand, accepted in checked.demands.items():
+            yield f"  {demand.text}{'' if accepted else '   (not accepted yet)'}"
+    yield ""
+    yield from warning_lines(checked.warnings)
+
+
+def warning_lines(warnings: tuple[ConfigWarning, ...]) -> Iterator[str]:
+    """Yield each warning with its remedy below it."""
+    count = len(warnings)
+    yield "No warnings." if not count else f"{count} warning{'' if count == 1 else 's'}:"
+    for warning in warnings:
+        yield f"  {warning}"
+        if warning.hint:
+            yield f"      {warning.hint}"
+
+
+def _settings_lines(checked: Checked) -> Iterator[str]:
+    settings = checked.settings
+    provider = settings.provider
+    at = f" at {provider.base_url}" if provider.base_url else ""
+    yield _row("provider", f"{provider.name}{at}")
+    yield _row("model", f"{printable(settings.model)}: {_facts(checked.facts)}")
+    yield _row("reasoning", str(settings.reasoning_budget))
+    yield _row("limits", _limits(settings))
+    yield _row("budget", _budget(settings.budget))
+    yield _row("exec", _exec(settings.exec))
+    yield _row("consensus", _consensus(settings.consensus))
+    told = [*settings.notify.command[:1], *(("a webhook",) if settings.notify.webhook else ())]
+    yield _row("notify", ", ".join(map(printable, told)) or "nobody")
+    yield _row("env files", ", ".join(map(printable, checked.env_paths)) or "none")
+
+
+def _facts(facts: ModelFacts) -> str:
+    window = f"{facts.context_window:,} tokens" if facts.context_window else "unknown"
+    price = facts.price
+    cost = f"${price.input:g} in, ${price.output:g} out" if price else "unknown"
+    thinks = {True: "yes", False: "no", None: "unknown"}[facts.thinks]
+    return f"window {window}; reasons: {thinks}; a million tokens: {cost}"
+
+
+def _limits(settings: Settings) -> str:
+    return (
+        f"{settings.max_steps:,} steps, {settings.max_retries:,} retries, "
+        f"{settings.timeout:,} ms a generation, {settings.max_parallel:,} runs at once, "
+        f"delegation {settings.max_depth} deep"
+    )
+
+
+def _budget(budget: BudgetSettings) -> str:
+    parts = (
+        (budget.max_tokens, "{:,} tokens"),
+        (budget.max_cost_usd, "${:,g}"),
+        (budget.max_duration, "{:,} ms"),
+    )
+    return ", ".join(text.format(value) for value, text in parts if value is not None) or "no limit"
+
+
+def _exec(exec_: ExecSettings) -> str:
+    if exec_.sandbox == "none":
+        return "no sandbox"
+    return f"{exec_.sandbox}, {'with' if exec_.network else 'without'} network"
+
+
+def _consensus(rules: ConsensusSettings) -> str:
+    if not rules.enabled:
+        return "off: no delegation waits for a person"
+    levels = ", ".join(rules.require_for_risk_levels) or "no"
+    return f"on: {levels} risk waits, and what is deeper than {rules.max_depth}"
+
+
+def _expert_lines(expert: Expert, tools: KnownTools) -> Iterator[str]:
+    if tools.delegates:
+        yield _row("  delegates", ", ".join(map(printable, expert.delegates)))
+    if expert.provider_tools:
+        yield _row("  provider", ", ".join(map(printable, expert.provider_tools)))
+    for name, skill in expert.skills.items():
+        yield f"  {printable(name)} ({_how(skill)})"
+        yield f"    {_listed(skill, tools.by_skill[name])}"
+        if not isinstance(skill, InteractiveSkill) and skill.require_approval:
+            yield f"    wait for approval: {', '.join(map(printable, skill.require_approval))}"
+
+
+def _listed(skill: SkillSpec, names: tuple[str, ...] | None) -> str:
+    if names is None:
+        return "its tools are known once it was asked, or from perstack.lock"
+    if isinstance(skill, BaseSkill) and not skill.pick and not skill.omit:
+        return f"all {len(names)} base tools"
+    return printable(", ".join(names)) or "no tools"
+
+
+def _how(skill: SkillSpec) -> str:
+    match skill:
+        case BaseSkill():
+            return "built in"
+        case InteractiveSkill():
+            return "asks the user"
+        case McpStdioSkill():
+            command, args = server_command(skill)
+            return printable(" ".join([command, *args]), longest=120)
+        case _:
+            kind = "SSE" if isinstance(skill, McpSseSkill) else "HTTP"
+            return printable(f"{kind} {skill.endpoint}", longest=120)
+
+
+def _expert_json(expert: Expert, tools: KnownTools) -> Json:
+    return {
+        "key": expert.key,
+        "version": expert.version,
+        "description": expert.description,
+        "delegates": list(expert.delegates),
+        "delegateTools": list(tools.delegates),
+        "providerTools": list(expert.provider_tools),
+        "skills": {
+            name: {
+                "type": skill.type,
+                "tools": None if (known := tools.by_skill[name]) is None else list(known),
+            }
+            for name, skill in expert.skills.items()
+        },
+    }
+
+
+def _row(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}}{text}"
+
+
+def _dump(model: Model) -> Json:
+    dumped: Json = model.model_dump(mode="json")
+    return dumped

@@ -1,0 +1,45 @@
+"""`perstack install`: write down which tools there are, so that runs need not ask."""
+
+from __future__ import annotations
+
+from perstack.cli import options as o
+
+
+def install(
+    config: o.Config = None,
+    env_path: o.EnvPath = None,
+    workspace: o.Workspace = o.HERE,
+    trust: o.TrustOption = False,
+) -> None:
+    """Start every skill once and write its tools to perstack.lock, beside the configuration.
+
+    Runs then start without waiting for skills, until the configuration changes.
+    """
+    from dataclasses import replace
+
+    import anyio
+
+    from perstack.cli.driving import warn
+    from perstack.cli.listeners import Output, speak_utf8
+    from perstack.config.typed import Overrides
+    from perstack.engine.groups import unwrapped
+    from perstack.errors import UsageError
+    from perstack.projection.inert import inert
+    from perstack.runtime import install_lock, log_to_file, open_project
+
+    if not workspace.is_dir():
+        raise UsageError(f"{workspace} is not a folder")
+    typed = Overrides(env_paths=tuple(env_path or ()))
+    project = open_project(workspace, config, typed, trust=trust)
+    project.admit(project.config.experts)
+    log_to_file(project.workspace, project.secrets)
+    # That the lock is stale is no news: this is the remedy.
+    warn(replace(project, lock_warning=None))
+    speak_utf8()
+    output = Output()
+
+    def say(line: str) -> None:
+        output.line(inert(line))
+
+    with unwrapped():
+        anyio.run(install_lock, project, say)

@@ -1,0 +1,76 @@
+"""The words that `perstack.toml` may hold: providers, runtimes, levels, kinds of skills.
+
+The reader, the command line and the editors' schema all take them from here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from perstack.domain.expert import Consent
+from perstack.domain.settings import ProviderName, ReviewerStrategy, RiskLevel
+
+ReasoningWord = Literal["none", "minimal", "low", "medium", "high"]
+
+PROVIDERS: Final[tuple[ProviderName, ...]] = (
+    "anthropic",
+    "google",
+    "openai",
+    "ollama",
+    "azure-openai",
+    "amazon-bedrock",
+    "google-vertex",
+    "deepseek",
+    "scripted",
+)
+_ADDRESS: Final = ("baseUrl", "headers", "allowPrivate")
+PROVIDER_SETTINGS: Final[dict[ProviderName, tuple[str, ...]]] = {
+    "anthropic": _ADDRESS,
+    "google": _ADDRESS,
+    "openai": (*_ADDRESS, "organization", "project", "name", "api"),
+    "ollama": ("baseUrl", "headers"),
+    "azure-openai": (*_ADDRESS, "resourceName", "apiVersion", "useDeploymentBasedUrls"),
+    "amazon-bedrock": ("region",),
+    "google-vertex": (*_ADDRESS, "project", "location"),
+    "deepseek": _ADDRESS,
+    "scripted": ("scenario", "pace"),
+}
+_GOOGLE_TOOLS: Final = ("googleSearch", "codeExecution", "urlContext", "fileSearch", "googleMaps")
+PROVIDER_TOOLS: Final[dict[ProviderName, tuple[str, ...]]] = {
+    "anthropic": ("webSearch", "webFetch", "codeExecution"),
+    "google": _GOOGLE_TOOLS,
+    "openai": ("webSearch", "fileSearch", "codeInterpreter", "imageGeneration"),
+    "azure-openai": ("webSearchPreview", "fileSearch", "codeInterpreter", "imageGeneration"),
+    "google-vertex": (*_GOOGLE_TOOLS, "enterpriseWebSearch"),
+}
+OPENAI_APIS: Final[tuple[Literal["auto", "chat", "responses"], ...]] = ("auto", "chat", "responses")
+DOCUMENT_SKILLS: Final = ("pdf", "docx", "pptx", "xlsx")
+
+RUNTIMES: Final = ("perstack", "local")
+OTHER_RUNTIMES: Final = ("docker", "cursor", "claude-code", "gemini")
+
+REASONING_WORDS: Final[tuple[ReasoningWord, ...]] = ("none", "minimal", "low", "medium", "high")
+RISKS: Final[tuple[RiskLevel, ...]] = ("low", "medium", "high")
+STRATEGIES: Final[tuple[ReviewerStrategy, ...]] = ("adversarial", "different-model", "human")
+SANDBOXES: Final[tuple[Literal["none", "bubblewrap"], ...]] = ("none", "bubblewrap")
+
+SKILL_TYPES: Final = ("mcpStdioSkill", "mcpSseSkill", "mcpHttpSkill", "interactiveSkill")
+BASE_SKILL_TYPES: Final = ("mcpStdioSkill", "baseSkill")
+SAMPLING: Final[tuple[Consent, ...]] = ("deny", "ask", "allow")
+ELICITATION: Final[tuple[Literal["deny", "ask"], ...]] = ("deny", "ask")
+
+DEFAULT_ENV_PATHS: Final = (".env", ".env.local")
+
+# Tables that later versions act on.
+LATER_TABLES: Final = (
+    "memory",
+    "driftDetection",
+    "resourceExhaustion",
+    "agents",
+    "mcp",
+    "github",
+    "slack",
+    "hooks",
+    "plugins",
+    "smartDispatcher",
+)

@@ -1,0 +1,1 @@
+"""OpenAI's two protocols, and the vendors that speak the older one."""

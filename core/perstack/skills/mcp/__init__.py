@@ -1,0 +1,1 @@
+"""MCP servers: processes spoken to over standard input and output, and servers at an address."""

@@ -1,1 +1,0 @@
-"""MCP servers started as processes and spoken to over their standard input and output."""

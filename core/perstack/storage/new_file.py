@@ -1,0 +1,56 @@
+"""Writing a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from perstack.errors import ConflictError
+from perstack.storage.files import explained
+
+_FORCE: Final = "choose another file, or replace this one with --force"
+
+
+@contextmanager
+def new_file(path: Path, *, replaces: bool) -> Generator[IO[str]]:
+    """Yield a text file that becomes `path` when the block ends well; it is the user's alone.
+
+    Raises:
+        ConflictError: the file exists and `replaces` is False.
+        StorageError: it cannot be written; a file that was there is intact.
+    """
+    path = path.absolute()
+    if not replaces and path.exists():
+        raise _exists(path)
+    with explained("write", path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".tmp", dir=path.parent)
+        fresh = Path(name)
+        try:
+            with open(fd, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123  it is open
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _put(fresh, path, replaces=replaces)
+        finally:
+            with suppress(FileNotFoundError):
+                fresh.unlink()
+
+
+def _put(fresh: Path, path: Path, *, replaces: bool) -> None:
+    if replaces:
+        fresh.replace(path)
+        return
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError:  # a file system without such links
+        fresh.replace(path)
+
+
+def _exists(path: Path) -> ConflictError:
+    return ConflictError(f"{path} exists", hint=_FORCE)

@@ -1,0 +1,143 @@
+"""What happens around a running job: the disk fills up, its configuration changes, a tool hangs."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import anyio
+import pytest
+
+from tests.fakes.cli import SCRIPTED, Program
+
+pytestmark = pytest.mark.anyio
+
+SOLO: Final = """
+[experts."solo"]
+instruction = "You are solo."
+"""
+TALKATIVE: Final = """
+[[turns]]
+after = "that is enough"
+text = "Enough said."
+[[turns]]
+text = "{text}"
+calls = [{{ tool = "healthCheck" }}]
+"""
+PATIENT: Final = """
+[defaults]
+latency_ms = 60
+[[turns]]
+after = "go on"
+text = "Gone on."
+[[turns]]
+turn = 8
+text = "Done all the same."
+[[turns]]
+calls = [{ tool = "healthCheck" }]
+"""
+MCP_SERVER: Final = str(Path(__file__).parents[1] / "fakes" / "mcp_server.py")
+HANGING: Final = f"""
+[experts."solo"]
+instruction = "You are solo."
+[experts."solo".skills."slow"]
+type = "mcpStdioSkill"
+command = "{sys.executable}"
+args = ["{MCP_SERVER}", "--fault", "hang_call"]
+"""
+CALLING: Final = """
+[[turns]]
+after = "In doubt"
+text = "I looked: it had not been done."
+[[turns]]
+calls = [{ tool = "echo", args = { text = "x" } }]
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A disk of two megabytes; skips where none can be mounted."""
+    folder, mount = tmp_path / "disk", shutil.which("mount")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_disk_that_runs_full_ends_with_5_and_names_the_file(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    scenario = TALKATIVE.format(text="all work and no play " * 5_000)
+    program = Program.make(tmp_path / "project", SCRIPTED + SOLO, scenario=scenario)
+    here = ("--workspace", str(small_disk))
+    config = ("--config", str(tmp_path / "project" / "perstack.toml"))
+    full = await program.run("run", "solo", "talk", *here, *config, "--max-steps", "100")
+    assert full.code == 5, full.stderr[-2000:]
+    assert "events.jsonl: No space left on device" in full.stderr
+    assert "Hint: free some space" in full.stderr
+    assert "Traceback" not in full.stderr
+    kept = full.all("continueToNextStep")
+    assert len(kept) > 3
+    still = await program.run("run", "solo", "x", "--continue", *here, *config)
+    assert (still.code, "Traceback" in still.stderr) == (5, False)
+    bigger = ["mount", "-o", "remount,size=20m", str(small_disk)]
+    await anyio.run_process(bigger)
+    room = await program.run("run", "solo", "that is enough", "--continue", *here, *config)
+    assert room.code == 0, room.stderr
+    assert room.one("completeRun")["text"] == "Enough said."
+    assert room.run_ids == full.run_ids
+
+
+CHANGES: Final = {
+    "changed": SCRIPTED + '[experts."solo"]\ninstruction = "You are another."\n',
+    "half written": (SCRIPTED + SOLO)[: len(SCRIPTED) + 12],
+    "broken": "this is = = no TOML",
+    "deleted": None,
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+async def test_a_running_job_keeps_what_it_began_with_whatever_becomes_of_the_file(
+    tmp_path: Path, change: str
+) -> None:
+    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=PATIENT)
+    toml, text = tmp_path / "perstack.toml", CHANGES[change]
+    async with program.running("run", "solo", "go") as running:
+        await running.until("continueToNextStep")
+        if text is None:
+            toml.unlink()
+            (tmp_path / "scenario.toml").unlink()
+        else:
+            toml.write_text(text)
+        ran = await running.ended()
+    assert ran.code == 0, ran.stderr
+    assert ran.one("completeRun")["text"] == "Done all the same."
+    again = await program.run("run", "solo", "go on", "--continue")
+    assert again.code == (0 if change == "changed" else 1), again.stderr
+    assert change == "changed" or "perstack.toml" in again.stderr
+    toml.write_text(SCRIPTED + SOLO)
+    (tmp_path / "scenario.toml").write_text(PATIENT)
+    mended = await program.run("run", "solo", "go on", "--continue")
+    assert (mended.code, mended.job_id) == (0, ran.job_id), mended.stderr
+
+
+async def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
+    program = Program.make(tmp_path, SCRIPTED + HANGING, scenario=CALLING)
+    async with program.running("run", "solo", "go", "--trust") as running:
+        await running.until("callTools")
+        running.send(signal.SIGINT)
+        await running.wait_for(lambda: b"once more" in running.err)
+        running.send(signal.SIGINT)
+        ran = await running.ended()
+    assert ran.code == 130, ran.stderr
+    assert ran.one("toolReturned")["result"]["inDoubt"] is True
+    again = await program.run("run", "solo", "--continue", "--trust")
+    assert again.code == 0, again.stderr
+    assert again.one("completeRun")["text"] == "I looked: it had not been done."
