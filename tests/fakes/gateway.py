@@ -108,6 +108,10 @@ class FakeGateway:
         self._record("start", expert_key, query)
         return JobId("job-started")
 
+    async def go_on(self) -> JobId:
+        self._record("go_on")
+        return JobId("job-started")
+
     async def follow_up(self, job_id: JobId, text: str) -> None:
         self._record("follow_up", job_id, text)
 

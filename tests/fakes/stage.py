@@ -47,6 +47,7 @@ class Stage:
         expert: str | None = None,
         query: str | None = None,
         job_id: str | None = None,
+        goes_on: bool = False,
         failing: PerstackError | None = None,
     ) -> None:
         self._failing = failing
@@ -64,6 +65,7 @@ class Stage:
                 expert_key=ExpertKey(expert) if expert else None,
                 query=query,
                 job_id=JobId(job_id) if job_id else None,
+                goes_on=goes_on,
                 reviewer="ana@pi",
                 clock=self.clock,
                 monotonic=self.seconds,

@@ -566,6 +566,13 @@ async def test_expert_given_alone_opens_the_prompt_with_it() -> None:
         assert stage.gateway.calls == [("start", "writer", "go")]
 
 
+async def test_job_to_go_on_with_goes_on_at_once_and_asks_for_nothing_new() -> None:
+    stage = Stage(running_view(), expert="writer", goes_on=True)
+    async with stage.play():
+        assert stage.gateway.calls == [("go_on",)]
+        assert not isinstance(stage.app.screen, NewRunSheet)
+
+
 async def test_job_given_at_the_start_is_selected() -> None:
     stage = Stage(busy_view(), job_id="job-77aa")
     async with stage.play():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import ConflictError, DeniedError, PerstackError, UsageError
-from perstack.ports.frontend import CockpitRequest, Setup
+from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.history import FeedBatch
 from perstack.projection.workspace import WorkspaceFold
 from perstack.runtime import open_history
@@ -168,9 +169,13 @@ def workspace(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def cockpit(
-    workspace: Path, *, pace: float | None = None, named: bool = True
+    workspace: Path,
+    *,
+    pace: float | None = None,
+    named: bool = True,
+    wanted: Continuation | None = None,
 ) -> AsyncGenerator[Cockpit]:
-    setup = Setup(workspace / "perstack.toml", Overrides(pace=pace), named=named)
+    setup = Setup(workspace / "perstack.toml", Overrides(pace=pace), wanted, named=named)
     gateway = await open_local_gateway(CockpitRequest(workspace=workspace, runtime=setup))
     opened = Cockpit(gateway)
 
@@ -278,6 +283,42 @@ async def test_a_stopped_job_goes_on_with_nothing_said(workspace: Path) -> None:
         await opened.ended(job_id)
         with pytest.raises(UsageError, match="completed"):
             await opened.gateway.follow_up(job_id, "")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Continuation(text="and?"), Continuation(job_id=JobId("first"), text="and?")],
+    ids=["the latest", "by the first characters of its id"],
+)
+async def test_the_cockpit_goes_on_with_the_job_it_was_opened_for(
+    workspace: Path, wanted: Continuation
+) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("talker"), "hi")
+        await opened.ended(job_id)
+    if wanted.job_id is not None:
+        wanted = replace(wanted, job_id=JobId(job_id[:6]))
+    async with cockpit(workspace, wanted=wanted) as opened:
+        assert await opened.gateway.go_on() == job_id
+        await opened.ended(job_id)
+        await opened.until(lambda: len(opened.events("completeRun")) == 2)
+
+
+async def test_going_on_waits_for_trust_and_for_words_that_are_needed(workspace: Path) -> None:
+    async with cockpit(workspace) as opened:
+        job_id = await opened.gateway.start(ExpertKey("asker"), "go")
+        await opened.ended(job_id)
+    answer = Continuation(text="the red one", is_answer=True)
+    async with cockpit(workspace, named=False, wanted=answer) as opened:
+        with pytest.raises(UntrustedError) as refused:
+            await opened.gateway.go_on()
+        await opened.gateway.accept(refused.value.demands)
+        assert await opened.gateway.go_on() == job_id
+        await opened.until(lambda: len(opened.events("completeRun")) == 1)
+        await opened.ended(job_id)
+    async with cockpit(workspace, wanted=Continuation()) as opened:
+        assert await opened.gateway.go_on() == job_id
+        assert opened.local == frozenset()
 
 
 async def test_a_detached_job_with_a_server_goes_on_in_a_process_of_its_own(

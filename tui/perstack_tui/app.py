@@ -156,6 +156,9 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def _start(self) -> None:
         expert, query = self.opening.expert_key, self.opening.query
+        if self.opening.goes_on:
+            self.command(self._go_on)
+            return
         if expert is None or self.observing:
             return
         if query is None:
@@ -166,6 +169,9 @@ class Cockpit(Inked, inherit_bindings=False):
             self.state.await_run(await gateway.start(expert, query))
 
         self.command(start)
+
+    async def _go_on(self, gateway: Gateway) -> None:
+        self.state.await_run(await gateway.go_on())
 
     def _tick(self) -> None:
         self._ticking = False

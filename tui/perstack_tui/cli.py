@@ -61,6 +61,7 @@ def show(
         expert_key=request.expert_key,
         query=request.query,
         job_id=request.job_id,
+        goes_on=request.goes_on,
         observing=request.observe,
         reviewer=reviewer_name(),
         signals=_signals(),

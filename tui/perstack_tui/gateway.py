@@ -89,6 +89,17 @@ class Gateway(Protocol):
         """Start a job in this process and return at once."""
         ...
 
+    async def go_on(self) -> JobId:
+        """Go on with the job that the cockpit was opened to go on with; return which it is.
+
+        A job that needs words of the user and was given none is left as it is.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: a process drives it.
+        """
+        ...
+
     async def follow_up(self, job_id: JobId, text: str) -> None:
         """Go on with a job that has ended or that no process drives.
 

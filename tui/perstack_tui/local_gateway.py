@@ -47,6 +47,7 @@ from perstack.runtime import (
     project_of,
 )
 from perstack.services.consensus import whoami
+from perstack.services.runs import find_job
 from perstack_tui.gateway import (
     DefinitionsUpdate,
     ExpertSummary,
@@ -64,6 +65,8 @@ LEAVE_WITHIN_S: Final = 5.0
 DETACH_GRACE_S: Final = 10.0
 DETACH_WITHIN_S: Final = 15.0
 _QUEUED: Final = 10_000
+# The user has to say something before such a job can go on.
+_NEED_WORDS: Final = ("completed", "stoppedByInteractiveTool")
 
 
 Work = Callable[["Runtime", "_LocalJob"], Awaitable[JobOutcome]]
@@ -107,8 +110,6 @@ class LocalGateway:
             group.start_soon(self._follow, name="cockpit:history")
             group.start_soon(self._watch_inbox, name="cockpit:inbox")
             group.start_soon(self._watch_config, name="cockpit:config")
-            if self._setup.continuation is not None:
-                group.start_soon(self._continue_first, self._setup.continuation)
             async for update in self._receive:
                 yield update
             group.cancel_scope.cancel()
@@ -134,9 +135,19 @@ class LocalGateway:
         await self._launch(job_id, project, work, self._setup.overrides)
         return job_id
 
+    async def go_on(self) -> JobId:
+        """Go on with the job that was named as the cockpit was opened."""
+        wanted = self._setup.continuation
+        if wanted is None:
+            raise ConflictError("the cockpit was opened for no job")
+        job = await find_job(self._history, wanted)
+        if wanted.text is not None or job.status not in _NEED_WORDS:
+            await self._go_on(wanted, job.id)
+        return job.id
+
     async def follow_up(self, job_id: JobId, text: str) -> None:
         """Go on with a job that has ended or that no process drives."""
-        await self._go_on(Continuation(job_id=job_id, text=text or None))
+        await self._go_on(Continuation(job_id=job_id, text=text or None), job_id)
 
     async def answer(self, question: QuestionView, text: str) -> None:
         """Answer an interactive call; the job goes on in this process."""
@@ -158,7 +169,8 @@ class LocalGateway:
             "text": text,
         }
         await self._go_on(
-            Continuation(job_id=question.job_id, text=json.dumps(given), is_answer=True)
+            Continuation(job_id=question.job_id, text=json.dumps(given), is_answer=True),
+            question.job_id,
         )
 
     async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
@@ -217,13 +229,7 @@ class LocalGateway:
                     job.control.stop("user", now=True)
                     await job.over.wait()
 
-    async def _go_on(self, wanted: Continuation) -> None:
-        job_id = wanted.job_id
-        if job_id is None:
-            found = await self._history.find_latest_job()
-            if found is None:
-                raise ConflictError("there is no job to go on with")
-            job_id = found.id
+    async def _go_on(self, wanted: Continuation, job_id: JobId) -> None:
         overrides = self._setup.overrides
         if wanted is not self._setup.continuation:
             overrides = await self._as_before(job_id)
@@ -249,13 +255,6 @@ class LocalGateway:
             scenario=settings.provider.scenario if scripted else None,
             pace=settings.provider.pace if scripted else None,
         )
-
-    async def _continue_first(self, wanted: Continuation) -> None:
-        try:
-            if wanted.text is not None:
-                await self._go_on(wanted)
-        except PerstackError as error:
-            await self._tell(Trouble(error.message, error.hint))
 
     async def _launch(
         self,

@@ -24,6 +24,7 @@ class Opening:
     expert_key: ExpertKey | None = None
     query: str | None = None
     job_id: JobId | None = None
+    goes_on: bool = False
     observing: bool = False
     reviewer: str = "you"
     clock: Clock = field(default_factory=SystemClock)

@@ -95,9 +95,10 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
     return open_frontend(
         CockpitRequest(
             workspace=asked.workspace.absolute(),
-            expert_key=ExpertKey(asked.expert) if asked.expert else None,
+            expert_key=ExpertKey(asked.expert) if asked.expert and not continuation else None,
             query=None if continuation else asked.query,
             job_id=continuation.job_id if continuation else None,
+            goes_on=continuation is not None,
             theme=theme,
             runtime=Setup(
                 path,

@@ -5,7 +5,9 @@ is made of the results that `toolReturned` carried, so it holds only the message
 wider JSON, in which messages repeat, is made from these by `perstack.projection.perstack_json`.
 
 Types with Perstack's names mean what they mean there (state machine in `perstack.engine.machine`).
-Ours are `toolReturned`, `requestApproval`, `resolveApproval` and `suspendRun`.
+Ours are `toolReturned`, `requestApproval`, `resolveApproval`, `suspendRun`,
+`stopRunByExceededBudget`, and what servers say and ask: `skillLog`, `skillProgress`,
+`requestInput`, `resolveInput` and `sampleModel`.
 """
 
 from __future__ import annotations

@@ -15,15 +15,16 @@ class CockpitRequest:
     """What the cockpit opens on.
 
     `expert_key` and `query` together start a job at once; an `expert_key` alone opens the prompt
-    with it; `job_id` selects a job. `observe` only watches: nothing can be started. `theme` names
-    a palette, None for the default. `runtime` is whatever the gateway needs to open the runtime;
-    the screen does not look into it.
+    with it; `job_id` selects a job. With `goes_on` the job that `runtime` knows of goes on at once.
+    `observe` only watches: nothing can be started. `theme` names a palette, None for the default.
+    `runtime` is whatever the gateway needs to open the runtime; the screen does not look into it.
     """
 
     workspace: Path
     expert_key: ExpertKey | None = None
     query: str | None = None
     job_id: JobId | None = None
+    goes_on: bool = False
     observe: bool = False
     theme: str | None = None
     runtime: object = field(default=None, repr=False)
