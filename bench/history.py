@@ -76,7 +76,7 @@ def _ours(folder: Path, *words: str) -> Took:
 async def _long_job(folder: Path) -> None:
     history, step = open_history(folder), 1
     async with history.create_job(_job("long")) as held:
-        log = held.create_run(_setting("long"))
+        log = await held.create_run(_setting("long"))
         for body in islice(bodies(0), EVENTS):
             log.append(body, step_number=step)
             step += isinstance(body, ContinueToNextStep)

@@ -102,7 +102,7 @@ async def _write(workspace: Path, rate: int) -> None:
                 query="Read it.",
                 started_at=now_ms,
             )
-            writing.append((held.create_run(setting), bodies(number)))
+            writing.append((await held.create_run(setting), bodies(number)))
         print("writing", flush=True)
         began = anyio.current_time()
         for written, (log, made) in enumerate(cycle(writing), start=1):

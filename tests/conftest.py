@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import blocking
+
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
@@ -31,3 +33,9 @@ def own_environment(
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program call nothing that blocks on its event loop."""
+    blocking.forbid(monkeypatch)

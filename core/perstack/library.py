@@ -11,12 +11,13 @@ Everything runs in the caller's event loop (asyncio), in the folder of the proje
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,7 +30,8 @@ from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, Run
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome
-from perstack.errors import ConflictError, UsageError
+from perstack.errors import ConflictError, NotFoundError, UsageError
+from perstack.foreign import ForeignModel, ForeignSkills
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
 from perstack.ports.model import ChatModel
@@ -38,7 +40,14 @@ from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.run_state import RunState
 from perstack.runtime import Project, Runtime, open_consensus, open_project, open_runtime
 
+if TYPE_CHECKING:
+    from perstack.services.consensus import ConsensusService
+
 STOP_WITHIN_S: Final = 10.0
+WRITTEN_WITHIN_S: Final = 2.0
+_BETWEEN_LOOKS_S: Final = 0.02
+T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
 
 OnEvent = Callable[[Event], None]
 OnDelta = Callable[[Delta], None]
@@ -57,9 +66,13 @@ def load_project(
 
     Raises:
         ConfigError: the file, or an env file beside it, cannot be used.
+        UsageError: the workspace is no folder, or an override is no usable value.
     """
     path = Path(config).absolute()
-    return open_project(Path(workspace or path.parent), path, overrides)
+    project = open_project(Path(workspace or path.parent), path, overrides)
+    if not project.workspace.is_dir():
+        raise UsageError(f"{project.workspace} is not a folder", hint="make it first")
+    return project
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,8 @@ class Parts:
     """What to use instead of what the project says: a provider, a store, tools of one's own.
 
     A `model` and `skills` are made for one job each (the model is closed with it); a `history`
-    may be shared by many.
+    may be shared by many. What a model raises fails the run, what a tool raises is its result;
+    both are logged.
     """
 
     model: ChatModel | None = None
@@ -79,10 +93,11 @@ _NO_PARTS: Final = Parts()
 
 
 class Job:
-    """A job at work: an asynchronous iterator of its events, inside an `async with` block.
+    """A job at work: an asynchronous iterator of its events, inside one `async with` block.
 
-    Leaving the block early stops the job at a checkpoint. `outcome` is there once it has ended.
-    An error that kept the job from running is raised by the iterator, or else by the block.
+    Leaving the block early stops the job at a checkpoint, and so does an error of a listener.
+    `outcome` is there once it has ended. Events wait in memory until they are read. An error
+    that kept the job from running, or a listener's, is raised by the block.
     """
 
     def __init__(
@@ -102,6 +117,7 @@ class Job:
         self._on_delta = on_delta
         self._events: tuple[_Send, _Receive] | None = None
         self._outcome: JobOutcome | None = None
+        self._unheard: Exception | None = None
         self._over = anyio.Event()
         self._stack = AsyncExitStack()
 
@@ -117,10 +133,20 @@ class Job:
         return self._outcome
 
     async def __aenter__(self) -> Self:
+        """Begin the job.
+
+        Raises:
+            ConflictError: it was begun before.
+        """
+        if self._events is not None:
+            raise ConflictError("the job has begun already", hint="start another one")
         self._events = anyio.create_memory_object_stream[Event](float("inf"))
         self._stack.enter_context(unwrapped())
         group: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
-        group.start_soon(self._drive)
+        # Whoever cancels the reader does not cancel the job: it is stopped, in bounded time.
+        scope = anyio.CancelScope(shield=True)
+        self._stack.callback(scope.cancel)
+        group.start_soon(self._drive, scope)
         return self
 
     async def __aexit__(
@@ -141,7 +167,10 @@ class Job:
             # The reader's own error, which the task group wrapped, leaves the block as it was.
             if group.exceptions == (exc,):
                 return False
-            raise
+            if exc is not None or len(group.exceptions) != 1:
+                raise
+            lone = group.exceptions[0]
+        raise lone
 
     def __aiter__(self) -> Self:
         return self
@@ -154,13 +183,20 @@ class Job:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def _drive(self) -> None:
+    async def _drive(self, scope: anyio.CancelScope) -> None:
         parts = self._parts
+        opened = open_runtime(
+            self._project,
+            model=ForeignModel(parts.model) if parts.model is not None else None,
+            history=parts.history,
+            skills=ForeignSkills(parts.skills) if parts.skills is not None else None,
+        )
         try:
-            async with open_runtime(
-                self._project, model=parts.model, history=parts.history, skills=parts.skills
-            ) as runtime:
-                self._outcome = await self._work(runtime, self)
+            with scope:
+                async with opened as runtime:
+                    self._outcome = await self._work(runtime, self)
+            if self._unheard is not None:
+                raise self._unheard
         finally:
             self._over.set()
             if self._events is not None:
@@ -171,8 +207,7 @@ class Job:
 
     def on_event(self, event: Event) -> None:
         """Hand an event on."""
-        if self._on_event is not None:
-            self._on_event(event)
+        self._tell(self._on_event, event)
         # While the block is being left, nobody reads any more.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             if self._events is not None:
@@ -180,11 +215,21 @@ class Job:
 
     def on_delta(self, delta: Delta) -> None:
         """Hand streaming text on."""
-        if self._on_delta is not None:
-            self._on_delta(delta)
+        self._tell(self._on_delta, delta)
 
     def on_warning(self, text: str) -> None:
-        """Warnings are the command line's; what they are about is in the outcome."""
+        """Log it: a damaged end of the history, say, that was cut off."""
+        _LOG.warning("%s", text)
+
+    def _tell(self, listener: Callable[[T], None] | None, what: T) -> None:
+        """Call a listener. Its first error stops the job, which ends as any that is stopped."""
+        if listener is None or self._unheard is not None:
+            return
+        try:
+            listener(what)
+        except Exception as error:  # noqa: BLE001  it is the caller's own, raised by the block
+            self._unheard = error
+            self.control.stop("user")
 
 
 def start(
@@ -201,7 +246,12 @@ def start(
 
     `on_event` hears every event as it is recorded, `on_delta` what models say as they say it; both
     must return quickly.
+
+    Raises:
+        UsageError: the query is blank.
     """
+    if not query.strip():
+        raise UsageError("a new job needs a query")
 
     async def work(runtime: Runtime, job: Job) -> JobOutcome:
         return await runtime.runs.start(
@@ -282,15 +332,19 @@ async def decide(
 ) -> ConsensusCheckpoint:
     """Decide a consensus checkpoint of the project's workspace; the run that waits sees it.
 
+    One that a run has just announced (`requestApproval`) is waited for, two seconds at most.
+
     Raises:
         NotFoundError: there is none with that id.
         ConflictError: somebody was first, or it expired.
         DeniedError: this process is part of a run.
     """
     consensus = open_consensus(project.workspace)
+    wanted = ConsensusId(consensus_id)
     try:
+        await _until_written(consensus, wanted)
         return await consensus.decide(
-            ConsensusId(consensus_id),
+            wanted,
             approved=approved,
             feedback=feedback,
             reviewed_by=reviewed_by,
@@ -298,6 +352,16 @@ async def decide(
         )
     finally:
         await consensus.aclose()
+
+
+async def _until_written(consensus: ConsensusService, wanted: ConsensusId) -> None:
+    """Wait, in bounded time: what a run announces is in its history first, then in the database."""
+    with anyio.move_on_after(WRITTEN_WITHIN_S):
+        while True:
+            with suppress(NotFoundError):
+                await consensus.show(wanted)
+                return
+            await anyio.sleep(_BETWEEN_LOOKS_S)
 
 
 def as_json(event: Event) -> dict[str, object]:

@@ -5,7 +5,6 @@ Everything heavy (vendor SDKs, the database library) is imported when it is firs
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,12 +20,13 @@ from perstack.config.env import Environment, read_environment
 from perstack.config.find import LOCK_NAME, locate
 from perstack.config.load import LoadedConfig, load_source
 from perstack.config.overrides import apply_overrides
+from perstack.config.process_env import process_environment
 from perstack.config.secrets import redact, secret_values
-from perstack.config.trust import Demand, Trust, UntrustedError, acceptances, demands_of
+from perstack.config.trust import Demand, Trust, UntrustedError, acceptances
 from perstack.config.typed import Overrides
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import ProviderSettings
+from perstack.domain.settings import Settings
 from perstack.engine.plan import Deps, Plan
 from perstack.errors import ConfigError
 from perstack.ports.history import History
@@ -60,8 +60,8 @@ class Project:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What in the file and the environment will not do what it seems to."""
-        said = [str(warning) for warning in (*self.config.warnings, *self.env.warnings)]
+        """What in the file and the environment will not do what it seems to, and what to do."""
+        said = [warning.with_hint() for warning in (*self.config.warnings, *self.env.warnings)]
         if self.config.redirects_key:
             url = self.config.settings.provider.base_url
             said.append(f"provider.setting.baseUrl: your key is sent to {url}")
@@ -75,10 +75,10 @@ class Project:
         Raises:
             UntrustedError: they do; it lists what.
         """
-        asked = demands_of(experts.values(), self.config.settings)
-        own = demands_of(self.config.experts.values(), self.config.settings)
-        if lacking := self.trust.lacking(asked, own=own):
-            raise UntrustedError(self.config.path, lacking)
+        asked = self.config.demands(experts.values())
+        if lacking := self.trust.lacking(asked, own=self.config.demands()):
+            # With what its env files would set: one word accepts all, so all of it is listed.
+            raise UntrustedError(self.config.path, (*lacking, *self.env.demands))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -147,12 +147,13 @@ def project_of(
         UsageError: an override cannot.
     """
     joined = apply_overrides(config, overrides)
-    trust = Trust(acceptances(os.environ), config.path, named=named)
+    around = process_environment()
+    trust = Trust(acceptances(around), config.path, named=named)
     typed = bool(overrides.env_paths)
     env = read_environment(
         workspace,
         joined.env_paths,
-        os.environ,
+        around,
         accepts=lambda demand: typed or trust.accepted(demand),
     )
     project = Project(workspace, config, joined, env, trust)
@@ -170,8 +171,7 @@ def accept(project: Project, demands: Iterable[Demand] | None = None) -> None:
     Raises:
         StorageError: it cannot be written down.
     """
-    config = project.config
-    asked = (*demands_of(config.experts.values(), config.settings), *project.env.demands)
+    asked = (*project.config.demands(), *project.env.demands)
     project.trust.accept(asked if demands is None else demands)
 
 
@@ -295,11 +295,11 @@ def open_scenario(project: Project) -> Scenario:
     return load_scenario(project.config.path.parent / named)
 
 
-def warm_up(provider: ProviderSettings) -> None:
+def warm_up(settings: Settings) -> None:
     """Import the vendor's library; meant for a thread, while other things start."""
     from perstack.providers.factory import warm_up as warm
 
-    warm(provider.name)
+    warm(settings.provider.name, settings.model)
 
 
 def _deps(

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from pydantic import JsonValue
@@ -22,12 +23,43 @@ from tests.unit.skills.support import context_for, failure, result
 
 pytestmark = pytest.mark.anyio
 
-TOOLS = (
-    *("attemptCompletion", "todo", "clearTodo", "healthCheck", "exec"),
-    *("readTextFile", "writeTextFile", "appendTextFile", "editTextFile"),
-    *("readImageFile", "readPdfFile", "listDirectory", "createDirectory", "deleteDirectory"),
-    *("deleteFile", "moveFile", "getFileInfo"),
-)
+PATH: Final = {"path": "string"}
+TEXT: Final = PATH | {"text": "string"}
+# What each tool takes: its keys with their types; those that must be given.
+INPUTS: Final[dict[str, tuple[dict[str, str], set[str]]]] = {
+    "attemptCompletion": ({}, set()),
+    "todo": ({"newTodos": "array", "completedTodos": "array"}, set()),
+    "clearTodo": ({}, set()),
+    "healthCheck": ({}, set()),
+    # Upstream all but `timeout` must be given; every call that is right there is right here.
+    "exec": (
+        {
+            "command": "string",
+            "args": "array",
+            "env": "object",
+            "cwd": "string",
+            "stdout": "boolean",
+            "stderr": "boolean",
+            "timeout": "integer",
+        },
+        {"command"},
+    ),
+    "readTextFile": (PATH | {"from": "integer", "to": "integer"}, {"path"}),
+    "writeTextFile": (TEXT, {"path", "text"}),
+    "appendTextFile": (TEXT, {"path", "text"}),
+    "editTextFile": (
+        PATH | {"newText": "string", "oldText": "string"},
+        {"path", "newText", "oldText"},
+    ),
+    "readImageFile": (PATH, {"path"}),
+    "readPdfFile": (PATH, {"path"}),
+    "listDirectory": (PATH, {"path"}),
+    "createDirectory": (PATH, {"path"}),
+    "deleteDirectory": (PATH | {"recursive": "boolean"}, {"path"}),
+    "deleteFile": (PATH, {"path"}),
+    "moveFile": ({"source": "string", "destination": "string"}, {"source", "destination"}),
+    "getFileInfo": (PATH, {"path"}),
+}
 Json = dict[str, JsonValue]
 
 
@@ -53,8 +85,38 @@ async def _message(base: OpenBaseSkill, name: str, **args: JsonValue) -> str:
 
 
 def test_the_17_tools_have_their_published_names(base: OpenBaseSkill) -> None:
-    assert sorted(spec.name for spec in base.specs()) == sorted(TOOLS)
+    assert sorted(spec.name for spec in base.specs()) == sorted(INPUTS)
+    assert len(INPUTS) == 17
     assert {spec.skill_name for spec in base.specs()} == {"@perstack/base"}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+async def test_each_tool_takes_its_published_input_and_nothing_else(
+    base: OpenBaseSkill, name: str
+) -> None:
+    properties, required = INPUTS[name]
+    (schema,) = (spec.input_schema for spec in base.specs() if spec.name == name)
+    told = schema["properties"]
+    assert isinstance(told, dict)
+    assert {key: field["type"] for key, field in told.items() if isinstance(field, dict)} == (
+        properties
+    )
+    assert set(_words(schema.get("required"))) == required
+    assert schema["additionalProperties"] is False
+    for key in required:
+        given: Json = dict.fromkeys(required - {key}, "x")
+        assert (await _refused(base, name, **given)).startswith(f"{key}: ")
+    assert (await _refused(base, name, unknown=1)).count("unknown: ") == 1
+
+
+def _words(value: JsonValue) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+async def _refused(base: OpenBaseSkill, name: str, **args: JsonValue) -> str:
+    told = failure(await base.call(name, args))
+    assert told["error"] == "InvalidArguments"
+    return str(told["message"])
 
 
 def test_think_is_gone_and_tolerated_where_it_is_named(tmp_path: Path) -> None:
@@ -105,16 +167,22 @@ async def test_tool_exec(base: OpenBaseSkill) -> None:
     silent = await _result(base, "exec", command="true", args=[], **every)
     assert silent == {"output": "Command executed successfully, but produced no output."}
     failed = failure(await _call(base, "exec", command="sh", args=["-c", "echo no >&2; exit 3"]))
-    assert (failed["stdout"], failed["stderr"]) == ("", "no\n")
+    assert failed == {
+        "error": "Command 'sh' ended with exit code 3.",
+        "stdout": "",
+        "stderr": "no\n",
+    }
     late = failure(await _call(base, "exec", command="sleep", args=["600"], timeout=50))
-    assert late["error"] == "Command timed out after 50ms."
+    assert late == {"error": "Command timed out after 50ms.", "stdout": "", "stderr": ""}
+    away = await _message(base, "exec", command="true", cwd="..")
+    assert away == "Access denied - path outside the workspace"
 
 
 async def test_tool_exec_says_how_much_of_its_output_was_cut(base: OpenBaseSkill) -> None:
     told = await _result(base, "exec", command="sh", args=["-c", "seq 1 200000"])
     found = re.search(r"… ([\d,]+) bytes left out …", str(told["output"]))
     assert found is not None
-    shown = len(str(told["output"]).encode()) - len(found.group().encode()) - 2
+    shown = len(str(told["output"]).encode()) - len(found.group().encode()) - 1
     assert shown + int(found.group(1).replace(",", "")) == len(
         "".join(f"{number}\n" for number in range(1, 200_001))
     )
@@ -206,6 +274,7 @@ async def test_tool_list_directory(base: OpenBaseSkill, tmp_path: Path) -> None:
     assert set(first) == {"name", "path", "type", "size", "modified"}
     assert (first["name"], first["path"], first["type"], first["size"]) == ("a", "a", "file", 4)
     assert (second["name"], second["type"]) == ("b", "directory")
+    assert await _message(base, "listDirectory", path="c") == "Directory c does not exist."
 
 
 @pytest.mark.long
@@ -239,6 +308,8 @@ async def test_tool_delete_file(base: OpenBaseSkill, tmp_path: Path) -> None:
     assert await _result(base, "deleteFile", path="a") == {"path": "a"}
     assert not (tmp_path / "a").exists()
     assert await _message(base, "deleteFile", path="a") == "File a does not exist."
+    (tmp_path / "b").mkdir()
+    assert await _message(base, "deleteFile", path="b") == "b is a directory."
 
 
 async def test_tool_move_file(base: OpenBaseSkill, tmp_path: Path) -> None:
@@ -261,7 +332,14 @@ async def test_tool_get_file_info(base: OpenBaseSkill, tmp_path: Path) -> None:
     }
     assert told["permissions"] == {"readable": True, "writable": True, "executable": False}
     assert (told["exists"], told["type"], told["mimeType"]) == (True, "file", "text/plain")
-    assert (await _result(base, "getFileInfo", path="b"))["exists"] is False
+    assert (told["size"], told["sizeFormatted"]) == (4, "4 B")
+    assert (told["path"], told["absolutePath"]) == ("a.txt", str(tmp_path / "a.txt"))
+    assert (told["name"], told["directory"], told["extension"]) == ("a.txt", str(tmp_path), ".txt")
+    for key in ("created", "modified", "accessed"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", str(told[key]))
+    nothing = await _result(base, "getFileInfo", path="b")
+    assert nothing["exists"] is False
+    assert set(nothing) == {"exists", "path", "absolutePath", "name", "directory", "extension"}
 
 
 async def test_paths_outside_and_the_data_directory_are_denied_in_the_published_words(

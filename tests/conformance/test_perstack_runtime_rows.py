@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -126,14 +127,25 @@ OPTIONS: Final[Mapping[int, tuple[tuple[str, ...], Callable[[Heard], bool]]]] = 
     89: (("--env-path", "keys.env"), has_the_files_key),
     90: (("--verbose",), lambda it: it.ran.stderr == ""),
 }
+ALONE: Final[Mapping[int, Mapping[str, str]]] = {82: {}, 89: {"ANTHROPIC_API_KEY": ""}}
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Heard:
+    """One run with all the options but two, which say another provider and another key."""
+    options = [option for row, (option, _) in OPTIONS.items() if row not in ALONE]
+    return heard(tmp_path_factory.mktemp("together"), *HELLO, *chain.from_iterable(options))
 
 
 @pytest.mark.parametrize("row", OPTIONS)
-def test_rows_82_to_90_each_option_is_taken_and_the_run_completes(tmp_path: Path, row: int) -> None:
+def test_rows_82_to_90_each_option_is_taken_and_the_run_completes(
+    tmp_path: Path, together: Heard, row: int
+) -> None:
     options, took_effect = OPTIONS[row]
-    (tmp_path / "keys.env").write_text(f"ANTHROPIC_API_KEY={FILE_KEY}\n")
-    env = {"ANTHROPIC_API_KEY": ""} if row == 89 else {}
-    hello = heard(tmp_path, *HELLO, *options, env=env)
+    hello = together
+    if row in ALONE:
+        (tmp_path / "keys.env").write_text(f"ANTHROPIC_API_KEY={FILE_KEY}\n")
+        hello = heard(tmp_path, *HELLO, *options, env=ALONE[row])
     assert hello.ran.code == 0, hello.ran.stderr
     assert is_subsequence(["startRun", "completeRun"], hello.ran.types())
     assert hello.ran.one("completeRun")["text"] == "Hello there."

@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"test_rows?_((?:\d+_)(?:(?:to|and)_\d+_|\d+_)*)")
 
 
 @cache
-def tests_of(file: Path) -> frozenset[str]:
+def functions_of(file: Path) -> frozenset[str]:
     """The names of all test functions of a file."""
     tree = ast.parse(file.read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -51,7 +51,7 @@ def rows_of(name: str) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def covered() -> frozenset[int]:
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return frozenset(row for file in files for name in tests_of(file) for row in rows_of(name))
+    return frozenset(row for file in files for name in functions_of(file) for row in rows_of(name))
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -77,7 +77,7 @@ def test_every_fault_to_be_survived_has_a_test(row: str) -> None:
 )
 def test_the_tests_named_for_faults_exist(test: str) -> None:
     path, _, name = test.partition("::")
-    assert name in tests_of(ROOT / path)
+    assert name in functions_of(ROOT / path)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from perstack.domain.consensus import (
     InputRequest,
     ProposedSubtask,
 )
+from perstack.domain.forms import form_of
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
-from perstack.domain.inputs import form_lines, form_of
+from perstack.domain.inputs import form_lines
 
 NOW_MS = 1_790_000_000_000
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -102,12 +103,12 @@ async def _write_many(path: Path, writer: str, count: int) -> list[float]:
     return took
 
 
-def hang_in_transaction(path: Path, inside: Queue[int]) -> None:
-    """Write, and never commit."""
+def hang_in_transaction(path: Path, inside: Connection) -> None:
+    """Write, say so, and never commit."""
     connected = connect(path, busy_s=30)
     with connected.engine.execution_options(write=True).begin() as connection:
         connection.exec_driver_sql("UPDATE consensus_checkpoints SET status = 'approved'")
-        inside.put(os.getpid())
+        inside.send(os.getpid())
         time.sleep(600)
 
 

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Delta, Event, SkillConnected, SkillDisconnected
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
-from perstack.domain.ids import ConsensusId, ExpertKey, RunId, ToolCallId
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
 from perstack.domain.settings import BudgetSettings, ConsensusSettings, Settings
 from perstack.domain.usage import ModelPrice, Usage
@@ -32,7 +32,7 @@ from perstack.services.runs import Runs
 from perstack.storage.files import Files
 from perstack.storage.history.store import FileHistory
 
-Tool = Callable[[Mapping[str, JsonValue]], Awaitable[str]]
+Tool = Callable[[Mapping[str, JsonValue]], Awaitable[str | ToolOutcome]]
 Reply = Generation | Exception | Awaitable[Generation]
 Mind = Callable[[ModelRequest, int], Reply]
 USAGE = Usage(input_tokens=10, output_tokens=5, total_tokens=15)
@@ -99,14 +99,20 @@ class FakeSkillSet:
         tool_call_id: ToolCallId | None = None,
     ) -> ToolOutcome:
         text = await self.functions[name](args)
+        if isinstance(text, ToolOutcome):
+            return text
         return ToolOutcome((TextPart(text=text),), is_error=text.startswith("error"))
 
 
 @dataclass
 class FakeSkills:
-    """`attemptCompletion`, and what functions the test gives; `repeatable` ones only read."""
+    """`attemptCompletion`, and what functions the test gives; `repeatable` ones only read.
+
+    All are tools of the base skill but for those that `skill_of` names another for.
+    """
 
     functions: dict[str, Tool] = field(default_factory=dict[str, Tool])
+    skill_of: dict[str, str] = field(default_factory=dict[str, str])
     gated: frozenset[str] = frozenset()
     repeatable: frozenset[str] = frozenset({"attemptCompletion"})
     opened: list[RunId] = field(default_factory=list[RunId])
@@ -130,7 +136,7 @@ class FakeSkills:
         schema: dict[str, JsonValue] = {"type": "object"}
         tools = {
             name: ToolSpec(
-                skill_name=BASE_SKILL,
+                skill_name=self.skill_of.get(name, BASE_SKILL),
                 name=name,
                 description=name,
                 input_schema=schema,
@@ -347,12 +353,19 @@ class World:
             ),
         )
 
-    async def start(self, query: str = "go", *, expert_key: str | None = None) -> JobOutcome:
+    async def start(
+        self, query: str = "go", *, expert_key: str | None = None, job_id: str | None = None
+    ) -> JobOutcome:
         """Run the first Expert (or the one named) to its end, bounded in time."""
         key = ExpertKey(expert_key or self.experts[0].key)
         with anyio.fail_after(20):
             return await self.runs.start(
-                self.plan, key, query, listener=self.heard, control=self.control
+                self.plan,
+                key,
+                query,
+                listener=self.heard,
+                control=self.control,
+                job_id=JobId(job_id) if job_id else None,
             )
 
     async def go_on(self, wanted: Continuation) -> JobOutcome:

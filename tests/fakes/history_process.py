@@ -89,9 +89,9 @@ async def _drive(held: DrivenJob, job_id: str) -> None:
     while (command := await _next_command()) not in (None, "release"):
         match command.split() if command else []:
             case ["run"]:
-                log = held.create_run(setting(job_id=job_id))
+                log = await held.create_run(setting(job_id=job_id))
             case ["reopen"]:
-                log = held.reopen_run(RunId("run1"))[1]
+                log = (await held.reopen_run(RunId("run1")))[1]
             case ["append", count] if log:
                 append_to(log, int(count))
             case ["pour", count] if log:  # never answered in time: the test kills us meanwhile
@@ -99,7 +99,7 @@ async def _drive(held: DrivenJob, job_id: str) -> None:
             case ["say", kind, text]:
                 held.say(delta(text, kind=kind, job_id=job_id))
             case ["complete"]:
-                held.save(held.job.model_copy(update={"status": "completed"}))
+                await held.save(held.job.model_copy(update={"status": "completed"}))
             case other:
                 raise ValueError(other)
         _answer("ok")

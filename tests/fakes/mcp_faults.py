@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,9 +17,11 @@ FAULTS: Final = (
     "flood_stdout",  # 30 MB of lines that are no messages
     "huge_line",  # one line without an end
     "huge_schema",
+    "many_values",  # an answer of a million little things
     "late_reply",  # answers the first call together with the second
     "many_tools",
     "no_caps",  # announces no tools, and has some
+    "odd_content",  # one part of each kind
     "string_id",
     "version",  # speaks a protocol that nobody knows
 )
@@ -72,6 +75,11 @@ def _endless(_good: Json, _say: Say, raw: Raw) -> None:
         raw(b"x" * 1_000_000)
 
 
+def _many_values(good: Json, _say: Say, raw: Raw) -> None:
+    head = json.dumps({**good, "result": {"content": [], "structuredContent": {"a": "HERE"}}})
+    raw(head.replace('"HERE"', f"[{'[],' * 1_000_000}[]]").encode() + b"\n")
+
+
 def _twice(good: Json, say: Say, _raw: Raw) -> None:
     say(good)
     say(good)
@@ -98,6 +106,19 @@ def _bad_pictures(good: Json, say: Say, _raw: Raw) -> None:
     say({**good, "result": {"content": content}})
 
 
+def _odd_content(good: Json, say: Say, _raw: Raw) -> None:
+    pdf = {"uri": "file:///p", "blob": "JVBERi0=", "mimeType": "application/pdf"}
+    content = [
+        {"type": "text", "text": ""},
+        {"type": "image", "data": "R0lGODlhAQABAAAAACw=", "mimeType": "image/gif"},
+        {"type": "audio", "data": "UklGRg==", "mimeType": "audio/wav"},
+        {"type": "resource_link", "uri": "file:///x", "name": "x", "description": "d"},
+        {"type": "resource", "resource": {"uri": "file:///t", "text": "inside"}},
+        {"type": "resource", "resource": pdf},
+    ]
+    say({**good, "result": {"content": content}})
+
+
 _ANSWERS: Final[dict[str, Callable[[Json, Say, Raw], None]]] = {
     "bad_pictures": _bad_pictures,
     "blank_lines": _blank,
@@ -105,6 +126,8 @@ _ANSWERS: Final[dict[str, Callable[[Json, Say, Raw], None]]] = {
     "flood_stdout": _flood,
     "huge_line": _endless,
     "late_reply": _late,
+    "many_values": _many_values,
+    "odd_content": _odd_content,
     "string_id": lambda good, say, _raw: say({**good, "id": str(good["id"])}),
 }
 

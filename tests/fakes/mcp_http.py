@@ -4,15 +4,18 @@
         ...  # server.url + "/mcp" (streamable HTTP), server.url + "/sse" (the older transport)
 
 `server.fault` strikes at requests whose method is `server.strikes_at`, `server.times` times. Tools:
-`echo`, `add` whose description changes once `server.changed` is set, and `roots`, which asks for
-the client's roots before it answers with them.
+`echo`, `add` whose description changes once `server.changed` is set, `request`, which makes the
+request that it is told to make and answers with what it was answered, and `tell`, which sends the
+notifications that it is told to send. With `server.listens`, clients of streamable HTTP get the
+stream that is beside all calls, too, and what has `aside` is said there. `server.posts_to` is where
+the older transport says that messages are to be sent.
 """
 
 from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,11 +32,14 @@ FAULTS: Final = (
     "alien",  # an answer that is a web page
     "compressed",
     "cut",  # the connection ends in the middle of the answer
+    "fleeting",  # a stream that ends without its answer, which it has when it is opened again
     "forget",  # the session is unknown (404)
     "forget_400",  # the same, as some servers say it
     "garbage",
+    "halved",  # a stream whose connection ends in its first event
     "hang",
     "huge",  # an answer that does not end
+    "many",  # an answer of a million little things
     "mute",  # accepts a call and never answers it (202)
     "no_jsonrpc",
     "redirect",
@@ -51,8 +57,10 @@ TOOLS: Final[list[Json]] = [
         },
     },
     {"name": "add", "description": "Adds.", "inputSchema": {"type": "object"}},
-    {"name": "roots", "inputSchema": {"type": "object"}},
+    {"name": "request", "inputSchema": {"type": "object"}},
+    {"name": "tell", "inputSchema": {"type": "object"}},
 ]
+_FLEETING: Final = b"id: 1\nretry: 0\ndata:\n\n"
 _NO_SESSION: Final[Json] = {
     "jsonrpc": "2.0",
     "id": None,
@@ -67,9 +75,11 @@ _PLAIN: Final[dict[str, tuple[int, bytes, dict[str, str]]]] = {
 }
 _TEXTS: Final[dict[str, Callable[[Json], str]]] = {
     "garbage": lambda _good: '{"jsonrpc": "2.0", "id": oops}',
+    "many": lambda good: json.dumps({**good, "result": {"a": [[]] * 1_000_000}}),
     "no_jsonrpc": lambda good: json.dumps({"id": good["id"], "result": {}}),
     "wrong_id": lambda good: json.dumps({**good, "id": 4711}),
 }
+Say = Callable[[Json], Awaitable[None]]
 _GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
@@ -94,7 +104,7 @@ class Asked:
 
 @dataclass
 class McpHttp:
-    """What a test sees of the server, and sets."""
+    """What a test sees of the server, and sets. `streams` are those that clients listen to."""
 
     url: str
     as_json: bool = False
@@ -104,10 +114,13 @@ class McpHttp:
     status: int = 500
     location: str = "http://127.0.0.1:9/elsewhere"
     changed: bool = False
+    listens: bool = False
+    posts_to: str = "/messages?session=1"
     sessions: set[str] = field(default_factory=set[str])
     asked: list[Asked] = field(default_factory=list[Asked])
     streams: list[ByteStream] = field(default_factory=list[ByteStream])
     _numbers: int = 0
+    _owed: Json | None = None
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
     _said: list[Json] = field(default_factory=list[Json])
     _heard: anyio.Event = field(default_factory=anyio.Event)
@@ -117,7 +130,7 @@ class McpHttp:
         return sum(each.method == method for each in self.asked)
 
     async def cut_streams(self) -> None:
-        """End every stream that clients of the older transport listen to."""
+        """End every stream that clients listen to."""
         for stream in self.streams:
             await stream.aclose()
         self.streams.clear()
@@ -140,7 +153,10 @@ class McpHttp:
             self._heard.set()
             return await _respond(sink, 202)
         path = asked.place
-        if asked.verb == "GET" and path == "/sse":
+        if asked.verb == "GET" and self._owed is not None and "last-event-id" in asked.headers:
+            owed, self._owed = self._owed, None
+            return await self._raw(asked, sink, json.dumps(owed))
+        if asked.verb == "GET" and (path == "/sse" or self.listens):
             return await self._listen(asked, sink)
         if asked.verb == "DELETE":
             self.sessions.discard(asked.headers.get("mcp-session-id", ""))
@@ -152,8 +168,8 @@ class McpHttp:
             return await self._misbehave(self.fault, asked, sink)
         if not self._knows(asked, path):
             return await _respond(sink, 404, b"no such session")
-        if asked.message.get("params", {}).get("name") == "roots":
-            return await self._ask_for_roots(asked, sink)
+        if asked.message.get("params", {}).get("name") in ("request", "tell"):
+            return await self._talk(asked, sink)
         return await self._reply(asked, sink, self._work(asked))
 
     def _knows(self, asked: Asked, path: str) -> bool:
@@ -167,7 +183,8 @@ class McpHttp:
             return await self._misbehave(self.fault, asked, sink)
         self.streams.append(sink)
         await _begin(sink, 200, {"content-type": "text/event-stream"})
-        await _event(sink, "/messages?session=1", "endpoint")
+        if asked.place == "/sse":
+            await _event(sink, self.posts_to, "endpoint")
         await anyio.sleep_forever()
         return False
 
@@ -189,10 +206,10 @@ class McpHttp:
                 changed = (
                     [{**TOOLS[1], "description": "Subtracts."}] if self.changed else TOOLS[1:2]
                 )
-                return {"tools": [TOOLS[0], *changed, TOOLS[2], {"name": "two words"}]}
+                return {"tools": [TOOLS[0], *changed, *TOOLS[2:], {"name": "two words"}]}
             case "tools/call":
                 args: Json = asked.message["params"].get("arguments") or {}
-                return {"content": [{"type": "text", "text": str(args.get("text", "done"))}]}
+                return {"content": [_text(str(args.get("text", "done")))]}
             case _:
                 return {}
 
@@ -216,23 +233,40 @@ class McpHttp:
         await _chunk(sink, b"")
         return True
 
-    async def _ask_for_roots(self, asked: Asked, sink: ByteStream) -> bool:
-        question: Json = {"jsonrpc": "2.0", "id": "mine", "method": "roots/list"}
+    async def _talk(self, asked: Asked, sink: ByteStream) -> bool:
+        """Tell or ask what a call wants told or asked, then answer it, all on its stream."""
         older = asked.place == "/messages"
         if not older:
             await _begin(sink, 200, {"content-type": "text/event-stream"})
+
+        async def say(message: Json) -> None:
+            if older or message.pop("aside", False):
+                await self._push(json.dumps({"jsonrpc": "2.0", **message}))
+            else:
+                await _event(sink, json.dumps({"jsonrpc": "2.0", **message}))
+
+        params: Json = asked.message["params"]
+        told = await self._told(params["name"], params["arguments"], params.get("_meta", {}), say)
+        await say({"id": asked.message["id"], "result": {"content": [_text(told)]}})
         if older:
-            await self._push(json.dumps(question))
-        else:
-            await _event(sink, json.dumps(question))
-        await self._heard.wait()
-        result = {"content": [{"type": "text", "text": json.dumps(self._said[-1])}]}
-        answer: Json = {"jsonrpc": "2.0", "id": asked.message["id"], "result": result}
-        if older:
-            return await self._reply(asked, sink, answer)
-        await _event(sink, json.dumps(answer))
+            return await _respond(sink, 202)
         await _chunk(sink, b"")
         return True
+
+    async def _told(self, tool: str, args: Json, meta: Json, say: Say) -> str:
+        if tool == "tell":
+            for each in args["messages"]:
+                if each["params"].get("progressToken") == "TOKEN":
+                    each["params"]["progressToken"] = meta.get("progressToken")
+                await say(each)
+            return "told"
+        self._heard = anyio.Event()
+        await say({"id": "mine", "method": args["method"], "params": args.get("params", {})})
+        if args.get("cancel"):
+            await say({"method": "notifications/cancelled", "params": {"requestId": "mine"}})
+            return "taken back"
+        await self._heard.wait()
+        return json.dumps(self._said[-1])
 
     async def _misbehave(self, fault: str, asked: Asked, sink: ByteStream) -> bool:
         number = asked.message.get("id")
@@ -248,6 +282,16 @@ class McpHttp:
         if fault in _TEXTS:
             good: Json = {"jsonrpc": "2.0", "id": number, "result": self._result(asked)}
             return await self._raw(asked, sink, _TEXTS[fault](good))
+        if fault == "fleeting":
+            self._owed = self._work(asked)
+            await _begin(sink, 200, {"content-type": "text/event-stream"})
+            await _chunk(sink, _FLEETING)
+            await _chunk(sink, b"")
+            return True
+        if fault == "halved":
+            await _begin(sink, 200, {"content-type": "text/event-stream"})
+            await _chunk(sink, b"event: endp")
+            return False
         if fault == "hang":
             await anyio.sleep_forever()
         if fault == "huge":
@@ -302,6 +346,10 @@ async def mcp_http(
         finally:
             with anyio.CancelScope(shield=True):
                 await listener.aclose()
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
 
 
 async def _read(source: BufferedByteReceiveStream) -> Asked:

@@ -1,6 +1,11 @@
-"""A run as its skills see it: it remembers what they show and declines what they ask."""
+"""Runs as their skills see them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
 
 from perstack.domain.ids import ToolCallId
 from perstack.ports.skills import (
@@ -11,9 +16,15 @@ from perstack.ports.skills import (
     SkillHost,
 )
 
+DECLINED: Final = ElicitationAnswer("decline")
+REFUSED: Final = SamplingAnswer(refused="no")
+
 
 class ShowingHost(SkillHost):
-    """`updates` is what calls showed, piece by piece, each with the id of its call."""
+    """Remembers what skills show and declines what they ask.
+
+    `updates` is what calls showed, piece by piece, each with the id of its call.
+    """
 
     def __init__(self) -> None:
         self.updates: list[tuple[ToolCallId, str]] = []
@@ -35,3 +46,42 @@ class ShowingHost(SkillHost):
         """Refuse."""
         del asked
         return SamplingAnswer(refused="nobody is here to agree")
+
+
+@dataclass
+class Answering(SkillHost):
+    """A host that answers as it is told to; `holds` makes it take its time."""
+
+    answer: ElicitationAnswer = DECLINED
+    sampled: SamplingAnswer = REFUSED
+    holds: anyio.Event | None = None
+    asked: list[Elicitation | Sampling] = field(default_factory=list[Elicitation | Sampling])
+    is_left: anyio.Event = field(default_factory=anyio.Event)
+    is_asked: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def questions(self) -> list[Elicitation]:
+        """The questions to the user among what was asked."""
+        return [one for one in self.asked if isinstance(one, Elicitation)]
+
+    def output(self, tool_call_id: ToolCallId, text: str) -> None:
+        """Nothing prints here."""
+
+    async def elicit(self, asked: Elicitation) -> ElicitationAnswer:
+        self.asked.append(asked)
+        await self._hold()
+        return self.answer
+
+    async def sample(self, asked: Sampling) -> SamplingAnswer:
+        self.asked.append(asked)
+        await self._hold()
+        return self.sampled
+
+    async def _hold(self) -> None:
+        self.is_asked.set()
+        try:
+            if self.holds is not None:
+                await self.holds.wait()
+        except anyio.get_cancelled_exc_class():
+            self.is_left.set()
+            raise

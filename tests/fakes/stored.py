@@ -45,7 +45,7 @@ def store(
         )
         async with kept.create_job(about) as driven:
             logs = {
-                run_id: driven.create_run(setting(run_id, events, job))
+                run_id: await driven.create_run(setting(run_id, events, job))
                 for run_id in dict.fromkeys(event.run_id for event in events)
             }
             for event in events:

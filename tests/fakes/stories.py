@@ -7,10 +7,12 @@ or a stop left it, must come to the same end.
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,22 +47,29 @@ Key = Literal["lead", "a", "b"]
 Item = Literal[
     "note", "look", "wipe", "ask", "second", "nobody", "a", "b", "risky", "attemptCompletion"
 ]
-Ending = Literal["done", "text", "silent"]
-_TEXT_OF_ADVICE = "You gave neither text nor a tool call"
+Ending = Literal["done", "text", "silent", "breaks"]
+Hitch = Literal["empty", "cut"]
+# What the engine says about an answer that it cannot use.
+_ADVICE: Mapping[Hitch, str] = {
+    "empty": "You gave neither text nor a tool call",
+    "cut": "Your answer was cut off at the length limit",
+}
 _EVERY = 60
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What an Expert answers: calls, after failures or an empty answer if it is to be so."""
+    """What an Expert answers: calls, after a failure or an answer of no use if it is to be so."""
 
     items: tuple[Item, ...]
     fails: bool = False
-    is_empty_first: bool = False
+    hitch: Hitch | None = None
 
 
 @dataclass(frozen=True)
 class Script:
+    """What an Expert says. One that `breaks` fails for good; the lead is then asked once more."""
+
     turns: tuple[Turn, ...]
     ending: Ending
 
@@ -79,12 +88,13 @@ class Story:
 
 def _turns(*names: Item) -> st.SearchStrategy[Turn]:
     items = st.lists(st.sampled_from(names), min_size=1, max_size=4)
-    return st.builds(Turn, items.map(tuple), st.booleans(), st.booleans())
+    hitches: list[Hitch | None] = [None, "empty", "cut"]
+    return st.builds(Turn, items.map(tuple), st.booleans(), st.sampled_from(hitches))
 
 
 def _scripts(longest: int, *names: Item) -> st.SearchStrategy[Script]:
     turns = st.lists(_turns(*names), max_size=longest).map(tuple)
-    endings: list[Ending] = ["done", "text", "silent"]
+    endings: list[Ending] = ["done", "text", "silent", "breaks"]
     return st.builds(Script, turns, st.sampled_from(endings))
 
 
@@ -101,6 +111,12 @@ def stories() -> st.SearchStrategy[Story]:
     )
 
 
+def lone_stories() -> st.SearchStrategy[Story]:
+    """The same without delegates, to whom a limit is an answer that their lead is given."""
+    nobody = st.just(Script((), "done"))
+    return st.builds(Story, lead=_scripts(4, *_TOOLS, "ask", "second"), a=nobody, b=nobody)
+
+
 @dataclass
 class Effects:
     """What tools did to the world, and after how many events."""
@@ -112,18 +128,44 @@ class Effects:
         self.made.append((f"{args['run']}/{args['key']}", self.heard))
         return f"did {args['key']}"
 
-    def before(self, event: int) -> set[str]:
-        """Those that were certainly made before that event was told."""
-        return {key for key, heard in self.made if heard < event}
+    def by_then(self, event: int) -> set[str]:
+        """Those that may have been made when the process ended after that event was told."""
+        return {key for key, heard in self.made if heard <= event}
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How much of each run was on the disk after one event, and the job's record then."""
+    """How many events of each run were written after one event, and the job's record then.
+
+    `synced` is how many bytes of each run's events were certainly on the disk.
+    """
 
     events: Mapping[RunId, int]
     record: bytes
     by: RunId | None
+    synced: Mapping[RunId, int]
+
+
+class SyncNoting(Files):
+    """Files that remember how many bytes of each are sure to outlive the machine's power.
+
+    What is below `folder` from the beginning is sure to: it was there after the last loss.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        logs = folder.glob("perstack/jobs/*/runs/*/events.jsonl")
+        self.synced: dict[Path, int] = {log: log.stat().st_size for log in logs}
+        self._paths: dict[int, Path] = {}
+
+    def open(self, path: Path, flags: int) -> int:
+        fd = super().open(path, flags)
+        self._paths[fd] = path
+        return fd
+
+    def sync(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        super().sync(fd)
+        self.synced[self._paths[fd]] = size
 
 
 class Stage:
@@ -141,6 +183,7 @@ class Stage:
         self.workspace = workspace
         workspace.mkdir(exist_ok=True)
         self.effects = Effects()
+        self.files = SyncNoting(workspace)
         self._story = story
         self._failed: set[tuple[str, int]] = set()
         tools = {"note": self.effects.note, "look": _look, "wipe": self.effects.note}
@@ -159,7 +202,7 @@ class Stage:
             max_steps=10_000,
             max_retries=5,
             rng=NoDelay(),
-            files=files or Files(),
+            files=self.files if files is None else files,
             clock=clock or SystemClock(),
         )
         self.world.heard.on = self._note
@@ -196,7 +239,12 @@ class Stage:
         known = self.cuts[-1].events if self.cuts else lengths(self.workspace)
         (record,) = self.workspace.glob("perstack/jobs/*/job.json")
         self.cuts.append(
-            Cut({**known, event.run_id: event.seq + 1}, record.read_bytes(), event.run_id)
+            Cut(
+                {**known, event.run_id: event.seq + 1},
+                record.read_bytes(),
+                event.run_id,
+                {RunId(path.parent.name): size for path, size in self.files.synced.items()},
+            )
         )
 
     def _mind(self, request: ModelRequest, turn: int) -> Generation | Exception:
@@ -204,14 +252,29 @@ class Stage:
         if not request.use_tools:
             return _says(request, turn, f"result of {request.expert_key}")
         if turn > len(script.turns):
-            return _end(request, turn, script.ending)
+            return self._end(request, turn, script.ending)
         said = script.turns[turn - 1]
         if said.fails and (request.expert_key, turn) not in self._failed:
             self._failed.add((request.expert_key, turn))
             return ProviderError("busy", retryable=True)
-        if said.is_empty_first and _TEXT_OF_ADVICE not in latest_text(request):
-            return _says(request, turn, "")
+        if said.hitch is not None and _ADVICE[said.hitch] not in latest_text(request):
+            return _useless(request, turn, said)
         return _says(request, turn, "", *said.items)
+
+    def _end(self, request: ModelRequest, turn: int, ending: Ending) -> Generation | Exception:
+        text = f"{request.expert_key} is done"
+        match ending:
+            case "done":
+                return _says(request, turn, text, "attemptCompletion")
+            case "text":
+                return _says(request, turn, text)
+            case "silent":
+                return _says(request, turn, "", "attemptCompletion")
+            case "breaks":
+                if request.expert_key == "lead" and ("lead", 0) in self._failed:
+                    return _says(request, turn, text)
+                self._failed.add((request.expert_key, 0))
+                return ProviderError("it broke")
 
 
 def next_words(job_id: JobId, state: RunState, point: CheckpointId | None = None) -> Continuation:
@@ -241,6 +304,18 @@ def crashed(stage: Stage, after: int, torn: float, target: Path) -> None:
         log.write_bytes(b"".join(lines[:kept]) + rest[: round(torn * len(rest))])
         if not kept and not rest:
             shutil.rmtree(log.parent)
+
+
+def lost_power(stage: Stage, after: int, rng: random.Random, target: Path) -> None:
+    """Leave in `target` what a machine that lost its power after event number `after` left.
+
+    Of what no sync had made sure, each run lost its end, from any byte on.
+    """
+    crashed(stage, after, 0.0, target)
+    synced = stage.cuts[after - 1].synced
+    for log in target.glob("perstack/jobs/*/runs/*/events.jsonl"):
+        size = log.stat().st_size
+        os.truncate(log, rng.randint(min(synced.get(RunId(log.parent.name), 0), size), size))
 
 
 def lengths(workspace: Path) -> dict[RunId, int]:
@@ -301,15 +376,10 @@ def _verdict(checkpoint: ConsensusCheckpoint) -> ConsensusCheckpoint:
     return decided(checkpoint, approved=True, rejected=refused, feedback="not this one")
 
 
-def _end(request: ModelRequest, turn: int, ending: Ending) -> Generation:
-    text = f"{request.expert_key} is done"
-    match ending:
-        case "done":
-            return _says(request, turn, text, "attemptCompletion")
-        case "text":
-            return _says(request, turn, text)
-        case "silent":
-            return _says(request, turn, "", "attemptCompletion")
+def _useless(request: ModelRequest, turn: int, said: Turn) -> Generation:
+    if said.hitch == "empty":
+        return _says(request, turn, "")
+    return replace(_says(request, turn, "", *said.items), finish="length")
 
 
 def _says(request: ModelRequest, turn: int, text: str, *items: Item) -> Generation:

@@ -11,6 +11,7 @@ from perstack.ports.model import ChatModel
 from perstack.providers.factory import open_vendor
 from perstack.providers.models import ReasoningBudget
 from perstack.providers.setup import Setup
+from tests.fakes.model_server import ModelServer
 
 Vendor = Literal["anthropic", "openai", "responses"]
 KEY = "sk-ant-canary-0123456789"
@@ -27,6 +28,35 @@ ENV: Mapping[str, str] = {
     "GOOGLE_VERTEX_LOCATION": "europe-west4",
     "GOOGLE_VERTEX_ACCESS_TOKEN": KEY,
 }
+
+
+# Where each provider's address is set, and what of it is the root.
+ADDRESS: Mapping[ProviderName, str] = {
+    "anthropic": "",
+    "openai": "/v1",
+    "google": "/v1beta/openai",
+    "deepseek": "",
+    "ollama": "",
+    "azure-openai": "/openai",
+    "amazon-bedrock": "",
+    "google-vertex": "/v1",
+}
+MODELS: Mapping[ProviderName, str] = {
+    "anthropic": "claude-sonnet-5-5",
+    "openai": "gpt-5.5",
+    "google": "gemini-2.5-flash",
+    "deepseek": "deepseek-v4-flash",
+    "ollama": "gpt-oss:20b",
+    "azure-openai": "gpt-5.5",
+    "amazon-bedrock": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "google-vertex": "gemini-2.5-flash",
+}
+
+
+def settings(name: ProviderName, server: ModelServer, **more: object) -> ProviderSettings:
+    """Return the provider, asked at the server; `more` are settings of it."""
+    url = server.url + ADDRESS[name]
+    return ProviderSettings.model_validate({"name": name, "base_url": url, **more})
 
 
 @asynccontextmanager

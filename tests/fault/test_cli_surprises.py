@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import anyio
 import pytest
 
-from tests.fakes.cli import SCRIPTED, Program
+from tests.fakes.cli import PROGRAM, SCRIPTED, Program
+from tests.fakes.model_server import model_server
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +43,17 @@ turn = 8
 text = "Done all the same."
 [[turns]]
 calls = [{ tool = "healthCheck" }]
+"""
+HOSTILE: Final = """
+[[turns]]
+turn = 2
+text = "done \\u001b[31m \\u009b2J \\u202e \\u2028"
+[[turns]]
+text = "\\u001b]0;title\\u0007"
+calls = [
+  { tool = "exec", args = { command = "printf", args = ["\\\\033[2J\\\\007\\\\235\\\\r\\\\0"] } },
+  { tool = "\\u001b[Hnone", args = { "\\u001b" = "\\u009d" } },
+]
 """
 MCP_SERVER: Final = str(Path(__file__).parents[1] / "fakes" / "mcp_server.py")
 HANGING: Final = f"""
@@ -95,6 +109,46 @@ async def test_a_disk_that_runs_full_ends_with_5_and_names_the_file(
     assert room.run_ids == full.run_ids
 
 
+@pytest.fixture
+def for_anybody() -> Generator[Path]:
+    """A folder that any user of the machine may enter, which what is made for a test is not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize("place", ["", "perstack", "perstack/jobs"])
+async def test_a_history_that_may_not_be_written_ends_with_5_before_the_model_is_asked(
+    for_anybody: Path, place: str
+) -> None:
+    as_nobody: tuple[str, ...] = ()
+    if os.geteuid() == 0:  # whom no mode of a folder keeps out
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("needs setpriv, or a user who is not root")
+        as_nobody = (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    async with model_server() as server:
+        program = Program.make(for_anybody / "project", SOLO, base_url=server.url)
+        closed = program.workspace / place
+        closed.mkdir(parents=True, exist_ok=True)
+        for folder in (closed, *closed.parents):
+            if folder.is_relative_to(program.workspace):
+                folder.chmod(0o555)
+        config = ("--config", str(program.workspace / "perstack.toml"))
+        home = {"HOME": str(for_anybody)}
+        words = (*as_nobody, *PROGRAM, "run", "solo", "go", *config)
+        refused = await program.run_words(*words, env=home)
+        program.workspace.chmod(0o755)
+        assert server.requests == []
+    assert refused.code == 5, refused.stderr
+    assert str(closed) in refused.stderr
+    assert "Permission denied" in refused.stderr
+    assert "Hint: " in refused.stderr
+    assert refused.stdout == ""
+    assert "Traceback" not in refused.stderr
+
+
 CHANGES: Final = {
     "changed": SCRIPTED + '[experts."solo"]\ninstruction = "You are another."\n',
     "half written": (SCRIPTED + SOLO)[: len(SCRIPTED) + 12],
@@ -141,3 +195,24 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: P
     again = await program.run("run", "solo", "--continue", "--trust")
     assert again.code == 0, again.stderr
     assert again.one("completeRun")["text"] == "I looked: it had not been done."
+
+
+async def test_words_that_would_act_on_a_terminal_come_out_as_json_and_as_text(
+    tmp_path: Path,
+) -> None:
+    """C10: a query, a model, its calls and what they print are full of control characters."""
+    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=HOSTILE)
+    ran = await program.run("run", "solo", "go \x1b[2J \u202e")
+    assert ran.code == 0, ran.stderr
+    assert "\x1b[31m" in ran.one("completeRun")["text"]
+    assert len(ran.events) > 8
+    for shown in (
+        ran,
+        await program.run("log"),
+        await program.run("log", "--json"),
+        await program.run("jobs"),
+        await program.run("start", "solo", "again \x1b[2J", "--plain"),
+    ):
+        assert shown.code == 0, shown.stderr
+        told = shown.stdout + shown.stderr
+        assert [line for line in told.split("\n") if not line.isprintable()] == []

@@ -58,7 +58,9 @@ async def run(tmp_path: Path, *said: Answer, options: tuple[str, ...] = ()) -> t
 async def test_a_broken_answer_is_asked_for_again_and_none_of_it_is_run(
     tmp_path: Path, broken: Answer
 ) -> None:
-    ran, requests = await run(tmp_path, broken, options=("--timeout", "2000"))
+    # Long enough for a busy machine to import an SDK in, where no silence has to be sat out.
+    limit_ms = "5000" if broken in (MORE_BROKEN["hang"], MORE_BROKEN["stall_mid"]) else "60000"
+    ran, requests = await run(tmp_path, broken, options=("--timeout", limit_ms))
     assert ran.code == 0, ran.stderr
     assert (tmp_path / EFFECTS).read_text() == "once\n"
     assert len(ran.all("retry")) == 1

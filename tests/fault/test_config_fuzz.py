@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,38 @@ def test_the_seeds_of_the_mutants_are_good_files() -> None:
 def test_500_mutants_are_read_or_refused_in_words() -> None:
     outcomes = fuzz(500, seed=20)
     assert min(outcomes["accepted"], outcomes["no TOML"], outcomes["wrong"]) >= 50
+
+
+PLACE = re.compile(
+    r"line \d+|at its end|is nested too deeply|is larger than|and \d+ more|Validation failed:$"
+)
+
+
+def places_missing(count: int, seed: int) -> list[str]:
+    """Return the refusals that do not name the file, or a line of it for each problem."""
+    dice = random.Random(seed)
+    missing: list[str] = []
+    for _ in range(count):
+        try:
+            parse_config(Path("perstack.toml"), mutate(WIDE, dice))
+        except ConfigError as error:
+            first, *problems = error.message.split("\n")
+            named = first.startswith("perstack.toml") and bool(error.hint)
+            if not named or not all(PLACE.search(line) for line in (first, *problems)):
+                missing.append(error.message)
+    return missing
+
+
+def test_each_refusal_of_300_mutants_names_the_file_and_the_place() -> None:
+    """C2."""
+    assert places_missing(300, seed=22) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_each_refusal_of_5_000_mutants_names_the_file_and_the_place() -> None:
+    """C2."""
+    assert places_missing(5_000, seed=23) == []
 
 
 @pytest.mark.long

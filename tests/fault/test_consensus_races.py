@@ -209,13 +209,15 @@ async def test_a_writer_killed_within_its_transaction_leaves_nothing(
     path: Path, times: int
 ) -> None:
     context = workers.processes()
-    inside = context.Queue()
+    # No queue: its lock is shared, and would stay locked when a victim is killed that holds it.
+    said, inside = context.Pipe(duplex=False)
     store = await open_consensus_store(path, clock=SystemClock(), busy_s=30)
     await store.create(make_checkpoint())
     for n in range(times):
         victim = context.Process(target=workers.hang_in_transaction, args=(path, inside))
         victim.start()
-        pid = inside.get(timeout=workers.TIMEOUT_S)
+        assert said.poll(workers.TIMEOUT_S)
+        pid = said.recv()
         async with anyio.create_task_group() as group:
             group.start_soon(store.create, make_checkpoint(f"other{n}"))
             await anyio.wait_all_tasks_blocked()

@@ -23,7 +23,7 @@ from perstack.ports.model import ModelRequest
 from perstack.ports.system import RandomIds
 from perstack.projection.run_state import RunState, made_checkpoint
 from tests.fakes.engine import FakeSkills, Reply, World, done, expert, says
-from tests.fakes.history import FaultyFiles
+from tests.fakes.history import FaultyFiles, Killed
 from tests.fakes.stories import (
     Item,
     Script,
@@ -90,7 +90,7 @@ async def check_one_crash(stage: Stage, after: int, target: Path, torn: float) -
     assert finished.isdisjoint(request.run_id for request in again.world.model.requests)
     assert differences(conversation(told), conversation(state)) == []
     made = [key for key, _ in again.effects.made]
-    assert stage.effects.before(after).isdisjoint(made)
+    assert stage.effects.by_then(after).isdisjoint(made)
     assert len(made) == len(set(made))
 
 
@@ -147,6 +147,51 @@ async def _to_the_end(stage: Stage) -> RunState:
     except NotFoundError:  # the disk was full before the first run was begun
         await stage.world.go_on(Continuation(job_id=found.id, text="go"))
         return await stage.play_on(found.id)
+
+
+# -------------------------------------------------------------------- kills: D2 and D3
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+@pytest.mark.parametrize(
+    "every", [23, pytest.param(1, marks=pytest.mark.long)], ids=["sampled", "each"]
+)
+@pytest.mark.timeout(300)
+async def test_killed_before_any_operation_on_a_file_a_team_goes_on_to_the_same_end(
+    tmp_path: Path, every: int, torn: bool
+) -> None:
+    _, told = await Stage(tmp_path / "told", EVERY_KIND).play()
+    at, struck, kills = 1, True, 0
+    while struck:
+        stage = Stage(tmp_path / str(at), EVERY_KIND)
+        files = FaultyFiles(at=at, torn=torn)
+        broken = Stage(tmp_path / str(at), EVERY_KIND, stage.world.gate, files=files)
+        kills += await dies(broken)
+        struck = files.struck
+        state = await _to_the_end(stage)
+        assert differences(conversation(told), conversation(state)) == []
+        made = broken.effects.by_then(broken.effects.heard)
+        assert made.isdisjoint(key for key, _ in stage.effects.made)
+        at += every
+    assert kills >= at / every - 2
+
+
+async def dies(stage: Stage) -> bool:
+    """Play the story; tell whether its program was killed before the end."""
+    try:
+        await stage.play()
+    except Killed:
+        return True
+    except BaseExceptionGroup as group:
+        if not only_killed(group):
+            raise
+        return True
+    return False
+
+
+def only_killed(group: BaseExceptionGroup[BaseException]) -> bool:
+    """Whether nothing else was raised in all its tasks."""
+    return group.split(Killed)[1] is None
 
 
 # -------------------------------------------------------------------- forks: D13

@@ -38,21 +38,21 @@ async def tell(workspace: Path, files: FaultyFiles, story: Story) -> None:
     async with store.create_job(job()) as held:
         story.job_exists = True
         for run_id in RUNS:
-            log = held.create_run(setting(run_id))
+            log = await held.create_run(setting(run_id))
             story.runs.add(run_id)
             written = story.written.setdefault(run_id, [])
             for body in bodies(4):
                 written.append(log.append(body, step_number=1))
             await log.sync()
             story.synced[run_id] = len(written)
-            held.save(held.job.model_copy(update={"total_steps": len(written)}))
+            await held.save(held.job.model_copy(update={"total_steps": len(written)}))
     async with store.drive_job(JOB) as held:
         for run_id in RUNS:
-            _, log = held.reopen_run(run_id)
+            _, log = await held.reopen_run(run_id)
             story.written[run_id].extend(append_to(log, 2))
             await log.sync()
             story.synced[run_id] = len(story.written[run_id])
-        held.save(held.job.model_copy(update={"status": "completed"}))
+        await held.save(held.job.model_copy(update={"status": "completed"}))
     story.finished = True
 
 
@@ -104,13 +104,13 @@ async def check(workspace: Path, story: Story, *, power_lost: bool) -> None:
         assert kept[: len(written)] == written[: len(kept)]
     async with store.drive_job(JOB) as held:
         for run_id in story.runs:
-            found, log = held.reopen_run(run_id)
+            found, log = await held.reopen_run(run_id)
             events = [*found.events, *append_to(log, 2)]
             await log.sync()
             again = await store.read_run(JOB, run_id)
             assert (list(again.events), again.damage) == (events, None)
         for run_id in set(RUNS) - {run.run_id for run in await store.list_runs(JOB)}:
-            held.create_run(setting(run_id))
+            await held.create_run(setting(run_id))
 
 
 async def test_no_step_is_missing_that_makes_a_change_durable(tmp_path: Path) -> None:

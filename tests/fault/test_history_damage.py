@@ -91,10 +91,10 @@ DAMAGES: tuple[Damage, ...] = (
 
 async def write_job(workspace: Path) -> list[Event]:
     async with history(workspace).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         events = append_to(log, 31)
         await log.sync()
-        held.save(held.job.model_copy(update={"status": "completed", "total_steps": 10}))
+        await held.save(held.job.model_copy(update={"status": "completed", "total_steps": 10}))
     return events
 
 
@@ -137,7 +137,7 @@ async def test_before_the_job_is_saved_only_a_cut_between_records_goes_unnoticed
     tmp_path: Path,
 ) -> None:
     async with history(tmp_path).create_job(job()) as held:
-        events = append_to(held.create_run(setting()), 31)
+        events = append_to(await held.create_run(setting()), 31)
     path = tmp_path / "perstack/jobs/job1/runs/run1/events.jsonl"
     reader = Reader(Files(), Layout(tmp_path))
     lines = path.read_bytes().splitlines(keepends=True)

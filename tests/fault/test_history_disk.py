@@ -63,7 +63,7 @@ async def test_after_a_failed_append_the_log_takes_no_more_and_ends_with_a_whole
 ) -> None:
     files = FaultyFiles()
     async with history(tmp_path, files).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         events = append_to(log, 4)
         files.fail_next(errno.ENOSPC, torn=True)
         with pytest.raises(StorageError, match=r"cannot write .*events\.jsonl: No space left"):
@@ -80,7 +80,7 @@ async def test_after_a_failed_append_the_log_takes_no_more_and_ends_with_a_whole
 async def test_after_a_failed_sync_the_log_takes_no_more(tmp_path: Path) -> None:
     files = FaultyFiles()
     async with history(tmp_path, files).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         append_to(log, 4)
         files.fail_next(errno.EIO)
         with pytest.raises(StorageError, match="Input/output error"):
@@ -94,7 +94,7 @@ async def test_a_full_disk_under_the_live_file_is_logged_and_does_not_stop_the_j
 ) -> None:
     files = FaultyFiles()
     async with history(tmp_path, files).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         files.fail_next(errno.ENOSPC, below=tmp_path / "perstack/live")
         events = append_to(log, 30)
         await log.sync()

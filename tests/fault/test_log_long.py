@@ -51,7 +51,7 @@ def write_long(workspace: Path, count: int) -> None:
                 settings=Settings(),
                 started_at=1,
             )
-            held.create_run(setting).close()
+            (await held.create_run(setting)).close()
 
     anyio.run(begin)
     step = 1
@@ -85,15 +85,20 @@ print(peak, file=sys.stderr)
 
 def log(workspace: Path, *options: str) -> tuple[str, float]:
     """What is printed, and the peak of the process's memory in MB."""
+    return measured(workspace, "log", *options)
+
+
+def measured(workspace: Path, *words: str) -> tuple[str, float]:
+    """What the command prints, and the peak of its process's memory in MB."""
     ran = subprocess.run(
-        [sys.executable, "-c", MEASURED, "log", *options],
+        [sys.executable, "-c", MEASURED, *words],
         cwd=workspace,
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    return ran.stdout, int(ran.stderr) / 1024
+    return ran.stdout, int(ran.stderr.split()[-1]) / 1024
 
 
 @pytest.fixture(
@@ -119,6 +124,8 @@ def test_any_page_of_a_long_run_is_shown_in_little_memory(long: tuple[Path, int]
         ("--summary",): f"Summary: {count} events, 0 errors",
         ("--take", "0"): f"[Step {last}] callTools",
         ("--filter", f".stepNumber == {last}"): f"readTextFile f{last}.txt",
+        ("--filter", f'.toolCalls[].args.path == "f{last}.txt"'): f"readTextFile f{last}.txt",
+        ("--type", "callTools", "--context", "1", "--offset", "500"): "startGeneration",
     }
     for options, wanted in pages.items():
         shown, peak_mb = log(workspace, *options)
@@ -136,6 +143,24 @@ def test_json_of_a_late_page_has_what_the_whole_run_adds_up_to(long: tuple[Path,
         assert peak_mb < PEAK_MB, (options, peak_mb)
     done = [event for event in page["events"] if event["type"] == "continueToNextStep"][-1]
     assert done["checkpoint"]["usage"]["inputTokens"] == 1000 * done["stepNumber"]
+
+
+@pytest.mark.timeout(180)
+def test_a_transcript_of_a_long_run_is_written_in_little_memory(long: tuple[Path, int]) -> None:
+    workspace, count = long
+    transcript, peak_mb = measured(workspace, "export", "long", "--format", "md", "-o", "-")
+    assert transcript.startswith("# Job long\n")
+    assert transcript.count("**Step ") == (count + A_STEP - 3) // A_STEP
+    assert peak_mb < PEAK_MB
+
+
+def test_whole_checkpoints_are_exported_in_less_memory_than_they_take(tmp_path: Path) -> None:
+    write_long(tmp_path, 3_000)
+    _, peak_mb = measured(tmp_path, "export", "long")
+    file = tmp_path / "long.json"
+    assert file.stat().st_size > PEAK_MB * 1024 * 1024
+    assert peak_mb < PEAK_MB
+    assert file.read_bytes().endswith(b"\n]}\n]}\n")
 
 
 @pytest.mark.anyio

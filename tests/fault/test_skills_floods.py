@@ -76,6 +76,18 @@ async def test_a_line_without_an_end_ends_the_server_and_not_the_memory(
     assert processes_of(context.run_id) == []
 
 
+async def test_an_answer_of_a_million_values_is_refused_before_it_is_read(
+    context: RunContext, notices: Notices
+) -> None:
+    """Reading 60 MB of them would stop everything for twenty seconds."""
+    async with PATIENT.open(
+        expert_with(fake=fake_skill("many_values")), context, notices
+    ) as skills:
+        outcome = await skills.call("echo", {"text": "x"})
+    assert outcome.is_error
+    assert "it sent a message of more than 250,000 values" in notices.stderr()
+
+
 async def test_five_thousand_tools_become_a_thousand_and_one_notice(
     context: RunContext, notices: Notices
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -80,6 +81,7 @@ def make(request: pytest.FixtureRequest) -> Make:
         ("hang", "no answer within 0.4 s"),
         ("cut", LOST),
         ("huge", "it sent a message of more than 67,108,864 bytes"),
+        ("many", "it sent a message of more than 250,000 values"),
     ],
 )
 async def test_a_call_that_fails_is_an_error_in_time_and_the_next_one_works(
@@ -105,6 +107,7 @@ async def test_a_call_that_fails_is_an_error_in_time_and_the_next_one_works(
         ("no_jsonrpc", "the server's reply breaks the protocol"),
         ("cut", LOST),
         ("huge", LOST),
+        ("many", LOST),
     ],
 )
 async def test_a_stream_of_events_that_breaks_is_an_error_and_the_next_call_works(
@@ -150,6 +153,18 @@ async def test_a_failed_call_over_the_older_transport_leaves_its_stream_alone(
         assert words in text(outcome)
         assert text(await skills.call("echo", {"text": "y"})) == "y"
         assert notices.of("far") == ["skillStarting", "skillConnected"]
+
+
+async def test_a_server_is_told_that_nobody_waits_for_a_late_answer_any_more(
+    context: RunContext, make: Make
+) -> None:
+    async with (
+        mcp_http() as server,
+        SKILLS.open(expert_with(far=make(server)), context, Notices()) as skills,
+    ):
+        server.fault, server.times = "hang", 1
+        assert "no answer within 0.4 s" in text(await skills.call("echo", {"text": "x"}))
+        await until(lambda: server.count("notifications/cancelled") == 1)
 
 
 @pytest.mark.parametrize("fault", ["forget", "forget_400"])
@@ -300,6 +315,92 @@ async def test_a_redirect_reaches_nobody(context: RunContext, make: Make) -> Non
             async with SKILLS.open(expert_with(far=make(server)), context, Notices()):
                 pytest.fail("opened")
     assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("alien", "its answer is no stream of events"),
+        ("compressed", "its answer is compressed although that was not asked for"),
+        ("cut", "its answer is no stream of events"),
+        ("fleeting", "the conversation broke"),
+        ("halved", "the connection broke"),
+        ("huge", "its stream does not say where messages are to be sent"),
+    ],
+)
+async def test_a_stream_that_does_not_begin_as_it_should_is_told_at_once(
+    context: RunContext, fault: str, words: str
+) -> None:
+    async with mcp_http() as server:
+        server.fault, server.strikes_at = fault, "GET"
+        with anyio.fail_after(15), pytest.raises(SkillError) as caught:
+            async with SKILLS.open(expert_with(far=over_sse(server)), context, Notices()):
+                pytest.fail("opened")
+    assert caught.value.message == f"Skill far could not be started: {words}"
+
+
+async def test_an_answer_whose_stream_ended_is_fetched_from_the_next(
+    context: RunContext, notices: Notices
+) -> None:
+    opener = Skills(replace(QUICK, call_s=20.0))
+    async with (
+        mcp_http() as server,
+        opener.open(expert_with(far=over_http(server)), context, notices) as skills,
+    ):
+        server.fault, server.times = "fleeting", 1
+        assert text(await skills.call("echo", {"text": "x"})) == "x"
+        assert server.count("tools/call") == 1
+        assert notices.of("far") == ["skillStarting", "skillConnected"]
+
+
+async def test_a_stream_that_wants_to_be_opened_again_at_once_is_not(context: RunContext) -> None:
+    """A server that asks for it ("retry: 0") must not make us ask a thousand times a second."""
+    opener = Skills(replace(QUICK, call_s=20.0, reopen_s=3_600.0))
+    async with mcp_http() as server:
+        server.listens, server.fault, server.strikes_at = True, "fleeting", "GET"
+        async with opener.open(expert_with(far=over_http(server)), context, Notices()) as skills:
+            for _ in range(50):
+                assert text(await skills.call("echo", {"text": "x"})) == "x"
+            assert [each.verb for each in server.asked].count("GET") == 1
+
+
+@pytest.mark.parametrize("fault", ["redirect", "compressed", "status", "hang", "cut"])
+async def test_a_stream_beside_the_calls_that_cannot_be_had_is_done_without(
+    context: RunContext, notices: Notices, fault: str
+) -> None:
+    opener = Skills(replace(QUICK, call_s=20.0))
+    async with mcp_http() as server:
+        server.listens, server.fault, server.strikes_at = True, fault, "GET"
+        server.location = "/elsewhere"
+        async with opener.open(expert_with(far=over_http(server)), context, notices) as skills:
+            await until(lambda: any(each.verb == "GET" for each in server.asked))
+            assert text(await skills.call("echo", {"text": "x"})) == "x"
+            assert notices.of("far") == ["skillStarting", "skillConnected"]
+    assert not any(each.place == "/elsewhere" for each in server.asked)
+
+
+async def test_messages_are_sent_to_no_other_server_than_the_one_that_was_named(
+    context: RunContext,
+) -> None:
+    async with mcp_http() as server, mcp_http() as elsewhere:
+        server.posts_to = f"{elsewhere.url}/messages?session=1"
+        with pytest.raises(SkillError, match="wants messages to be sent to another server"):
+            async with SKILLS.open(expert_with(far=over_sse(server)), context, Notices()):
+                pytest.fail("opened")
+    assert elsewhere.asked == []
+
+
+async def test_a_name_that_nobody_can_look_up_in_time_is_told(context: RunContext) -> None:
+    async def never(host: str, port: int) -> list[str]:
+        await anyio.sleep_forever()
+        return []
+
+    opener = Skills(replace(QUICK, connect_s=0.1), resolve=never)
+    skill = McpHttpSkill(endpoint="https://mcp.example/mcp?key=sk-very-secret")
+    with anyio.fail_after(10), pytest.raises(SkillError, match="not be reached in time") as caught:
+        async with opener.open(expert_with(far=skill), context, Notices()):
+            pytest.fail("opened")
+    assert "very-secret" not in caught.value.message + str(caught.value.hint)
 
 
 async def test_a_cancelled_run_leaves_the_server_in_good_order(

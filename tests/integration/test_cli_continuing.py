@@ -144,7 +144,7 @@ async def test_a_budget_that_is_none_is_refused(
 
 async def test_row_102_the_step_limit_is_reached_and_raised(program: Program) -> None:
     ran = await program.run("run", "busy", "loop", "--max-steps", "3")
-    refused(ran, 6, "The step limit was reached", f"--continue-job {ran.job_id} --max-steps")
+    refused(ran, 6, "the step limit was reached", f"--continue-job {ran.job_id} --max-steps")
     assert ran.one("stopRunByExceededMaxSteps")["checkpoint"]["status"] == (
         "stoppedByExceededMaxSteps"
     )
@@ -169,7 +169,7 @@ async def test_a_budget_may_stand_in_the_file_and_the_command_line_wins(tmp_path
     program = Program.make(tmp_path, toml, scenario=SCENARIO)
     refused(await program.run("run", "busy", "loop"), 6, "budget is used up")
     ran = await program.run("run", "busy", "loop", "--max-tokens", "1000000", "--max-steps", "5")
-    refused(ran, 6, "The step limit was reached")
+    refused(ran, 6, "the step limit was reached")
 
 
 async def test_a_time_budget_ends_a_model_that_is_still_thinking(program: Program) -> None:

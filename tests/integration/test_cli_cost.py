@@ -89,6 +89,27 @@ async def test_cached_tokens_without_a_price_of_their_own_make_the_sum_partial(
     assert (done["checkpoint"]["costUsd"], done["checkpoint"]["costPartial"]) == (ONE, True)
 
 
+@pytest.mark.parametrize(("odd", "tokens"), [({}, "unknown"), ({"input_tokens": 700}, "≥ 700")])
+async def test_row_l15_what_the_vendor_did_not_count_is_never_said_to_be_free(
+    tmp_path: Path, odd: dict[str, object], tokens: str
+) -> None:
+    async with model_server(decide=lambda _: Reply(["hello"], usage=odd)) as server:
+        program = Program.make(tmp_path, TEAM + PRICE, base_url=server.url)
+        ran = await program.run("start", "helper", "go", "--plain")
+        kept = await program.run("run", "helper", "go", "--max-tokens", "100000")
+        asked = len(server.requests)
+    assert ran.code == 0, ran.stderr
+    assert ran.stderr.splitlines()[-1].endswith(f"1 step, {tokens} tokens, cost unknown")
+    # Without figures a budget cannot be kept: the second job ends with its first answer.
+    assert (kept.code, asked) == (1, 2)
+    assert "the job's budget cannot be kept" in kept.stderr
+    jobs = json.loads((await program.run("jobs", "--json")).stdout)["jobs"]
+    listed = (await program.run("jobs")).stdout.splitlines()[1:]
+    assert all(f" {tokens} " in line and line.count("unknown") for line in listed)
+    assert [job["cost"] for job in jobs] == [{"usd": 0.0, "partial": True}] * 2
+    assert all(job["usage"]["partial"] for job in jobs)
+
+
 async def test_plain_lines_end_with_what_the_job_used(tmp_path: Path) -> None:
     toml = SCRIPTED + TEAM.replace('model = "claude-sonnet-5-5"', "")
     program = Program.make(tmp_path, toml, scenario=SCENARIO)

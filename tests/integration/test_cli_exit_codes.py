@@ -280,8 +280,20 @@ async def test_an_id_that_is_a_path_is_refused_and_nothing_written(
     assert everything(program.workspace.parent) == before
 
 
-async def test_log_refuses_an_id_that_is_a_path(program: Program) -> None:
-    check(await program.run("log", "--job", "../../x"), 1, "job id")
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("log --job", "job id"),
+        ("log --run", "run id"),
+        ("log --checkpoint", "checkpoint id"),
+        ("export", "job id"),
+    ],
+)
+async def test_who_reads_refuses_an_id_that_is_a_path(
+    program: Program, command: str, kind: str
+) -> None:
+    check(await program.run("run", "solo", "hi"), 0)
+    check(await program.run(*command.split(), "../../x"), 1, kind)
 
 
 def everything(folder: Path) -> set[str]:

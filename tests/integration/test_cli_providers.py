@@ -82,6 +82,49 @@ async def test_a_job_goes_on_with_other_vendors_and_none_gets_anothers_reasoning
     assert [item["encrypted_content"] for item in reasoning] == ["gAAA", "gAAB"]
 
 
+KEY: Final = "sk-other-canary-0123456789"
+OTHERS: Final[dict[str, tuple[str, dict[str, str], str]]] = {
+    "ollama": ("gpt-oss:20b", {"OLLAMA_BASE_URL": "URL"}, "/v1/chat/completions"),
+    "deepseek": (
+        "deepseek-v4-flash",
+        {"DEEPSEEK_API_KEY": KEY, "DEEPSEEK_BASE_URL": "URL"},
+        "/chat/completions",
+    ),
+    "azure-openai": (
+        "our-deployment",
+        {"AZURE_API_KEY": KEY, "AZURE_BASE_URL": "URL/openai", "AZURE_API_VERSION": "preview"},
+        "/openai/v1/chat/completions?api-version=preview",
+    ),
+    "google-vertex": (
+        "claude-x",
+        {
+            "GOOGLE_VERTEX_PROJECT": "blue-sky-1",
+            "GOOGLE_VERTEX_LOCATION": "eu",
+            "GOOGLE_VERTEX_ACCESS_TOKEN": KEY,
+            "GOOGLE_VERTEX_BASE_URL": "URL/v1",
+        },
+        "/v1/projects/blue-sky-1/locations/eu/publishers/anthropic/models/claude-x:streamRawPredict",
+    ),
+}
+
+
+@pytest.mark.parametrize("provider", OTHERS)
+async def test_every_provider_is_reached_with_what_the_environment_says(
+    tmp_path: Path, provider: str
+) -> None:
+    model, variables, path = OTHERS[provider]
+    async with model_server(decide=by_vendor) as server:
+        env = {name: value.replace("URL", server.url) for name, value in variables.items()}
+        program = Program.make(tmp_path, SOLO, env=env)
+        ran = await program.run("run", "solo", "go", "--provider", provider, "--model", model)
+        paths = {seen.path for seen in server.requests}
+    assert ran.code == 0, ran.stderr
+    assert ran.one("completeRun")["text"].startswith("Done over")
+    assert ran.one("completeRun")["checkpoint"]["usage"]["totalTokens"] == 240
+    assert paths == {path}
+    assert KEY not in ran.stdout + ran.stderr
+
+
 async def test_many_steps_over_responses(tmp_path: Path) -> None:
     decide = steps(5, tool="healthCheck")
     async with model_server(decide=decide) as server:
@@ -113,6 +156,26 @@ async def test_what_the_vendor_found_itself_survives_a_continuation(tmp_path: Pa
     assert continued["tools"][-1]["name"] == "web_search"
 
 
+async def test_signed_thinking_goes_back_after_tools_and_from_the_disk(tmp_path: Path) -> None:
+    replies = [
+        Reply(thinking=["hm"], signature="c2ln", redacted="ZW5j", calls=[Call("healthCheck")]),
+        Reply(calls=[Call("attemptCompletion")]),
+        *[Reply(["Done."])] * 2,
+    ]
+    async with model_server(*replies) as server:
+        program = Program.make(tmp_path, SOLO, base_url=server.url)
+        first = await program.run("run", "solo", "go")
+        again = await program.run("run", "solo", "more", "--continue")
+        assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
+        after_tools, continued = server.requests[1].body, server.requests[-1].body
+    signed = [
+        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "ZW5j"},
+    ]
+    assert after_tools["messages"][1]["content"][:2] == signed
+    assert continued["messages"][1]["content"][:2] == signed
+
+
 async def test_a_provider_tool_that_is_not_to_be_had_is_refused_before_anything_is_asked(
     tmp_path: Path,
 ) -> None:
@@ -122,6 +185,21 @@ async def test_a_provider_tool_that_is_not_to_be_had_is_refused_before_anything_
         assert server.requests == []
     assert ran.code == 1
     assert "Expert 'solo': Ollama offers no provider tool 'webSearch'" in ran.stderr
+
+
+async def test_a_model_that_is_being_retired_is_asked_with_a_warning_and_a_suggestion(
+    tmp_path: Path,
+) -> None:
+    async with model_server(Reply(["Done."])) as server:
+        program = Program.make(
+            tmp_path, 'model = "claude-sonnet-4-5"\n' + SOLO, base_url=server.url
+        )
+        ran = await program.run("run", "solo", "go")
+        (seen,) = server.requests
+    assert ran.code == 0, ran.stderr
+    assert seen.body["model"] == "claude-sonnet-4-5"
+    assert "is being retired; its vendor serves it until 2026-11-30" in ran.stderr
+    assert 'write model = "claude-sonnet-5-5"' in ran.stderr
 
 
 async def test_a_conversation_that_is_too_long_ends_the_run_and_says_what_helps(

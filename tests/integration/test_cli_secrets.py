@@ -20,7 +20,12 @@ FILE_TOKEN: Final = "canary-file-0123456789"
 HEADER: Final = "canary-header-0123456789"
 PASSWORD: Final = "canary-password-0123456789"
 WEBHOOK: Final = "canary-webhook-0123456789"
-CANARIES: Final = (ANTHROPIC_KEY, SKILL_KEY, FILE_TOKEN, HEADER, PASSWORD, WEBHOOK)
+SKILL_HEADER: Final = "canary-mcp-header-0123456789"
+SKILL_QUERY: Final = "canary-mcp-query-0123456789"
+CANARIES: Final = (
+    *(ANTHROPIC_KEY, SKILL_KEY, FILE_TOKEN, HEADER, PASSWORD, WEBHOOK),
+    *(SKILL_HEADER, SKILL_QUERY),
+)
 
 TOML: Final = f"""
 [provider.setting]
@@ -43,6 +48,14 @@ requiredEnv = ["API_KEY"]
 type = "baseSkill"
 requireApproval = ["todo"]
 """
+REMOTE: Final = f"""
+[experts."idle"]
+instruction = "You are idle."
+[experts."idle".skills."web"]
+type = "mcpHttpSkill"
+endpoint = "https://127.0.0.1:9/mcp?token={SKILL_QUERY}"
+headers = {{ "X-Team" = "{SKILL_HEADER}" }}
+"""
 
 
 async def run(tmp_path: Path, *said: Answer) -> tuple[Ran, Program, list[str]]:
@@ -50,7 +63,7 @@ async def run(tmp_path: Path, *said: Answer) -> tuple[Ran, Program, list[str]]:
     async with model_server(decide=by_expert({"solo": said})) as server:
         program = Program.make(
             tmp_path / "workspace",
-            TOML,
+            TOML + REMOTE,
             base_url=server.url,
             env={
                 "API_KEY": SKILL_KEY,
@@ -84,8 +97,31 @@ async def test_what_tools_read_and_servers_say_is_without_keys(tmp_path: Path) -
     assert ran.code == 0, ran.stderr
     assert len(ran.one("resolveToolResults")["toolResults"]) == 2
     assert "[redacted]" in ran.stdout
-    logged = await program.run("log", "--json", "--take", "0")
-    check_no_canary(program, ran.stdout, ran.stderr, logged.stdout, *sent)
+    check_no_canary(program, ran.stdout, ran.stderr, *sent)
+    for words in (("log", "--json", "--take", "0"), ("export", ran.job_id), ("config", "check")):
+        told = await program.run(*words)
+        assert told.code == 0, told.stderr
+        check_no_canary(program, told.stdout, told.stderr)
+
+
+async def test_a_job_that_goes_on_with_its_own_definitions_has_its_skills_keys_from_the_file(
+    tmp_path: Path,
+) -> None:
+    async with model_server(
+        decide=by_expert({"solo": [*finishes("One."), *finishes("Two.")]})
+    ) as server:
+        program = Program.make(
+            tmp_path / "workspace", TOML + REMOTE, base_url=server.url, env={"API_KEY": SKILL_KEY}
+        )
+        first = await program.run("run", "solo", "go")
+        again = ("run", "solo", "on", "--continue-job", first.job_id, "--own-definitions")
+        second = await program.run(*again)
+        (program.workspace / "perstack.toml").write_text(TOML)
+        third = await program.run(*again)
+    assert (first.code, second.code, third.code) == (0, 0, 1), second.stderr
+    assert "skill web of Expert idle" in third.stderr
+    assert "put the skill back into perstack.toml" in third.stderr
+    check_no_canary(program, *(ran.stdout + ran.stderr for ran in (first, second, third)))
 
 
 async def test_a_gate_shows_no_keys(tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ async def test_any_locale_will_do(tmp_path: Path) -> None:
     assert "Done \\u2713" in plain.stdout
 
 
+async def test_a_terminal_of_another_encoding_gets_what_it_can_show(tmp_path: Path) -> None:
+    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=DONE)
+    latin = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    ran = await program.run("run", "solo", "go", env=latin)
+    assert ran.code == 0, ran.stderr
+    assert ran.one("completeRun")["text"] == "Done \u2713 \U0001f600."
+    for command in ("config check", "log", "jobs", "start solo go --plain"):
+        shell = f"{shlex.join(PROGRAM)} {command} > shown"
+        shown = await program.run_words("sh", "-c", shell, env=latin)
+        assert (shown.code, "Traceback" in shown.stderr) == (0, False), command
+        assert (tmp_path / "shown").read_text(encoding="latin-1")
+
+
 async def test_what_no_vendor_could_read_is_sent_as_something_else(tmp_path: Path) -> None:
     async with model_server(decide=by_expert({"solo": finishes("Done.")})) as server:
         program = Program.make(tmp_path, SOLO, base_url=server.url)

@@ -96,6 +96,36 @@ async def test_fields_are_answered_one_after_another_and_sent_together() -> None
         assert isinstance(stage.app.screen, MainScreen)
 
 
+async def test_several_choices_are_taken_and_left_again_by_number() -> None:
+    fish: dict[str, JsonValue] = {
+        "type": "array",
+        "items": {
+            "anyOf": [
+                {"const": "fish-1", "title": "Tuna"},
+                {"const": "fish-2", "title": "Salmon, wild"},
+                {"const": "fish-3", "title": "Trout"},
+            ]
+        },
+        "minItems": 1,
+        "maxItems": 2,
+        "default": ["fish-1"],
+    }
+    stage = Stage(view(asked({"type": "object", "properties": {"fish": fish}})))
+    async with stage.play():
+        await stage.press("4", "enter")
+        assert "1 to 2 of them" in stage.text_of("#form")
+        assert "✓ Tuna" in stage.text_of("#form")
+        await stage.press("2", "3")
+        assert "✓ Salmon, wild" in stage.text_of("#form")
+        await stage.press("enter")
+        assert "fish: 1 to 2 of them" in stage.text_of("#form-keys")
+        assert sent(stage) == []
+        await stage.press("1")
+        assert "✓ Tuna" not in stage.text_of("#form")
+        await stage.press("enter")
+        assert answer(stage) == {"fish": ["fish-2", "fish-3"]}
+
+
 async def test_what_does_not_fit_is_said_at_once_and_nothing_is_sent() -> None:
     stage = Stage(view(asked(ALL_KINDS)))
     async with stage.play():

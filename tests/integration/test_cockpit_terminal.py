@@ -122,13 +122,6 @@ def test_second_interrupt_leaves_with_130(terminal: Terminal) -> None:
     assert terminal.await_end() == 130
 
 
-def test_closed_terminal_ends_the_program(terminal: Terminal) -> None:
-    terminal.await_screen()
-    pid = terminal.child.pid
-    terminal.child.close(force=False)
-    assert not terminal.child.isalive() or not Path(f"/proc/{pid}").exists()
-
-
 def test_scripted_model_is_named_on_the_screen(terminal: Terminal) -> None:
     terminal.child.expect(rb"SCRIPTED MODEL")
     terminal.child.kill(signal.SIGTERM)

@@ -202,9 +202,10 @@ async def test_what_keeps_a_run_from_starting_is_refused(
 
 async def test_no_secret_of_the_file_or_the_environment_is_printed(tmp_path: Path) -> None:
     toml = (
+        '[notify]\nwebhook = "https://hooks.example/canary-5"\n'
         '[provider.setting]\nheaders = { Authorization = "Bearer canary-1" }\n[experts.a]\n'
         'instruction = "x"\n[experts.a.skills.web]\ntype = "mcpHttpSkill"\n'
-        'endpoint = "https://mcp.example"\nheaders = { X-Api-Key = "canary-2" }\n'
+        'endpoint = "https://mcp.example/x?key=canary-4"\nheaders = { X-Api-Key = "canary-2" }\n'
     )
     (tmp_path / ".env").write_text("EXA_API_KEY=canary-3\n")
     for extra in ((), ("--json",)):
@@ -221,6 +222,12 @@ async def test_control_characters_of_the_file_are_printed_as_escapes(tmp_path: P
     assert ran.code == 0
     assert "\x1b" not in ran.stdout
     assert "\x07" not in ran.stdout
+
+
+async def test_a_file_that_defines_nobody_is_told(tmp_path: Path) -> None:
+    ran = await check(tmp_path, "maxSteps = 5\n")
+    assert ran.code == 0
+    assert "experts: no Expert is defined\n      write [experts.NAME]" in ran.stdout
 
 
 async def test_an_env_files_fault_is_told(tmp_path: Path) -> None:

@@ -80,14 +80,53 @@ def test_a_file_says_where_requests_go_only_once_that_is_accepted(
     assert str(warning) == (
         f".env: {name} is ignored: it says where requests go, which you have not accepted"
     )
+    assert warning.hint == (
+        f"if it is meant, export it in the shell, or add --trust to set {name}=elsewhere from .env"
+    )
     accepted = read_environment(tmp_path, BOTH, {}, accepts=lambda asked: asked == demand)
     assert accepted[name] == "elsewhere"
     assert (accepted.warnings, accepted.demands) == ((), ())
 
 
 @pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+        ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        ("DEEPSEEK_BASE_URL", "DEEPSEEK_API_KEY"),
+        ("GOOGLE_GENERATIVE_AI_BASE_URL", "GOOGLE_GENERATIVE_AI_API_KEY"),
+        ("GOOGLE_VERTEX_BASE_URL", "GOOGLE_VERTEX_PROJECT"),
+        ("AZURE_BASE_URL", "AZURE_API_KEY"),
+        ("AZURE_RESOURCE_NAME", "AZURE_API_KEY"),
+        ("OLLAMA_BASE_URL", "OLLAMA_API_KEY"),
+    ],
+)
+@pytest.mark.parametrize("value", ["https://evil.example/v1", "http://10.0.0.1", "evil", "//[::1"])
+def test_a_file_says_who_answers_as_the_model_only_once_that_is_accepted(
+    tmp_path: Path, name: str, key: str, value: str
+) -> None:
+    """Even beside a key of its own: what answers decides what tools do."""
+    write(tmp_path, f"{name}={value}\n{key}=theirs")
+    found = read_environment(tmp_path, BOTH, {})
+    assert dict(found) == {key: "theirs"}
+    (demand,) = found.demands
+    assert demand.text == f"set {name}={value} from .env"
+    assert "who answers as the model" in found.warnings[0].message
+    accepted = read_environment(tmp_path, BOTH, {}, accepts=lambda asked: asked == demand)
+    assert accepted[name] == value
+
+
+def test_ollama_on_this_machine_may_be_named(tmp_path: Path) -> None:
+    write(tmp_path, "OLLAMA_BASE_URL=http://127.0.0.1:11500")
+    assert "OLLAMA_BASE_URL" in read_environment(tmp_path, BOTH, {})
+
+
+@pytest.mark.parametrize(
     "name",
     [
+        "UV_INDEX_URL",
+        "PIP_INDEX_URL",
+        "JAVA_TOOL_OPTIONS",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
         "NODE_TLS_REJECT_UNAUTHORIZED",
@@ -110,6 +149,7 @@ def test_a_file_sets_nothing_that_says_what_is_loaded(tmp_path: Path, name: str)
     assert name not in found
     (warning,) = found.warnings
     assert str(warning) == f".env: {name} is ignored: an env file may not set it"
+    assert warning.hint == "if it is meant, export it in the shell"
 
 
 def test_the_process_may_set_them(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class Host(BaseHTTPRequestHandler):
                 self._endless()
             case "/slow":
                 self._slow()
+            case "/head":
+                self._slow_head()
             case "/cut":
                 self._answer(200, GOOD, length=len(GOOD) + 10)
             case "/zipped":
@@ -80,6 +82,14 @@ class Host(BaseHTTPRequestHandler):
         self.end_headers()
         # Never silent for long, and never done: only a limit on the whole ends it.
         try:
+            while not self.stopping.wait(0.05):
+                self.wfile.write(b"#")
+        except OSError:
+            return
+
+    def _slow_head(self) -> None:
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
             while not self.stopping.wait(0.05):
                 self.wfile.write(b"#")
         except OSError:
@@ -121,7 +131,7 @@ def files() -> Iterator[Files]:
 def fetcher(files: Files, monkeypatch: pytest.MonkeyPatch) -> ConfigFetcher:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
-    return ConfigFetcher(_origin=files.origin, _timeout_s=0.4)
+    return ConfigFetcher(_origin=files.origin, _timeout_s=20)
 
 
 def refused(fetcher: ConfigFetcher, url: str) -> ConfigError:
@@ -155,12 +165,14 @@ def test_another_answer_is_told_by_its_number(files: Files, fetcher: ConfigFetch
 def test_a_file_that_is_too_large_is_not_read_to_its_end(
     files: Files, fetcher: ConfigFetcher, path: str
 ) -> None:
-    patient = ConfigFetcher(_origin=files.origin, _timeout_s=20)
-    assert refused(patient, files.url(path)).message.endswith("is larger than 4,194,304 bytes")
+    assert refused(fetcher, files.url(path)).message.endswith("is larger than 4,194,304 bytes")
 
 
-def test_a_file_that_never_ends_arriving_is_given_up(files: Files, fetcher: ConfigFetcher) -> None:
-    assert refused(fetcher, files.url("/slow")).message.endswith("not there within 0.4 seconds")
+@pytest.mark.parametrize("path", ["/slow", "/head"])
+@pytest.mark.usefixtures("fetcher")
+def test_a_file_that_never_ends_arriving_is_given_up(files: Files, path: str) -> None:
+    hasty = ConfigFetcher(_origin=files.origin, _timeout_s=0.4)
+    assert refused(hasty, files.url(path)).message.endswith("not there within 0.4 seconds")
 
 
 def test_a_file_that_is_cut_off_is_refused(files: Files, fetcher: ConfigFetcher) -> None:

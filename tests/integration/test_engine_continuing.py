@@ -14,7 +14,7 @@ from perstack.domain.expert import InteractiveSkill, InteractiveTool
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, ToolCallId
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
-from perstack.errors import ConflictError, NotFoundError, ProviderError, UsageError
+from perstack.errors import ConflictError, LimitError, NotFoundError, ProviderError, UsageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
 from perstack.projection.run_state import made_checkpoint
@@ -252,6 +252,40 @@ async def test_a_query_has_at_most_20480_characters(tmp_path: Path) -> None:
     ended = await world.start("x" * QUERY)
     with pytest.raises(UsageError, match="this has 20,481"):
         await world.go_on(Continuation(job_id=ended.job_id, text="x" * (QUERY + 1)))
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+async def test_a_message_that_says_nothing_is_none(tmp_path: Path, text: str) -> None:
+    world = World(tmp_path, lambda _, __: says("x"), (expert("host"),))
+    ended = await world.start()
+    with pytest.raises(UsageError, match="the job is completed"):
+        await world.go_on(Continuation(job_id=ended.job_id, text=text))
+    failed = World(tmp_path, lambda _, __: says("x"), (expert("host"),))
+    failed_job = (await stopped_by_error(failed)).job_id
+    assert (await failed.go_on(Continuation(job_id=failed_job, text=text))).outcome.text == "x"
+    said = failed.model.requests[-1].messages
+    assert [message.type for message in said] == ["instructionMessage", "userMessage"]
+
+
+async def test_an_id_that_several_jobs_begin_with_is_said_to_be_theirs(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, __: says("x"), (expert("host"),))
+    for job in ("report-one", "report-two"):
+        await world.start(job_id=job)
+    with pytest.raises(UsageError, match="2 jobs begin with report"):
+        await world.go_on(Continuation(job_id=JobId("report"), text="more"))
+    again = await world.go_on(Continuation(job_id=JobId("report-o"), text="more"))
+    assert again.job_id == "report-one"
+
+
+async def test_a_limit_to_go_on_with_is_more_than_the_job_has_taken(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, turn: says(f"{turn}"), (expert("host"),))
+    job_id = (await world.start()).job_id
+    for _ in range(6):
+        await world.go_on(Continuation(job_id=job_id, text="and?"))
+    world.max_steps = 2
+    with pytest.raises(LimitError, match="has taken 7 of 2 steps") as refused:
+        await world.go_on(Continuation(job_id=job_id, text="and?"))
+    assert refused.value.hint == "raise the limit: --max-steps 14"
 
 
 # -------------------------------------------------------------------- every checkpoint

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
@@ -157,3 +158,28 @@ async def test_stopping_at_a_gate_leaves_the_run_resumable(tmp_path: Path) -> No
         gate.proposed[key] = decided(checkpoint, approved=True)
     ran.control = type(ran.control)()
     assert (await ran.go_on(Continuation(job_id=stopped.job_id))).outcome.text == "end"
+
+
+class StuckGate(FakeGate):
+    """A gate whose store does not answer, such as a database that another process locks."""
+
+    when_stuck: Callable[[], None] | None = None
+
+    async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
+        if self.when_stuck is not None:
+            self.when_stuck()
+            await anyio.sleep_forever()
+        await super().propose(checkpoint)
+
+
+async def test_a_stop_is_felt_while_a_gate_cannot_be_proposed(tmp_path: Path) -> None:
+    gate = StuckGate(verdict=lambda checkpoint: decided(checkpoint, approved=True))
+    ran = world(tmp_path, gate)
+    gate.when_stuck = lambda: ran.control.stop("signal")
+    stopped = await ran.start()
+    assert stopped.outcome.ending == "stopped"
+    assert gate.proposed == {}
+    gate.when_stuck = None
+    ran.control = type(ran.control)()
+    assert (await ran.go_on(Continuation(job_id=stopped.job_id))).outcome.text == "end"
+    assert len(ran.heard.types("requestApproval")) == 1

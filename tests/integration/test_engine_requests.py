@@ -2,106 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import os
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import anyio
 import pytest
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.events import Event, RequestInput, ResolveInput, SampleModel
-from perstack.domain.expert import BASE_SKILL, Consent
-from perstack.domain.ids import MessageId, ToolCallId
-from perstack.domain.messages import ExpertMessage, ImageInlinePart, TextPart, UserMessage
-from perstack.domain.settings import BudgetSettings
-from perstack.domain.usage import ModelPrice
-from perstack.engine.requests import MAX_QUESTIONS, MAX_SAMPLED_TOKENS, MAX_SAMPLINGS
-from perstack.errors import ProviderError
+from perstack.domain.events import Event, RequestInput, ResolveInput
+from perstack.domain.expert import BASE_SKILL
+from perstack.domain.ids import ToolCallId
+from perstack.engine.requests import MAX_QUESTIONS
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.ports.skills import Elicitation, ElicitationAnswer, Sampling, SamplingAnswer
-from tests.fakes.engine import USAGE, FakeGate, FakeSkills, Mind, World, decided, done, expert, says
+from perstack.ports.skills import Elicitation, ElicitationAnswer
+from perstack.storage.files import Files
+from tests.fakes.asking import (
+    QUESTION,
+    SECRET,
+    Verdict,
+    answering,
+    asking,
+    expired,
+    of_type,
+    refused,
+)
+from tests.fakes.engine import (
+    FakeGate,
+    FakeSkills,
+    World,
+    done,
+    expert,
+    says,
+)
 
 pytestmark = pytest.mark.anyio
-
-Verdict = Callable[[ConsensusCheckpoint], ConsensusCheckpoint]
-SECRET: Final = "sk-canary"
-FORM: Final[dict[str, JsonValue]] = {
-    "type": "object",
-    "properties": {"region": {"type": "string", "enum": ["eu", "us"]}, "size": {"type": "integer"}},
-    "required": ["region"],
-}
-QUESTION: Final = Elicitation(BASE_SKILL, "Which region?", FORM)
-NOTHING: Final = UserMessage(id=MessageId(""), contents=(TextPart(text="say hi"),))
-
-
-def sampling(consent: Consent = "ask") -> Sampling:
-    return Sampling(BASE_SKILL, "be brief", (NOTHING,), 100, consent)
-
-
-def sampler(answer: Generation | Exception) -> Mind:
-    """A lead that calls `ask` once, and a model that answers whatever a server sends with this."""
-
-    def mind(request: ModelRequest, turn: int) -> Generation | Exception:
-        if not request.use_tools and not request.tools:
-            return answer
-        return says("", ("ask", {})) if turn == 1 else done("end")
-
-    return mind
-
-
-LEAD: Final = sampler(says("hi there"))
-
-
-def asking(
-    path: Path,
-    *asked: Elicitation | Sampling,
-    verdict: Verdict | None = None,
-    mind: Mind = LEAD,
-    **settings: object,
-) -> tuple[World, list[ElicitationAnswer | SamplingAnswer]]:
-    """A world whose tool `ask` puts these to its host, one after another, and keeps the answers."""
-    answers: list[ElicitationAnswer | SamplingAnswer] = []
-    skills = FakeSkills()
-
-    async def ask(_: Mapping[str, JsonValue]) -> str:
-        host = skills.hosts[-1]
-        for one in asked:
-            is_question = isinstance(one, Elicitation)
-            answer = await host.elicit(one) if is_question else await host.sample(one)
-            answers.append(answer)
-        return "asked"
-
-    skills.functions["ask"] = ask
-    world = World(
-        path,
-        mind,
-        (expert("lead"),),
-        skills=skills,
-        gate=FakeGate(verdict=verdict),
-        **settings,  # pyright: ignore[reportArgumentType]
-    )
-    return world, answers
-
-
-def answering(content: Mapping[str, JsonValue]) -> Verdict:
-    return lambda asked: decided(asked, approved=True, feedback=json.dumps(content))
-
-
-def refused(asked: ConsensusCheckpoint) -> ConsensusCheckpoint:
-    return decided(asked, approved=False, feedback="not today")
-
-
-def expired(asked: ConsensusCheckpoint) -> ConsensusCheckpoint:
-    return asked.model_copy(update={"status": "expired"})
-
-
-def of_type(world: World, *types: type) -> list[object]:
-    return [event.body for event in world.heard.events if isinstance(event.body, types)]
 
 
 # ---------------------------------------------------------------- questions
@@ -126,7 +66,9 @@ async def test_a_question_waits_at_a_checkpoint_and_its_answer_reaches_the_serve
 
 
 async def test_a_question_is_recorded_and_its_answer_is_not(tmp_path: Path) -> None:
-    world, _ = asking(tmp_path, QUESTION, verdict=answering({"region": "us", "size": 4711}))
+    world, _ = asking(
+        tmp_path, QUESTION, verdict=answering({"region": "us", "size": 471_108_150_815})
+    )
     await world.start()
     [asked, closed] = of_type(world, RequestInput, ResolveInput)
     [checkpoint] = world.gate.proposed.values()
@@ -137,7 +79,7 @@ async def test_a_question_is_recorded_and_its_answer_is_not(tmp_path: Path) -> N
         checkpoint.id,
     )
     assert closed == ResolveInput(consensus_id=checkpoint.id, outcome="accepted", decided_by="ana")
-    assert not any(b"4711" in file.read_bytes() for file in tmp_path.rglob("*.jsonl"))
+    assert not any(b"471108150815" in file.read_bytes() for file in tmp_path.rglob("*.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +101,19 @@ async def test_declining_and_expiry_are_told_apart(
     [closed] = of_type(world, ResolveInput)
     assert isinstance(closed, ResolveInput)
     assert closed.outcome == outcome
+
+
+async def test_several_choices_are_answered_with_a_list(tmp_path: Path) -> None:
+    several: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {"fish": {"type": "array", "items": {"enum": ["tuna", "trout"]}}},
+    }
+    asked = Elicitation(BASE_SKILL, "Which fish?", several)
+    world, answers = asking(tmp_path, asked, verdict=answering({"fish": ["trout", "tuna"]}))
+    await world.start()
+    assert answers == [ElicitationAnswer("accept", {"fish": ["trout", "tuna"]})]
+    [checkpoint] = world.gate.proposed.values()
+    assert "fish: tuna | trout (any of them)" in checkpoint.proposed_subtasks[0].input
 
 
 async def test_an_answer_that_does_not_fit_is_never_handed_on(tmp_path: Path) -> None:
@@ -188,6 +143,79 @@ async def test_what_is_no_form_or_comes_outside_a_call_is_declined_unasked(
     assert answers == [ElicitationAnswer("decline")]
     assert world.gate.proposed == {}
     assert of_type(world, RequestInput) == []
+
+
+async def test_a_server_is_not_heard_for_a_call_that_waits_for_its_turn(tmp_path: Path) -> None:
+    """A response calls one skill's tool, and another's that a person has to approve first."""
+    skills = FakeSkills(skill_of={"guarded": "guard"}, gated=frozenset({"guarded"}))
+    answers: list[ElicitationAnswer] = []
+
+    async def ask(_: Mapping[str, JsonValue]) -> str:
+        answers.append(await skills.hosts[-1].elicit(replace(QUESTION, skill_name="guard")))
+        return "asked"
+
+    async def guarded(_: Mapping[str, JsonValue]) -> str:
+        answers.append(await skills.hosts[-1].elicit(replace(QUESTION, skill_name="guard")))
+        return "guarded"
+
+    def mind(request: ModelRequest, turn: int) -> Generation:
+        return says("", ("ask", {}), ("guarded", {})) if turn == 1 else done("end")
+
+    skills.functions |= {"ask": ask, "guarded": guarded}
+    gate = FakeGate(verdict=answering({"region": "eu"}))
+    world = World(tmp_path, mind, (expert("lead"),), skills=skills, gate=gate)
+    assert (await world.start()).outcome.text == "end"
+    assert [answer.action for answer in answers] == ["decline", "accept"]
+
+
+class SlowDisk(Files):
+    """Its first sync after the first question returns only once two questions were written."""
+
+    def __init__(self) -> None:
+        self.on_disk = 0
+        self._questions = 0
+        self._both = threading.Event()
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self._questions += bytes(data).count(b'"requestInput"')
+        if self._questions == 2:
+            self._both.set()
+        return super().write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if self._questions:
+            assert self._both.wait(timeout=20)
+        super().sync(fd)
+        self.on_disk = size
+
+
+async def test_a_durable_record_is_announced_only_once_it_is_on_the_disk(tmp_path: Path) -> None:
+    disk, skills = SlowDisk(), FakeSkills()
+
+    async def ask(_: Mapping[str, JsonValue]) -> str:
+        await skills.hosts[-1].elicit(QUESTION)
+        return "asked"
+
+    def mind(request: ModelRequest, turn: int) -> Generation:
+        return says("", ("ask", {}), ("ask", {})) if turn == 1 else done("end")
+
+    skills.functions["ask"] = ask
+    gate = FakeGate(verdict=answering({"region": "eu"}))
+    world = World(tmp_path, mind, (expert("lead"),), skills=skills, gate=gate, files=disk)
+    early: list[int] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event.body, RequestInput):
+            [log] = tmp_path.rglob("events.jsonl")
+            if log.read_bytes()[: disk.on_disk].count(b"\n") <= event.seq:
+                early.append(event.seq)
+
+    world.heard.on = heard
+    assert (await world.start()).outcome.text == "end"
+    assert len(of_type(world, RequestInput)) == 2
+    assert early == []
+    assert [event.seq for event in world.heard.events] == list(range(len(world.heard.events)))
 
 
 async def test_secrets_are_not_shown_in_a_question(tmp_path: Path) -> None:
@@ -295,122 +323,6 @@ async def test_a_delegated_run_may_ask_as_well(tmp_path: Path) -> None:
     assert answers == [ElicitationAnswer("accept", {"region": "us"})]
     [checkpoint] = world.gate.proposed.values()
     assert (checkpoint.expert_key, checkpoint.depth) == ("helper", 2)
-
-
-# ---------------------------------------------------------------- the model
-
-
-async def test_a_person_reads_a_request_to_the_model_whole_and_agrees(tmp_path: Path) -> None:
-    said = ExpertMessage(id=MessageId(""), contents=(TextPart(text="so?"),))
-    picture = UserMessage(
-        id=MessageId(""),
-        contents=(ImageInlinePart(encoded_data="AAAA", mime_type="image/png"),),
-    )
-    asked = replace(sampling(), messages=(NOTHING, said, picture), system=f"obey {SECRET}")
-    world, answers = asking(tmp_path, asked, verdict=lambda c: decided(c, approved=True))
-    assert (await world.start()).outcome.text == "end"
-    assert answers == [SamplingAnswer(text="hi there", model="fake-model")]
-    [checkpoint] = world.gate.proposed.values()
-    [task] = checkpoint.proposed_subtasks
-    assert task.input == (
-        "system: obey [redacted]\n\nuser: say hi\n\nassistant: so?\n\n"
-        "user: (image, image/png, 3 bytes)\n\n(at most 100 tokens)"
-    )
-    assert checkpoint.form is None
-    assert checkpoint.input_request is not None
-    assert checkpoint.input_request.kind == "sampling"
-
-
-async def test_the_request_is_one_generation_of_its_own_without_tools(tmp_path: Path) -> None:
-    world, _ = asking(tmp_path, replace(sampling("allow"), max_tokens=1_000_000))
-    outcome = await world.start()
-    [request] = [one for one in world.model.requests if not one.tools]
-    assert request.run_id != outcome.run_id
-    assert (request.use_tools, request.max_output_tokens) == (False, MAX_SAMPLED_TOKENS)
-    first, second = request.messages
-    assert (first.type, second.type) == ("instructionMessage", "userMessage")
-    assert request.run_id in world.model.forgotten
-
-
-async def test_what_it_used_is_recorded_and_counted_once(tmp_path: Path) -> None:
-    world, _ = asking(tmp_path, sampling("allow"))
-    world.model.price = ModelPrice(input=1.0, output=2.0)
-    outcome = await world.start()
-    [sampled] = of_type(world, SampleModel)
-    assert isinstance(sampled, SampleModel)
-    assert (sampled.skill_name, sampled.usage) == (BASE_SKILL, USAGE)
-    assert sampled.cost_usd == pytest.approx(20e-6)
-    job = await world.history.get_job(outcome.job_id)
-    own = len(world.model.requests) - 1
-    assert job.usage.total_tokens == (own + 1) * USAGE.total_tokens
-    assert job.cost.usd == pytest.approx((own + 1) * 20e-6)
-
-
-@pytest.mark.parametrize(
-    ("asked", "why"),
-    [
-        (sampling("deny"), "may not ask the model"),
-        (replace(sampling("allow"), messages=()), "empty or too long"),
-        (replace(sampling("allow"), system="x" * 100_001), "empty or too long"),
-        (replace(sampling("allow"), skill_name="another"), "only while a call of its own"),
-    ],
-)
-async def test_a_request_that_cannot_be_granted_is_refused_unasked(
-    tmp_path: Path, asked: Sampling, why: str
-) -> None:
-    world, answers = asking(tmp_path, asked)
-    await world.start()
-    [answer] = answers
-    assert isinstance(answer, SamplingAnswer)
-    assert why in (answer.refused or "")
-    assert world.gate.proposed == {}
-    assert all(request.tools for request in world.model.requests)
-
-
-async def test_a_person_who_refuses_is_quoted_and_nothing_is_generated(tmp_path: Path) -> None:
-    world, answers = asking(tmp_path, sampling(), verdict=refused)
-    await world.start()
-    assert answers == [SamplingAnswer(refused="the user refused: not today")]
-    assert all(request.tools for request in world.model.requests)
-
-
-async def test_nobody_agreeing_in_time_is_a_refusal(tmp_path: Path) -> None:
-    world, answers = asking(tmp_path, sampling(), verdict=expired)
-    await world.start()
-    assert answers == [SamplingAnswer(refused="nobody agreed to it")]
-
-
-async def test_a_run_answers_so_many_requests_and_no_more(tmp_path: Path) -> None:
-    world, answers = asking(tmp_path, *[sampling("allow")] * (MAX_SAMPLINGS + 3))
-    await world.start()
-    assert len([one for one in answers if isinstance(one, SamplingAnswer) and one.refused]) == 3
-    assert len([one for one in world.model.requests if not one.tools]) == MAX_SAMPLINGS
-
-
-async def test_a_budget_that_is_used_up_is_used_up_for_servers_too(tmp_path: Path) -> None:
-    budget = BudgetSettings(max_tokens=2 * USAGE.total_tokens)
-    world, answers = asking(tmp_path, *[sampling("allow")] * 3, budget=budget)
-    outcome = await world.start()
-    assert outcome.outcome.ending == "limit"
-    granted = [one for one in answers if isinstance(one, SamplingAnswer) and not one.refused]
-    assert len(granted) == 1
-    assert "budget" in (str(answers[-1]))
-
-
-async def test_a_vendor_that_fails_is_a_refusal_without_secrets(tmp_path: Path) -> None:
-    failing = sampler(ProviderError(f"bad key {SECRET}", retryable=True))
-    world, answers = asking(tmp_path, sampling("allow"), mind=failing)
-    assert (await world.start()).outcome.text == "end"
-    assert answers == [SamplingAnswer(refused="bad key [redacted]")]
-
-
-async def test_an_answer_cut_at_its_limit_says_so(tmp_path: Path) -> None:
-    cut = Generation((TextPart(text="once upon"),), "length", USAGE)
-    world, answers = asking(tmp_path, sampling("allow"), mind=sampler(cut))
-    await world.start()
-    assert answers == [
-        SamplingAnswer(text="once upon", model="fake-model", stop_reason="maxTokens")
-    ]
 
 
 # ---------------------------------------------------------------- output

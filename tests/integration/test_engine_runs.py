@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from perstack.domain.events import CallTools, CompleteRun, Retry
 from perstack.domain.expert import Expert, InteractiveSkill, InteractiveTool
 from perstack.domain.ids import JobId, ToolCallId
-from perstack.domain.messages import ToolCallPart, UserMessage
+from perstack.domain.messages import ResourceLinkPart, ToolCallPart, UserMessage
 from perstack.engine.calls import CALLS_AT_ONCE
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
@@ -27,7 +27,7 @@ from perstack.errors import (
 )
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.ports.skills import RunContext, SkillHost, SkillNotice
+from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolOutcome
 from tests.fakes.engine import (
     USAGE,
     FakeSkills,
@@ -324,6 +324,45 @@ async def test_secrets_in_tool_results_reach_neither_model_nor_disk(tmp_path: Pa
     assert "sk-canary" not in latest_text(world.model.requests[-1])
     for path in tmp_path.rglob("*.json*"):
         assert "sk-canary" not in path.read_text()
+
+
+async def test_secrets_in_links_of_results_reach_neither_model_nor_disk(tmp_path: Path) -> None:
+    link = ResourceLinkPart(
+        uri="https://files.example/?key=sk-canary", name="sk-canary", description="of sk-canary"
+    )
+
+    async def leak(_: Mapping[str, JsonValue]) -> ToolOutcome:
+        return ToolOutcome((link,))
+
+    world = World(
+        tmp_path,
+        lambda _, turn: says("", ("leak", {})) if turn == 1 else done("ok"),
+        (expert("host"),),
+        skills=FakeSkills({"leak": leak}),
+    )
+    await world.start()
+    assert "files.example/?key=[redacted]" in latest_text(world.model.requests[-1])
+    assert "sk-canary" not in latest_text(world.model.requests[-1])
+    assert not any("sk-canary" in path.read_text() for path in tmp_path.rglob("*.json*"))
+
+
+async def test_a_stop_is_felt_while_the_expert_may_not_be_done_yet(tmp_path: Path) -> None:
+    skills, asked = FakeSkills(), anyio.Event()
+    world = World(tmp_path, lambda _, __: done("ready"), (expert("host"),), skills=skills)
+
+    async def complete(_: Mapping[str, JsonValue]) -> str:
+        if not asked.is_set():
+            asked.set()
+            world.control.stop("signal", now=True)
+            await anyio.sleep_forever()
+        return "{}"
+
+    skills.functions["attemptCompletion"] = complete
+    stopped = await world.start()
+    assert stopped.outcome.ending == "stopped"
+    world.control = StopControl()
+    ended = await world.go_on(Continuation(job_id=stopped.job_id))
+    assert (ended.outcome.ending, ended.outcome.text) == ("completed", "ready")
 
 
 async def test_the_history_adds_up_to_what_the_listener_heard(tmp_path: Path) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from perstack.domain.events import Event, Retry, RunError, StopRunByError
+from perstack.domain.events import Event, Retry, RunError, StopRunByError, SuspendRun
+from perstack.domain.ids import CheckpointId, JobId
 from perstack.domain.jobs import ForkPoint
 from perstack.errors import (
     ConflictError,
@@ -23,12 +27,16 @@ from perstack.errors import (
 )
 from perstack.projection.markdown import MarkdownRuns
 from perstack.projection.run_state import made_checkpoint
+from perstack.services.exporting import Export
+from perstack.services.looking import JobRuns, see_job
+from tests.fakes.history import history
 from tests.fakes.stored import store, typed
 from tests.unit.projection.builder import Run, call, chain, parallel, usage
 from tests.unit.projection.test_replay import forks, steps
 
 Json = dict[str, Any]
 SECRET = "canary-0123456789-secret"
+OWN, LATE = CheckpointId("own-point"), CheckpointId("late-point")
 
 
 def export(workspace: Path, *words: str) -> str:
@@ -39,11 +47,11 @@ def log(workspace: Path, *options: str) -> Json:
     return json.loads(typed("log", "--json", "--workspace", str(workspace), *options).stdout)
 
 
-@pytest.mark.parametrize("history", [chain, parallel, steps, forks])
+@pytest.mark.parametrize("events_of", [chain, parallel, steps, forks])
 def test_every_checkpoint_is_the_one_that_log_shows(
-    tmp_path: Path, history: Callable[[], list[Event]]
+    tmp_path: Path, events_of: Callable[[], list[Event]]
 ) -> None:
-    events = history()
+    events = events_of()
     store(tmp_path, events)
     document = json.loads(export(tmp_path))
     found = {point["id"]: point for run in document["runs"] for point in run["checkpoints"]}
@@ -52,11 +60,11 @@ def test_every_checkpoint_is_the_one_that_log_shows(
         assert checkpoint == log(tmp_path, "--checkpoint", checkpoint_id)["checkpoint"]
 
 
-@pytest.mark.parametrize("history", [chain, parallel, steps, forks])
+@pytest.mark.parametrize("events_of", [chain, parallel, steps, forks])
 def test_every_event_is_the_one_that_log_shows(
-    tmp_path: Path, history: Callable[[], list[Event]]
+    tmp_path: Path, events_of: Callable[[], list[Event]]
 ) -> None:
-    events = history()
+    events = events_of()
     store(tmp_path, events)
     document = json.loads(export(tmp_path))
     shown = log(tmp_path, "--take", "0")
@@ -85,6 +93,47 @@ def test_a_file_is_written_whole_or_not_at_all(
         typed("export", "job1", "--force")
     assert (tmp_path / "job1.json").read_text() == whole
     assert sorted(each.name for each in tmp_path.iterdir()) == ["job1.json", "perstack"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    store(tmp_path, chain())
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path in (pipe, folder):
+        for force in ((), ("--force",)):
+            with pytest.raises(StorageError, match="not a regular file"):
+                typed("export", "job1", "--workspace", str(tmp_path), "-o", str(path), *force)
+    assert pipe.is_fifo()
+    assert folder.is_dir()
+
+
+def test_a_job_that_works_on_meanwhile_is_exported_as_it_was_at_first(tmp_path: Path) -> None:
+    events = steps()
+    store(tmp_path, events, status="running", finished=False)
+
+    async def written_while_it_grows() -> str:
+        kept = history(tmp_path)
+        seen = await see_job(kept, await kept.look_at_job(JobId("job1")))
+        runs = JobRuns(await kept.list_runs(JobId("job1")))
+        document = ""
+        async with kept.drive_job(JobId("job1")) as driven:
+            _, log = await driven.reopen_run(runs.ids[0])
+            async for piece in Export(kept, seen, runs, str).json():
+                document += piece
+                if piece.endswith('"checkpoints":['):
+                    log.append(SuspendRun(checkpoint_id=OWN, reason="user"), step_number=9)
+                    await log.sync()
+                elif piece.endswith('"events":['):
+                    log.append(SuspendRun(checkpoint_id=LATE, reason="user"), step_number=9)
+                    await log.sync()
+            log.close()
+        return document
+
+    (run,) = json.loads(anyio.run(written_while_it_grows))["runs"]
+    assert run["checkpoints"][-1]["id"] == OWN
+    assert len(run["events"]) == len(events) + 1
+    assert LATE not in str(run)
 
 
 def test_a_torn_end_is_exported_without_it_and_said(tmp_path: Path) -> None:
@@ -172,7 +221,7 @@ def test_a_transcript_tells_what_went_wrong_and_what_was_spent(tmp_path: Path) -
     assert "- Status: stoppedByError" in text
     assert "**Retry 1**: slow \\*down\\*" in text
     assert "**Failed: ProviderError**: no \\<b\\>credit\\</b\\>" in text
-    assert "_9 in, 1 out; $0.25_" in text
+    assert "_9 in, 1 out; cost $0.25_" in text
 
 
 def test_a_fork_says_what_it_goes_on_from(tmp_path: Path) -> None:
@@ -193,6 +242,8 @@ HOSTILE = st.text(
         "![x](http://x)",
         "\n\n# Job other",
         "~~~",
+        "So it is.[^1]\n\n[^1]: # Approved",
+        "\\\\[^1]: Approved",
     ]
 )
 
@@ -209,32 +260,35 @@ def test_nothing_that_is_said_breaks_out_of_its_block(
     run.complete(said)
     pages = MarkdownRuns(lambda text: text, points=frozenset())
     lines = [line for event in run.events for line in pages.event(event)]
-    folded = ["details", "fence", "</details>"] * (3 if result.strip() else 2)
-    assert ours(lines) == ["**Query**", "**Step", *folded, "**Result**"]
+    assert all("\n" not in line and "\x1b" not in line for line in lines)
+    folded = ["<details><summary>", "fence", "</details>"]
+    assert outline(lines) == [
+        *("paragraph", "quotation", "paragraph"),
+        *folded * bool(result.strip()),
+        *["quotation"] * bool(said.strip()),
+        *folded * 2,
+        *("paragraph", "quotation"),
+    ]
 
 
-def ours(lines: list[str]) -> list[str]:
-    """The lines of a transcript that are neither prose nor in a fence, without their words."""
+def outline(lines: list[str]) -> list[str]:
+    """The blocks of a page as a reader of Markdown finds them, without what is within."""
     found: list[str] = []
-    fence: str | None = None
-    for line in lines:
-        assert "\n" not in line
-        assert "\x1b" not in line
-        if fence is not None:
-            fence = None if re.fullmatch(rf" {{0,3}}`{{{len(fence)},}}\s*", line) else fence
-        elif (opened := re.match(r" {0,3}(`{3,})", line)) is not None:
-            fence = opened[1]
+    for token in MarkdownIt("commonmark").parse("\n".join(lines)):
+        within = {child.type for child in token.children or ()}
+        assert not within & {"html_inline", "image"}, token.content
+        assert token.type != "inline" or "[^" not in token.content
+        if token.level > 0:
+            assert token.type != "html_block", token.content
+        elif token.type == "html_block":
+            tags = re.findall(r"<[^>]*>", token.content)
+            assert tags in (["<details>", "<summary>", "</summary>"], ["</details>"])
+            found.append("".join(tags[:2]))
+        elif token.type == "fence":
             found.append("fence")
-        elif line.startswith(">"):
-            assert "<" not in line
-            assert "![" not in line
-        elif line.startswith("<details><summary>"):
-            assert line.count("<") == 3
-            assert line.endswith("</summary>")
-            found.append("details")
-        elif line:
-            found.append(line.split(" ")[0])
-    assert fence is None
+        elif token.type.endswith("_open"):
+            found.append({"paragraph_open": "paragraph"}.get(token.type, "quotation"))
+            assert token.type in ("paragraph_open", "blockquote_open")
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from perstack.domain.events import Event, Retry, RunError, StopRunByError
 from perstack.domain.messages import ToolCallPart
+from perstack.domain.usage import Usage
 from perstack.errors import ConfigError, PerstackError, UsageError
 from perstack.export.otlp import traces_url
 from tests.fakes.collector import Collector, attributes, collector
@@ -83,6 +84,20 @@ def tokens(read: int, written: int) -> Mapping[str, int]:
         "gen_ai.usage.cache_read.input_tokens": 0,
         "gen_ai.usage.cache_creation.input_tokens": 0,
         "gen_ai.usage.reasoning.output_tokens": 0,
+    }
+
+
+def test_tokens_that_the_vendor_did_not_count_are_left_out(tmp_path: Path) -> None:
+    run = Run("r-x", "worker")
+    run.init()
+    run.start("go")
+    run.complete("Done", Usage(input_tokens=7, total_tokens=7, partial=True))
+    store(tmp_path, run.events)
+    with collector() as received:
+        sent(tmp_path, received)
+    told = attributes(received.named("chat scripted-1"))
+    assert {name: value for name, value in told.items() if "usage" in name} == {
+        "gen_ai.usage.input_tokens": 7
     }
 
 

@@ -113,7 +113,7 @@ def leave_live_file(workspace: Path, *, pid: int, host: str, age_s: int = 0) -> 
 
 async def write_job(workspace: Path, job_id: str, count: int) -> None:
     async with history(workspace).create_job(job(job_id)) as held:
-        append_to(held.create_run(setting(job_id=job_id)), count)
+        append_to(await held.create_run(setting(job_id=job_id)), count)
 
 
 async def test_the_backlog_comes_newest_first_and_then_caught_up(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ async def test_what_a_killed_process_left_torn_is_told_then_mended_by_the_next(
             (RUN, "last record of run run1 was incomplete and was dropped (12 bytes)")
         ]
         async with history(tmp_path).drive_job(JOB) as held:
-            append_to(held.reopen_run(RUN)[1], 3)
+            append_to((await held.reopen_run(RUN))[1], 3)
         assert await seen.seqs(8) == list(range(8))
 
 
@@ -273,7 +273,7 @@ async def test_a_job_that_is_over_before_anybody_looks_is_seen_whole(tmp_path: P
 
 async def test_a_live_file_that_begins_anew_loses_no_event(tmp_path: Path) -> None:
     async with following(tmp_path) as seen, history(tmp_path).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         for number in range(12):
             held.say(delta("x" * 300_000))
             log.append(StartGeneration(), step_number=number)
@@ -286,7 +286,7 @@ async def test_a_live_file_that_begins_anew_loses_no_event(tmp_path: Path) -> No
 
 async def test_who_comes_late_is_shown_only_the_text_that_still_streams(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
-        held.create_run(setting())
+        await held.create_run(setting())
         for kind, text in (("start", ""), ("delta", "old"), ("end", "old"), ("start", "")):
             held.say(delta(text, kind=kind))
         held.say(delta("still "))
@@ -349,7 +349,7 @@ async def test_strange_files_in_the_live_folder_do_no_harm(tmp_path: Path) -> No
 
 async def test_a_stranger_among_the_pings_is_not_opened(tmp_path: Path) -> None:
     async with following(tmp_path) as seen, history(tmp_path).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         with (tmp_path / "perstack/live/job1.jsonl").open("ab") as file:
             file.write(b'{"r":"../../../../x","n":1}\n{"r":"nobody","n":1}\n{"d":{}}\n')
         append_to(log, 3)

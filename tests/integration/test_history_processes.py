@@ -51,7 +51,7 @@ async def test_a_killed_process_lets_go_of_the_job(tmp_path: Path) -> None:
         await driver.kill()
 
     async with history(tmp_path).drive_job(JOB) as held:
-        found, _ = held.reopen_run(RUN)
+        found, _ = await held.reopen_run(RUN)
         assert [event.seq for event in found.events] == [0, 1, 2, 3]
         assert found.damage is None
 

@@ -34,10 +34,10 @@ BAD_IDS = ("../../x", "/etc/passwd", "a/b", "a\x00b", "x" * 5000, "", ".", "..",
 async def write_run(store: History, count: int = 10) -> list[Event]:
     """Create the job with one run of `count` events, and let go of it."""
     async with store.create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         events = append_to(log, count)
         await log.sync()
-        held.save(held.job)
+        await held.save(held.job)
     return events
 
 
@@ -89,7 +89,7 @@ async def test_files_are_the_users_alone_whatever_the_umask(tmp_path: Path) -> N
 async def test_a_saved_job_is_read_back_by_others_at_once(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
         done = held.job.model_copy(update={"status": "completed", "finished_at": 5})
-        held.save(done)
+        await held.save(done)
 
         assert held.job == done
         assert await history(tmp_path).get_job(JOB) == done
@@ -108,7 +108,7 @@ async def test_a_job_cannot_be_created_twice(tmp_path: Path) -> None:
 async def test_a_job_cannot_be_saved_as_another(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
         with pytest.raises(UsageError):
-            held.save(job("job2"))
+            await held.save(job("job2"))
 
 
 async def test_an_unknown_job_is_not_driven_and_leaves_nothing(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_a_run_goes_on_where_it_ended(tmp_path: Path) -> None:
     events = await write_run(store, 10)
 
     async with store.drive_job(JOB) as held:
-        found, log = held.reopen_run(RUN)
+        found, log = await held.reopen_run(RUN)
         assert list(found.events) == events
         events.append(log.append(StartGeneration(), step_number=2))
 
@@ -184,7 +184,7 @@ async def test_a_torn_last_record_is_announced_and_cut_off_before_going_on(tmp_p
     expected = "last record of run run1 was incomplete and was dropped (17 bytes)"
     assert (await store.read_run(JOB, RUN)).damage == expected
     async with store.drive_job(JOB) as held:
-        found, log = held.reopen_run(RUN)
+        found, log = await held.reopen_run(RUN)
         assert (found.damage, list(found.events)) == (expected, events)
         events.append(log.append(StartGeneration(), step_number=2))
 
@@ -217,7 +217,7 @@ async def test_a_damaged_record_before_the_last_is_an_error_with_file_and_line(
         await store.read_run(JOB, RUN)
     async with store.drive_job(JOB) as held:
         with pytest.raises(CorruptRecordError, match=r"events\.jsonl, line 5 is damaged"):
-            held.reopen_run(RUN)
+            await held.reopen_run(RUN)
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (0, 2, 3), (0, 1, 1, 2), (0, 2, 1, 3)])
@@ -241,7 +241,7 @@ async def test_records_cut_off_whole_are_missed_once_the_job_was_saved(tmp_path:
     assert "run run1 ends after 7 records, 3 more had been stored" in (found.damage or "")
 
     async with store.drive_job(JOB) as held:
-        again, log = held.reopen_run(RUN)
+        again, log = await held.reopen_run(RUN)
         assert again.damage == found.damage
         log.append(StartGeneration(), step_number=1)
     found = await store.read_run(JOB, RUN)
@@ -265,29 +265,29 @@ async def test_a_run_without_any_record_is_announced(tmp_path: Path, how: str) -
 async def test_a_run_that_never_said_anything_can_go_on(tmp_path: Path) -> None:
     store = history(tmp_path)
     async with store.create_job(job()) as held:
-        held.create_run(setting())
+        await held.create_run(setting())
     async with store.drive_job(JOB) as held:
-        found, log = held.reopen_run(RUN)
+        found, log = await held.reopen_run(RUN)
         assert (found.events, found.damage) == ((), "run run1 holds no record")
         assert log.append(StartGeneration(), step_number=1).seq == 0
 
 
 async def test_a_run_cannot_be_created_twice_nor_opened_twice(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         with pytest.raises(ConflictError, match="run run1 exists already"):
-            held.create_run(setting())
+            await held.create_run(setting())
         with pytest.raises(ConflictError, match="is open already"):
-            held.reopen_run(RUN)
+            await held.reopen_run(RUN)
         log.close()
         log.close()
-        held.reopen_run(RUN)
+        await held.reopen_run(RUN)
 
 
 async def test_a_run_of_another_job_is_refused(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
         with pytest.raises(UsageError):
-            held.create_run(setting(job_id="job2"))
+            await held.create_run(setting(job_id="job2"))
 
 
 async def test_an_unknown_run_is_not_found(tmp_path: Path) -> None:
@@ -300,12 +300,12 @@ async def test_an_unknown_run_is_not_found(tmp_path: Path) -> None:
         await store.list_runs(JobId("job9"))
     async with store.drive_job(JOB) as held:
         with pytest.raises(NotFoundError):
-            held.reopen_run(RunId("run9"))
+            await held.reopen_run(RunId("run9"))
 
 
 async def test_a_closed_log_refuses(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
     with pytest.raises(StorageError, match="it is closed"):
         log.append(StartGeneration(), step_number=1)
 
@@ -314,13 +314,13 @@ async def test_time_never_runs_backwards_within_a_run(tmp_path: Path) -> None:
     clock = SetClock(5000)
     store = FileHistory(tmp_path, clock=clock, ids=RandomIds())
     async with store.create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         append_to(log, 2)
         clock.at = 1000
         append_to(log, 2)
     clock.at = 500
     async with store.drive_job(JOB) as held:
-        held.reopen_run(RUN)[1].append(StartGeneration(), step_number=1)
+        (await held.reopen_run(RUN))[1].append(StartGeneration(), step_number=1)
 
     found = await store.read_run(JOB, RUN)
     assert [(event.seq, event.timestamp) for event in found.events] == [
@@ -338,7 +338,7 @@ async def test_runs_are_listed_in_order_of_start(tmp_path: Path) -> None:
     store = history(tmp_path)
     async with store.create_job(job()) as held:
         for name, started_at in (("b", 3), ("c", 1), ("a", 2)):
-            held.create_run(setting(name, started_at=started_at))
+            await held.create_run(setting(name, started_at=started_at))
 
     assert [run.run_id for run in await store.list_runs(JOB)] == ["c", "a", "b"]
 
@@ -379,12 +379,12 @@ async def test_a_damaged_job_does_not_hide_the_others(
 
 async def test_concurrent_syncs_all_return_with_their_records_on_the_disk(tmp_path: Path) -> None:
     async with history(tmp_path).create_job(job()) as held:
-        log = held.create_run(setting())
+        log = await held.create_run(setting())
         async with anyio.create_task_group() as group:
             for _ in range(20):
                 append_to(log, 2)
                 group.start_soon(log.sync)
-        held.save(held.job)
+        await held.save(held.job)
 
     assert '"heads":{"run1":39}' in (tmp_path / "perstack/jobs/job1/job.json").read_text()
 
@@ -418,9 +418,9 @@ async def test_a_run_id_that_is_no_safe_name_is_refused_when_writing(tmp_path: P
     async with history(tmp_path).create_job(job()) as held:
         for bad in BAD_IDS:
             with pytest.raises(UsageError):
-                held.create_run(setting(bad))
+                await held.create_run(setting(bad))
             with pytest.raises(UsageError):
-                held.reopen_run(RunId(bad))
+                await held.reopen_run(RunId(bad))
     assert not (tmp_path / "perstack/jobs/job1/runs").exists()
 
 
@@ -434,7 +434,7 @@ async def test_files_are_not_written_through_links(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="symbolic link"):
         async with store.drive_job(JOB) as held:
-            held.reopen_run(RUN)
+            await held.reopen_run(RUN)
 
 
 def _age(workspace: Path, job_id: str, seconds: int) -> None:

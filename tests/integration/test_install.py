@@ -23,10 +23,12 @@ from perstack.ports.system import RandomIds, SystemClock
 from perstack.services.install import Installer, find_lock
 from tests.fakes.cli import Program, Ran, accept_all, by_expert, calls, finishes, play
 from tests.fakes.engine import FakeSkillSet
-from tests.fakes.model_server import Answer
+from tests.fakes.mcp_http import mcp_http
+from tests.fakes.model_server import Answer, Seen, model_server
 from tests.fakes.model_wire import Call
 
 MCP_SERVER: Final = str(Path(__file__).parents[1] / "fakes" / "mcp_server.py")
+BASE_SERVER: Final = str(Path(__file__).parents[1] / "fakes" / "base_server.py")
 SOLO: Final = ExpertKey("solo")
 SEARCH: Final = Call("web_search_exa", {"query": "perstack"})
 
@@ -88,6 +90,12 @@ def test_a_changed_configuration_makes_the_lock_stale_until_it_is_written_anew(
     assert "exa" in _skills_of(stale)
     assert "stale" not in again.stderr + fresh.stderr
     assert "exa" not in _skills_of(fresh)
+
+
+def test_tools_for_clients_that_answer_requests_are_in_the_lock(tmp_path: Path) -> None:
+    (installed,) = _commands(tmp_path, _toml("--fault", "picky"), INSTALL)
+    assert installed.code == 0, installed.stderr
+    assert 'name = "ask_client"' in (tmp_path / "perstack.lock").read_text()
 
 
 def test_the_lock_is_beside_the_configuration_not_where_one_stands(tmp_path: Path) -> None:
@@ -184,6 +192,53 @@ def test_a_job_that_keeps_its_old_definitions_takes_nothing_from_todays_lock(
     _, other = _commands(tmp_path, _toml(more='omit = ["echo"]'), INSTALL, again)
     assert "exa" not in _skills_of(same)
     assert "exa" in _skills_of(other)
+
+
+def test_of_another_base_skill_its_own_tools_are_locked(tmp_path: Path) -> None:
+    toml = f"""
+perstackBaseSkillCommand = ["{sys.executable}", "-S", "{BASE_SERVER}"]
+[experts.solo]
+instruction = "You are solo."
+"""
+    (installed,) = _commands(tmp_path, toml, INSTALL)
+    assert installed.code == 0, installed.stderr
+    lock = read_lock(tmp_path / "perstack.lock")
+    assert lock is not None
+    assert {(tool.skill_name, tool.name) for tool in lock.tools[SOLO]} == {
+        ("@perstack/base", name)
+        for name in ("attemptCompletion", "healthCheck", "exec", "readImageFile", "extra")
+    }
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("kind", "path"), [("mcpHttpSkill", "/mcp"), ("mcpSseSkill", "/sse")])
+async def test_servers_at_an_address_are_locked_too_and_asked_at_the_first_call(
+    tmp_path: Path, kind: str, path: str
+) -> None:
+    said = by_expert({"solo": [calls(Call("echo", {"text": "hi"})), *finishes("Done.")]})
+    asked: list[int] = []
+
+    def decide(seen: Seen) -> Answer:
+        asked.append(len(server.asked))
+        return said(seen)
+
+    async with mcp_http() as server, model_server(decide=decide) as model:
+        toml = f"""
+[experts.solo]
+instruction = "You are solo."
+[experts.solo.skills.web]
+type = "{kind}"
+endpoint = "{server.url}{path}"
+"""
+        program = Program.make(tmp_path, toml, base_url=model.url)
+        installed = await program.run("install")
+        assert installed.code == 0, installed.stderr
+        before = len(server.asked)
+        ran = await program.run(*RUN)
+    assert ran.code == 0, ran.stderr
+    assert "echo" in str(model.requests[0].body["tools"])
+    assert asked[0] == before
+    assert asked[1] > before
 
 
 # ---------------------------------------------------------------- without a process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import anyio
 import pytest
 
 from perstack.domain.events import Event, RequestApproval, ResolveApproval, SuspendRun
-from perstack.domain.ids import ConsensusId, JobId, SubtaskId, ToolCallId
+from perstack.domain.ids import ConsensusId, JobId, RunId, SubtaskId, ToolCallId
 from perstack.domain.jobs import JobStatus
-from perstack.errors import UsageError
+from perstack.errors import CorruptRecordError, UsageError
 from perstack.ports.history import JobLook
 from perstack.services.looking import see_jobs
 from tests.fakes.history import history
@@ -144,3 +145,42 @@ def test_only_as_many_jobs_are_read_as_are_listed(tmp_path: Path) -> None:
 
     assert anyio.run(first) == 3
     assert len(looked) < 70
+
+
+def test_a_job_that_cannot_be_read_is_told_of_and_acts_on_no_terminal(tmp_path: Path) -> None:
+    workspace = tmp_path / "a\x1b[2Jb"
+    workspace.mkdir()
+    store(workspace, chain(), job="good")
+    store(workspace, chain(), job="torn")
+    (workspace / "perstack/jobs/torn/job.json").write_text('{"half')
+    listed = typed("jobs", "--workspace", str(workspace))
+    assert "good" in listed.stdout
+    assert "Warning: job left out: " in listed.stderr
+    assert "torn/job.json is damaged" in listed.stderr
+    assert "\x1b" not in listed.stderr
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["saved", "killed before it was saved"])
+@pytest.mark.parametrize("gone", ["runs/r-b/run-setting.json", "runs"])
+def test_a_run_that_is_gone_is_missed(tmp_path: Path, gone: str, known: bool) -> None:
+    store(tmp_path, chain())
+    job = tmp_path / "perstack/jobs/job1"
+    if known:
+        anyio.run(save_again, tmp_path)
+    path = job / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for command in (("log",), ("export", "job1", "-o", "-")):
+        if gone == "runs" and not known:
+            continue  # nothing is left that could tell
+        with pytest.raises(CorruptRecordError, match=r"run-setting\.json is missing"):
+            typed(*command, "--workspace", str(tmp_path))
+    assert states(tmp_path) == {"job1": "completed"}
+
+
+async def save_again(workspace: Path) -> None:
+    """As a job is saved at its end: its record then knows how long each run's log is."""
+    async with history(workspace).drive_job(JobId("job1")) as driven:
+        for run_id in ("r-chain", "r-b"):
+            _, log = await driven.reopen_run(RunId(run_id))
+            await log.sync()
+        await driven.save(driven.job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
+import watchfiles
 
 from perstack.config.trust import UntrustedError
 from perstack.config.typed import Overrides
@@ -20,7 +23,7 @@ from perstack.errors import ConflictError, DeniedError, PerstackError, UsageErro
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.history import FeedBatch
 from perstack.projection.workspace import WorkspaceFold
-from perstack.runtime import open_history
+from perstack.runtime import open_history, open_project
 from perstack.services.consensus import whoami
 from perstack_tui.gateway import (
     DefinitionsUpdate,
@@ -331,6 +334,32 @@ async def test_a_detached_job_with_a_server_goes_on_in_a_process_of_its_own(
         await opened.until(lambda: bool(opened.events("completeRun")))
         assert job_id not in opened.local
         assert opened.events("suspendRun")
+
+
+def wait_for(file: Path, words: str) -> None:
+    """Wait until another process has written the words, for at most 20 s."""
+    looks = watchfiles.watch(file.parent, rust_timeout=100, yield_on_timeout=True)
+    assert any(words in file.read_text() for _ in itertools.islice(looks, 200))
+
+
+async def test_detaching_trusts_nothing_but_what_the_job_was_started_with(workspace: Path) -> None:
+    """Neither what its env file would set, nor what has become of the file since."""
+    (workspace / ".env").write_text("HTTPS_PROXY=http://thief.example\n")
+    found = workspace / "perstack.toml"
+    async with cockpit(workspace, named=False) as opened:
+        with pytest.raises(UntrustedError) as refused:
+            await opened.gateway.start(ExpertKey("served"), "go")
+        assert [demand.kind for demand in refused.value.demands][-1] == "variable"
+        await opened.gateway.accept(refused.value.demands[:-1])
+        job_id = await opened.gateway.start(ExpertKey("served"), "go")
+        await opened.until(lambda: bool(opened.events("startGeneration")))
+        webhook = '\n[notify]\nwebhook = "https://thief.example/x"\n'
+        found.write_text(found.read_text() + webhook)
+        await opened.gateway.detach([job_id])
+        log = workspace / "perstack" / "logs" / f"{job_id}.log"
+        await anyio.to_thread.run_sync(wait_for, log, "has not been accepted yet")
+    assert "send notices to https://thief.example/…" in log.read_text()
+    assert "HTTPS_PROXY" not in open_project(workspace, None).env
 
 
 async def test_a_bad_env_file_is_shown_and_runs_go_on(workspace: Path) -> None:

@@ -38,7 +38,7 @@ def write(workspace: Path, events: list[Event], *, job: str = "job1") -> None:
         async with history.create_job(about) as driven:
             for run_id in dict.fromkeys(event.run_id for event in events):
                 own = [event for event in events if event.run_id == run_id]
-                log = driven.create_run(setting(run_id, own[0].expert_key, job))
+                log = await driven.create_run(setting(run_id, own[0].expert_key, job))
                 for event in own:
                     log.append(event.body, step_number=event.step_number)
                 await log.sync()
@@ -141,6 +141,12 @@ def test_paging_says_what_is_missing(tmp_path: Path) -> None:
     assert [event["type"] for event in page["events"]] == everything[2:5]
     assert (page["totalEventsBeforeLimit"], page["matchedAfterPagination"]) == (len(everything), 3)
     assert f"3 of {len(everything)} events shown" in log(tmp_path, "--take", "3")
+    summary = json.loads(log(tmp_path, "--json", "--summary", "--take", "3", "--offset", "2"))
+    assert summary["summary"] == page["summary"]
+    assert (summary["totalEventsBeforeLimit"], summary["matchedAfterPagination"]) == (
+        len(everything),
+        3,
+    )
 
 
 def test_json_has_the_keys_of_perstack(tmp_path: Path) -> None:
@@ -191,7 +197,14 @@ def test_hostile_text_is_inert(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [["--step", "x"], ["--filter", "x"], ["--job", "../x"], ["--job", "a\x00b"]],
+    [
+        ["--step", "x"],
+        ["--step", "5-2"],
+        ["--filter", "x"],
+        ["--job", "../x"],
+        ["--job", "a\x00b"],
+        ["--workspace", "/nowhere/at/all"],
+    ],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, args: list[str]) -> None:
     with pytest.raises(UsageError):

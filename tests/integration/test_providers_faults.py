@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from perstack.domain.messages import TextPart, ToolCallPart
-from perstack.domain.usage import NO_USAGE
+from perstack.domain.usage import Usage
 from perstack.errors import ProviderError
 from perstack.ports.model import ChatModel, Generation
 from tests.fakes.conversation import ask, request
@@ -273,7 +273,7 @@ async def test_usage_that_is_missing_or_cannot_be_is_unknown(
     async with model_server(reply) as server, connected(vendor, server.url) as model:
         _, generation = await ask(model, request())
     assert generation.parts == (TextPart(text="x"),)
-    assert generation.usage == NO_USAGE
+    assert generation.usage == Usage(partial=True)
 
 
 @pytest.mark.parametrize(

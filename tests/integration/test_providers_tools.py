@@ -84,7 +84,8 @@ async def test_a_pause_is_gone_on_from_and_both_halves_are_one_answer() -> None:
         ProviderPart,
         TextPart,
     ]
-    assert generation.usage == Usage(input_tokens=200, output_tokens=40, total_tokens=240)
+    half = Usage(input_tokens=100, output_tokens=20, total_tokens=120)
+    assert (generation.usage, generation.requests) == (half.plus(half), (half, half))
     assert "container" not in one.body
     assert two.body["container"] == {"id": "ctr_1"}
     assert two.body["messages"][:1] == one.body["messages"][:1]

@@ -89,6 +89,16 @@ async def test_a_long_file_is_cut_at_a_line_and_can_be_read_on_from_there(
     assert "note" not in rest
 
 
+async def test_reading_on_to_a_line_far_down_can_be_stopped(
+    base: OpenBaseSkill, workspace: Path
+) -> None:
+    with (workspace / "x").open("w") as file:
+        file.writelines("line\n" for _ in range(2_000_000))
+    with anyio.move_on_after(0.05) as scope:
+        await base.call("readTextFile", {"path": "x", "from": 1_999_999})
+    assert scope.cancelled_caught
+
+
 async def test_a_line_that_is_too_long_is_cut_within(base: OpenBaseSkill, workspace: Path) -> None:
     (workspace / "x").write_text("a\n" + "y" * (MAX_READ_CHARS * 2) + "\nend\n")
 
@@ -116,6 +126,16 @@ async def test_editing_matches_either_line_end_and_keeps_that_of_the_file(
     args: dict[str, JsonValue] = {"path": "x", "oldText": "one\ntwo\n", "newText": "1\n2\n"}
     assert not (await base.call("editTextFile", args)).is_error
     assert (workspace / "x").read_bytes() == b"1\r\n2\r\nthree\r\n"
+
+
+async def test_editing_a_file_of_mixed_line_ends_keeps_those_of_the_place(
+    base: OpenBaseSkill, workspace: Path
+) -> None:
+    (workspace / "x").write_bytes(b"one\ntwo\r\nthree\r\n")
+    for old, new in (("one\n", "1\n1\n"), ("two\n", "2\n2\n")):
+        args: dict[str, JsonValue] = {"path": "x", "oldText": old, "newText": new}
+        assert not (await base.call("editTextFile", args)).is_error
+    assert (workspace / "x").read_bytes() == b"1\n1\n2\r\n2\r\nthree\r\n"
 
 
 async def test_text_that_is_not_there_is_told_and_changes_nothing(
@@ -215,6 +235,24 @@ async def test_two_edits_at_once_lose_nothing(base: OpenBaseSkill, workspace: Pa
         for name in names:
             group.start_soon(edit, name)
     assert (workspace / "x").read_text() == "." * 20
+
+
+async def test_edits_of_parallel_runs_in_the_same_workspace_lose_nothing(
+    workspace: Path,
+) -> None:
+    names = [f"<{number}>" for number in range(100)]
+    (workspace / "x").write_text("".join(names))
+    runs = [OpenBaseSkill(context_for(workspace), BaseSkill()) for _ in range(4)]
+
+    async def edit(base: OpenBaseSkill, name: str) -> None:
+        await base.call("editTextFile", {"path": "x", "oldText": name, "newText": "."})
+
+    async with anyio.create_task_group() as group:
+        for number, name in enumerate(names):
+            group.start_soon(edit, runs[number % 4], name)
+    for base in runs:
+        base.close()
+    assert (workspace / "x").read_text() == "." * 100
 
 
 async def test_directories_are_made_listed_moved_and_deleted(

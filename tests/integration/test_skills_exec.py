@@ -23,6 +23,7 @@ from tests.unit.skills.support import context_for, failure, processes_of, result
 pytestmark = pytest.mark.anyio
 
 CANARIES = {f"CANARY_{number}": f"canary-{number}" for number in range(30)}
+MARKS = {"PERSTACK_RUN_ID", "PERSTACK_JOB_ID", "PERSTACK_PROCESS"}
 HOSTILE = {
     "PATH": "/evil",
     "path": "/evil",
@@ -39,6 +40,7 @@ HOSTILE = {
     "HTTPS_PROXY": "http://evil",
     "PERSTACK_RUN_ID": "somebody-else",
     "PERSTACK_JOB_ID": "somebody-else",
+    "PERSTACK_PROCESS": "somebody-else",
 }
 
 
@@ -94,11 +96,20 @@ async def test_a_command_ended_by_a_signal_is_told(base: OpenBaseSkill) -> None:
     assert told["error"] == "Command 'sh' was ended by signal SIGSEGV."
 
 
-@pytest.mark.parametrize("args", [["a\0b"], ["x" * 5_000_000]], ids=["nul", "too long"])
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["a\0b"], "an argument or variable holds a NUL or half a character"),
+        (["\ud800"], "an argument or variable holds a NUL or half a character"),
+        (["x" * 5_000_000], "Argument list too long"),
+    ],
+    ids=["nul", "half a character", "too long"],
+)
 async def test_arguments_that_no_process_can_take_are_told(
-    base: OpenBaseSkill, args: list[JsonValue]
+    base: OpenBaseSkill, args: list[JsonValue], why: str
 ) -> None:
-    assert failure(await base.call("exec", {"command": "echo", "args": args}))["error"]
+    told = failure(await base.call("exec", {"command": "echo", "args": args}))
+    assert told == {"error": "StartFailed", "message": f"'echo' could not be started: {why}"}
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\0"])
@@ -116,7 +127,7 @@ async def test_the_environment_is_an_allow_list(base: OpenBaseSkill, context: Ru
 
     env = json.loads(str(told["output"]))
     allowed = {"PATH", "HOME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "NO_PROXY"}
-    assert set(env) <= allowed | {"MINE", "PERSTACK_RUN_ID", "PERSTACK_JOB_ID"}
+    assert set(env) <= allowed | {"MINE"} | MARKS
     assert env["MINE"] == "yes"
     assert env["PATH"] == os.environ["PATH"]
     assert (env["PERSTACK_RUN_ID"], env["PERSTACK_JOB_ID"]) == (context.run_id, context.job_id)
@@ -150,6 +161,16 @@ async def test_endless_output_is_kept_at_both_ends_and_counted(base: OpenBaseSki
     assert len(output) < 101_000
 
 
+async def test_long_output_is_cut_between_lines_so_that_no_word_is_halved(
+    base: OpenBaseSkill,
+) -> None:
+    line = "x" * 40 + "canary-0123456789"
+    told = await _sh(base, f"yes {line} | head -n 10000")
+    kept = str(told["output"]).splitlines()
+    assert {line, "… 480,008 bytes left out …"} == {*kept}
+    assert len(line + "\n") * (len(kept) - 1) == 580_000 - 480_008
+
+
 async def test_late_commands_are_ended_with_all_they_started(
     base: OpenBaseSkill, context: RunContext
 ) -> None:
@@ -158,6 +179,34 @@ async def test_late_commands_are_ended_with_all_they_started(
     told = failure(await base.call("exec", args))
     assert told == {"error": "Command timed out after 300ms.", "stdout": "begun\n", "stderr": ""}
     assert processes_of(context.run_id) == []
+
+
+@pytest.mark.parametrize("number", ["KILL", "STOP", "TERM"])
+async def test_a_command_that_turns_on_its_supervisor_gets_nowhere(
+    base: OpenBaseSkill, context: RunContext, number: str
+) -> None:
+    script = f"setsid sleep 600 & (setsid sleep 600 &) ; kill -{number} $PPID; echo on; sleep 600"
+    args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script], "timeout": 500}
+    with anyio.fail_after(15):
+        failure(await base.call("exec", args))
+    assert processes_of(context.run_id) == []
+
+
+async def test_one_command_that_kills_its_supervisor_takes_no_other_with_it(
+    base: OpenBaseSkill, tmp_path: Path
+) -> None:
+    others: list[ToolOutcome] = []
+
+    async def other() -> None:
+        waits = "touch begun; until [ -e go ]; do sleep 0.02; done; echo well"
+        others.append(await base.call("exec", {"command": "sh", "args": ["-c", waits]}))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(other)
+        await until((tmp_path / "begun").exists)
+        await base.call("exec", {"command": "sh", "args": ["-c", "kill -KILL $PPID; sleep 600"]})
+        (tmp_path / "go").touch()
+    assert result(others[0]) == {"output": "well\n"}
 
 
 async def test_what_a_command_leaves_running_neither_holds_up_the_call_nor_survives(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from pydantic import JsonValue
 
@@ -103,7 +104,10 @@ async def test_only_the_allow_list_and_what_is_required_reaches_a_server(tmp_pat
     async with SKILLS.open(expert_with(fake=skill), context, Notices()) as skills:
         names = set(json.loads(text(await skills.call("env_names", {}))))
     allowed = {"PATH", "HOME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE"}
-    assert names <= allowed | {"NEEDED", "PERSTACK_RUN_ID", "PERSTACK_JOB_ID"}
+    allowed |= {name for name in names if name.startswith(("SSL_CERT_", "NODE_EXTRA_CA_"))}
+    allowed |= {name for name in names if name.endswith("_CA_BUNDLE")}
+    marks = {"PERSTACK_RUN_ID", "PERSTACK_JOB_ID", "PERSTACK_PROCESS"}
+    assert names <= allowed | marks | {"NEEDED"}
     assert {"NEEDED", "PATH", "PERSTACK_RUN_ID", "PERSTACK_JOB_ID"} <= names
 
 
@@ -210,6 +214,20 @@ async def test_bad_tools_are_left_out_and_the_others_work(
     assert len([line for line in notices.stderr() if "was left out" in line]) == 6
 
 
+async def test_tools_that_a_server_says_have_changed_stay_as_they_were_listed(
+    context: RunContext, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    skill = fake_skill("rug_pull", options=("--marker", str(marker)))
+    async with SKILLS.open(expert_with(fake=skill), context, Notices()) as skills:
+        before = dict(skills.tools)
+        marker.touch()
+        changed: JsonValue = [{"method": "notifications/tools/list_changed", "params": {}}]
+        assert text(await skills.call("tell", {"messages": changed})) == "told"
+        assert text(await skills.call("echo", {"text": "x"})) == "x"
+        assert skills.tools == before
+
+
 async def test_all_pages_of_tools_are_used(context: RunContext) -> None:
     async with SKILLS.open(expert_with(fake=fake_skill("pages")), context, Notices()) as skills:
         assert {"echo", "record", "web_search_exa"} <= set(skills.tools)
@@ -299,8 +317,10 @@ async def test_every_kind_of_content_becomes_a_part(context: RunContext) -> None
 async def test_a_huge_result_is_cut_and_says_so(context: RunContext) -> None:
     skill = fake_skill("huge_result")
     limits = ServerLimits(call_s=30.0)
+    before = psutil.Process().memory_info().rss
     async with Skills(limits).open(expert_with(fake=skill), context, Notices()) as skills:
         told = text(await skills.call("echo", {"text": "x"}))
+    assert psutil.Process().memory_info().rss - before < 400_000_000
     assert "200,000 of 50,000,000 characters are shown" in told
     assert len(told) < MAX_TEXT_CHARS + 200
 
@@ -324,7 +344,25 @@ async def test_a_flood_on_standard_error_holds_up_nothing_and_is_capped(
     lines = notices.stderr()
     assert len(lines) <= 202
     assert all(len(line) <= 2_000 for line in lines)
-    assert "2,800 more lines were not kept" in lines[-1]
+    assert "12,300 more lines were not kept" in lines[-1]
+
+
+async def test_a_secret_in_what_a_server_lists_is_neither_shown_nor_sent(
+    tmp_path: Path, notices: Notices
+) -> None:
+    context = context_for(tmp_path, env={"API_KEY": "sk-very-secret"})
+    skill = fake_skill("secret_tools", required_env=("API_KEY",))
+    async with SKILLS.open(expert_with(fake=skill), context, notices) as skills:
+        assert skills.tools["echo"].description == "Uses [API_KEY]."
+        assert skills.tools["keyed"].input_schema["properties"] == {
+            "key": {"description": "not [API_KEY]", "default": 1}
+        }
+        assert "sk-very-secret" not in repr(skills.tools)
+    assert "sk-very-secret" not in repr(notices)
+    [connected] = [each for each in notices[1:] if isinstance(each, SkillConnected)]
+    assert connected.server_info is not None
+    assert connected.server_info.name == "of [API_KEY]"
+    assert len(connected.server_info.version) == 300
 
 
 async def test_a_secret_that_a_server_says_aloud_is_not_passed_on(

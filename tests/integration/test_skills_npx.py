@@ -17,13 +17,26 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.streams.text import TextReceiveStream
+from pydantic import JsonValue
 
+from perstack.domain.events import SkillLog, SkillProgress
 from perstack.domain.expert import AnyMcpSkill, McpHttpSkill, McpSseSkill, McpStdioSkill
+from perstack.domain.forms import form_of
+from perstack.domain.ids import ToolCallId
+from perstack.domain.inputs import read_answer
 from perstack.domain.messages import ImageInlinePart, ResourceLinkPart
 from perstack.errors import SkillError
-from perstack.ports.skills import RunContext, SkillSet
+from perstack.ports.skills import ElicitationAnswer, RunContext, SamplingAnswer, SkillSet
 from perstack.skills.opener import Skills
-from tests.unit.skills.support import Notices, context_for, expert_with, processes_of, text
+from tests.fakes.skill_host import Answering
+from tests.unit.skills.support import (
+    Notices,
+    context_for,
+    expert_with,
+    processes_of,
+    text,
+    until,
+)
 
 pytestmark = [
     pytest.mark.anyio,
@@ -34,6 +47,19 @@ pytestmark = [
 
 EVERYTHING = "@modelcontextprotocol/server-everything@2026.8.31"
 FILESYSTEM = "@modelcontextprotocol/server-filesystem@2026.8.31"
+CALL = ToolCallId("call-1")
+ANSWER: dict[str, JsonValue] = {
+    "name": "Ana",
+    "check": True,
+    "email": "ana@example.com",
+    "homepage": "https://example.com/ana",
+    "birthdate": "1990-01-31",
+    "integer": 7,
+    "untitledSingleSelectEnum": "Joey",
+    "untitledMultipleSelectEnum": ["Piano", "Bass"],
+    "titledMultipleSelectEnum": ["fish-2"],
+    "legacyTitledEnum": "pet-2",
+}
 
 
 @pytest.fixture
@@ -99,10 +125,34 @@ async def check_everything(skills: SkillSet, workspace: Path) -> None:
         assert workspace.as_uri() in text(await skills.call("get-roots-list", {}))
 
 
+async def check_requests(skills: SkillSet, host: Answering, notices: Notices) -> None:
+    """Have the server ask the user with every kind of field that there is, and the model."""
+    asked = await skills.call("trigger-elicitation-request", {}, tool_call_id=CALL)
+    assert "User provided the requested information" in text(asked)
+    raw = json.loads(text(asked).partition("Raw result:")[2])
+    assert raw == {"action": "accept", "content": ANSWER}
+    form = form_of(host.questions[0].answer_schema)
+    assert form is not None
+    assert read_answer(form, json.dumps(ANSWER)) == ANSWER
+    sampled = await skills.call("trigger-sampling-request", {"prompt": "hi"}, tool_call_id=CALL)
+    assert '"text": "hello from m-1"' in text(sampled)
+    slow: dict[str, JsonValue] = {"duration": 0.2, "steps": 2}
+    await skills.call("trigger-long-running-operation", slow, tool_call_id=CALL)
+    told = [each for each in notices if isinstance(each, SkillProgress)]
+    assert (told[-1].tool_call_id, told[-1].progress, told[-1].total) == (CALL, 2, 2)
+    assert "Started" in text(await skills.call("toggle-simulated-logging", {}))
+    await until(lambda: any(isinstance(each, SkillLog) for each in notices), within_s=30)
+    assert "Stopped" in text(await skills.call("toggle-simulated-logging", {}))
+
+
 async def check_opened(skill: AnyMcpSkill, context: RunContext) -> None:
     notices = Notices()
-    async with Skills().open(expert_with(everything=skill), context, notices) as skills:
+    host = Answering(
+        ElicitationAnswer("accept", ANSWER), SamplingAnswer(text="hello from m-1", model="m-1")
+    )
+    async with Skills().open(expert_with(everything=skill), context, notices, host) as skills:
         await check_everything(skills, context.workspace)
+        await check_requests(skills, host, notices)
         assert notices.of("everything")[:2] == ["skillStarting", "skillConnected"]
     assert notices.of("everything")[-1] == "skillDisconnected"
     assert notices.of("everything").count("skillStarting") == 1

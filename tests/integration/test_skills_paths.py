@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import sys
 import tarfile
 import threading
 from collections.abc import Generator
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
 from pydantic import JsonValue
 
 from perstack.domain.expert import BaseSkill
+from perstack.skills.base.rename import rename_to_new
 from perstack.skills.base.skill import OpenBaseSkill
 from tests.unit.skills.support import context_for, failure, result, text
 
@@ -336,3 +339,87 @@ async def test_links_that_an_archive_brings_along_lead_nowhere(site: Site) -> No
         for tool, args in _calls(path).values():
             failure(await site.base.call(tool, args))
     assert site.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("tool", "args"),
+    [
+        ("moveFile", {"source": "sub", "destination": "moved"}),
+        ("moveFile", {"source": "sub/inner", "destination": "moved"}),
+        ("deleteDirectory", {"path": "sub", "recursive": True}),
+        ("deleteDirectory", {"path": "sub/inner", "recursive": True}),
+    ],
+)
+async def test_a_directory_in_which_a_linked_history_lies_is_neither_moved_nor_deleted(
+    site: Site, tool: str, args: dict[str, JsonValue]
+) -> None:
+    (site.workspace / "sub" / "inner").mkdir()
+    (site.workspace / "perstack").rename(site.workspace / "sub" / "inner" / "history")
+    (site.workspace / "perstack").symlink_to("sub/inner/history")
+
+    told = failure(await site.base.call(tool, args))
+
+    assert told["message"] == "Access denied - perstack directory is not allowed"
+    assert (site.workspace / "perstack" / "job.json").read_text() == DATA
+    beside = {"source": "mine.txt", "destination": "sub/mine.txt"}
+    assert not (await site.base.call("moveFile", {**beside})).is_error
+
+
+async def test_a_history_that_a_command_has_moved_away_is_refused_where_it_is_now(
+    site: Site,
+) -> None:
+    moved = await site.base.call("exec", {"command": "mv", "args": ["perstack", "sub/away"]})
+    assert not moved.is_error
+    for path in ("sub/away", "sub/away/job.json"):
+        for tool, args in _calls(path).values():
+            told = failure(await site.base.call(tool, args))
+            assert told["message"] == "Access denied - perstack directory is not allowed"
+    assert (site.workspace / "sub" / "away" / "job.json").read_text() == DATA
+
+
+async def test_a_workspace_that_is_itself_a_link_is_where_it_led_at_the_start(
+    tmp_path: Path,
+) -> None:
+    for name in ("real", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name.txt").write_text(name)
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    base = OpenBaseSkill(context_for(link), BaseSkill())
+    link.unlink()
+    link.symlink_to("other")
+    for path in ("name.txt", str(link / "name.txt"), str(tmp_path / "real" / "name.txt")):
+        assert result(await base.call("readTextFile", {"path": path}))["content"] == "real"
+    failure(await base.call("readTextFile", {"path": str(tmp_path / "other" / "name.txt")}))
+    base.close()
+
+
+async def test_a_path_that_would_hold_too_many_directories_open_is_refused(site: Site) -> None:
+    process = psutil.Process()
+    open_before = process.num_fds()
+    told = failure(await site.base.call("createDirectory", {"path": "d/" * 2_000}))
+    assert told["message"] == "The path leads through over 48 directories."
+    assert process.num_fds() == open_before
+
+
+async def test_a_tree_too_deep_to_be_deleted_is_an_answer_not_a_crash(site: Site) -> None:
+    script = "import os\nfor _ in range(2_000):\n os.mkdir('d'); os.chdir('d')"
+    args: dict[str, JsonValue] = {"command": sys.executable, "args": ["-S", "-c", script]}
+    assert not (await site.base.call("exec", {**args, "cwd": "sub"})).is_error
+    told = failure(await site.base.call("deleteDirectory", {"path": "sub", "recursive": True}))
+    assert told["error"] in ("TooDeep", "OSError")
+    removed = await site.base.call("exec", {"command": "rm", "args": ["-r", "sub"]})
+    assert not removed.is_error
+
+
+async def test_moving_overwrites_nothing_that_appears_in_the_last_moment(site: Site) -> None:
+    with (
+        site.base.workspace.locate("mine.txt") as source,
+        site.base.workspace.locate("sub/new") as target,
+    ):
+        assert target.found is None
+        (site.workspace / "sub" / "new").write_text("somebody else's")
+        with pytest.raises(FileExistsError):
+            rename_to_new(source, target)
+    assert (site.workspace / "sub" / "new").read_text() == "somebody else's"
+    assert (site.workspace / "mine.txt").read_text() == "mine"

@@ -61,7 +61,7 @@ async def test_a_server_is_announced_called_and_left(
 ) -> None:
     async with mcp_http(as_json=as_json) as server:
         async with SKILLS.open(expert_with(far=make(server)), context, notices) as skills:
-            assert set(skills.tools) == {*NAMES, "echo", "add", "roots"}
+            assert set(skills.tools) == {*NAMES, "echo", "add", "request", "tell"}
             assert skills.tools["echo"].skill_name == "far"
             assert text(await skills.call("echo", {"text": "hello"})) == "hello"
             assert "do not fit" in text(await skills.call("echo", {"text": 7}))
@@ -83,7 +83,7 @@ async def test_a_server_may_ask_in_the_middle_of_a_call_and_gets_no_roots(
         mcp_http() as server,
         SKILLS.open(expert_with(far=make(server)), context, Notices()) as skills,
     ):
-        answered = text(await skills.call("roots", {}))
+        answered = text(await skills.call("request", {"method": "roots/list"}))
     assert "List roots not supported" in answered
     assert str(tmp_path) not in answered
 
@@ -249,6 +249,16 @@ async def test_a_name_that_stands_for_a_private_address_is_refused_when_it_is_co
             async with skills.open(expert_with(far=skill), context, Notices()):
                 pytest.fail("opened")
         assert server.asked == []
+
+
+@pytest.mark.parametrize("host", ["[64:ff9b::a00:1]", "[2002:a00:1::]", "[::ffff:0:a00:1]"])
+async def test_an_address_that_carries_a_private_one_is_refused(
+    context: RunContext, host: str
+) -> None:
+    skill = McpHttpSkill(endpoint=f"https://{host}/mcp")
+    with pytest.raises((ConfigError, SkillError), match="private"):
+        async with SKILLS.open(expert_with(far=skill), context, Notices()):
+            pytest.fail("opened")
 
 
 async def test_a_name_for_this_machine_that_now_leads_into_a_network_is_refused(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,12 +26,12 @@ from perstack.ports.skills import (
     RunContext,
     Sampling,
     SamplingAnswer,
-    SkillHost,
     SkillSet,
 )
 from perstack.skills.mcp.reports import MAX_LOGS
 from perstack.skills.mcp.requests import Patience
 from perstack.skills.opener import Skills
+from tests.fakes.skill_host import Answering
 from tests.unit.skills.support import (
     FAKE_SERVER,
     QUICK,
@@ -60,50 +61,15 @@ SAMPLING: Final[dict[str, JsonValue]] = {
 }
 
 
-DECLINED: Final = ElicitationAnswer("decline")
-REFUSED: Final = SamplingAnswer(refused="no")
-
-
-@dataclass
-class Answering(SkillHost):
-    """A host that answers as it is told to; `holds` makes it take its time."""
-
-    answer: ElicitationAnswer = DECLINED
-    sampled: SamplingAnswer = REFUSED
-    holds: anyio.Event | None = None
-    asked: list[Elicitation | Sampling] = field(default_factory=list[Elicitation | Sampling])
-    is_left: anyio.Event = field(default_factory=anyio.Event)
-    is_asked: anyio.Event = field(default_factory=anyio.Event)
-
-    def output(self, tool_call_id: ToolCallId, text: str) -> None:
-        """Nothing prints here."""
-
-    async def elicit(self, asked: Elicitation) -> ElicitationAnswer:
-        self.asked.append(asked)
-        await self._hold()
-        return self.answer
-
-    async def sample(self, asked: Sampling) -> SamplingAnswer:
-        self.asked.append(asked)
-        await self._hold()
-        return self.sampled
-
-    async def _hold(self) -> None:
-        self.is_asked.set()
-        try:
-            if self.holds is not None:
-                await self.holds.wait()
-        except anyio.get_cancelled_exc_class():
-            self.is_left.set()
-            raise
-
-
 async def test_a_calls_time_stands_still_while_it_is_held() -> None:
     patience = Patience()
-    with patience.of_call(0.2), patience.held():
-        await anyio.sleep(0.4)
-    with patience.held(), patience.of_call(0.2):
-        await anyio.sleep(0.4)
+    with patience.of_call(60.0):
+        before = anyio.current_effective_deadline()
+        with patience.held(), patience.held():
+            assert anyio.current_effective_deadline() == math.inf
+        assert before <= anyio.current_effective_deadline() < math.inf
+    with patience.held(), patience.of_call(60.0):
+        assert anyio.current_effective_deadline() == math.inf
 
 
 async def test_a_call_that_was_held_up_has_the_time_that_was_left() -> None:
@@ -112,10 +78,10 @@ async def test_a_call_that_was_held_up_has_the_time_that_was_left() -> None:
     async def late() -> None:
         with patience.of_call(0.05):
             with patience.held(), patience.held():
-                await anyio.sleep(0.1)
+                pass
             await anyio.sleep_forever()
 
-    with pytest.raises(TimeoutError):
+    with anyio.fail_after(10), pytest.raises(TimeoutError):
         await late()
 
 
@@ -322,16 +288,18 @@ async def test_a_call_is_not_late_while_its_server_waits_for_a_person(
 ) -> None:
     host = Answering(ElicitationAnswer("accept", {"name": "ana"}), holds=anyio.Event())
     answers: list[dict[str, JsonValue]] = []
-    strict = Skills(replace(QUICK, call_s=1.5))
-    async with strict.open(expert_with(fake=skill()), context, notices, host) as skills:
+    strict = Skills(replace(QUICK, call_s=1.0))
+    expert = expert_with(fake=skill(), slow=fake_skill("slow"))
+    async with strict.open(expert, context, notices, host) as skills:
 
         async def ask() -> None:
             answers.append(await asks(skills, "elicitation/create", QUESTION))
 
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
-            # Longer than a call may take here.
-            await anyio.sleep(2.0)
+            await host.is_asked.wait()
+            # The person takes longer than a call may.
+            assert "no answer within 1 s" in text(await skills.call("slow__echo", {"text": "x"}))
             assert host.holds is not None
             host.holds.set()
     assert answers[0]["result"] == {"action": "accept", "content": {"name": "ana"}}

@@ -7,12 +7,13 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from pydantic import JsonValue
 
@@ -30,7 +31,6 @@ from tests.unit.skills.support import context_for, failure, processes_of, result
 pytestmark = pytest.mark.anyio
 
 Run = dict[str, JsonValue]
-Sandboxed = Callable[..., RunContext]
 
 
 def _shut_in(workspace: Path, *, network: bool = False, path: str | None = None) -> RunContext:
@@ -39,8 +39,20 @@ def _shut_in(workspace: Path, *, network: bool = False, path: str | None = None)
 
 
 @contextmanager
-def _opened(context: RunContext, host: ShowingHost | None = None) -> Generator[OpenBaseSkill]:
-    base = OpenBaseSkill(context, BaseSkill(), host)
+def _open(context: RunContext) -> Generator[OpenBaseSkill]:
+    base = OpenBaseSkill(context, BaseSkill())
+    try:
+        yield base
+    finally:
+        base.close()
+
+
+@asynccontextmanager
+async def _opened(
+    context: RunContext, host: ShowingHost | None = None
+) -> AsyncGenerator[OpenBaseSkill]:
+    """Open where an event loop runs, as the program does it: in a thread, since it blocks."""
+    base = await anyio.to_thread.run_sync(OpenBaseSkill, context, BaseSkill(), host)
     try:
         yield base
     finally:
@@ -56,7 +68,7 @@ def context(tmp_path: Path) -> RunContext:
     (workspace / "perstack" / "perstack.db").write_text("the gates")
     context = _shut_in(workspace)
     try:
-        with _opened(context):
+        with _open(context):
             pass
     except ConfigError as error:
         pytest.skip(error.message)
@@ -65,7 +77,7 @@ def context(tmp_path: Path) -> RunContext:
 
 @pytest.fixture
 def base(context: RunContext) -> Generator[OpenBaseSkill]:
-    with _opened(context) as opened:
+    with _open(context) as opened:
         yield opened
 
 
@@ -133,7 +145,7 @@ async def test_a_history_that_does_not_exist_cannot_be_made_by_a_command(
     del context
     workspace = tmp_path / "fresh"
     workspace.mkdir()
-    with _opened(_shut_in(workspace)) as base:
+    async with _opened(_shut_in(workspace)) as base:
         failure(await base.call("exec", _sh("rm -rf perstack; ln -s /etc perstack && ls")))
         failure(await base.call("exec", _sh("echo x > perstack/perstack.db")))
     assert (workspace / "perstack").is_dir()
@@ -170,13 +182,12 @@ async def test_the_network_is_there_only_if_it_is_allowed(
     context: RunContext, network: bool
 ) -> None:
     code = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        _opened(_shut_in(context.workspace, network=network)) as base,
-    ):
+    shut_in = _shut_in(context.workspace, network=network)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         args: Run = {"command": "/usr/bin/env", "args": ["python3", "-S", "-c", code, port]}
-        outcome = await base.call("exec", args)
+        async with _opened(shut_in) as base:
+            outcome = await base.call("exec", args)
     if network:
         assert not outcome.is_error, outcome
     else:
@@ -189,6 +200,16 @@ async def test_it_sees_no_other_processes_and_has_no_privileges(base: OpenBaseSk
     number, privileges = str(told["stdout"]).splitlines()
     assert int(number) < 10
     assert re.fullmatch(r"CapEff:\s0+", privileges)
+
+
+async def test_the_settings_of_the_kernel_cannot_be_changed_even_as_root(
+    base: OpenBaseSkill,
+) -> None:
+    """What would be written is what is there, so that a sandbox with this hole does no harm."""
+    script = 'for name; do cat "$name" > "$name" || echo refused; done'
+    settings = ("/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/self/comm")
+    told = result(await base.call("exec", _sh(script, *settings)))
+    assert str(told["output"]).count("Read-only file system") == len(settings)
 
 
 async def test_the_environment_is_the_same_small_one(base: OpenBaseSkill) -> None:
@@ -232,7 +253,7 @@ async def test_late_commands_are_ended_with_all_they_started(
 
 async def test_output_is_shown_live(context: RunContext) -> None:
     host = ShowingHost()
-    with _opened(context, host) as base:
+    async with _opened(context, host) as base:
         args = _sh("echo one; until [ -e go ]; do sleep 0.02; done")
         async with anyio.create_task_group() as group:
             group.start_soon(base.call, "exec", args, ToolCallId("call-1"))
@@ -281,7 +302,7 @@ async def test_a_sandbox_that_stops_working_lets_nothing_run(tmp_path: Path) -> 
     path = _pretender(tmp_path / "bin", script)
     (tmp_path / "ws").mkdir()
     context = _shut_in(tmp_path / "ws", path=f"{path}:{os.environ['PATH']}")
-    with _opened(context) as base:
+    async with _opened(context) as base:
         (tmp_path / "broken").touch()
         told = failure(await base.call("exec", {"command": "touch", "args": ["begun"]}))
         assert "no sandbox could be made" in str(told["error"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from contextvars import Context, copy_context
 from typing import ClassVar, Final, TypeVar
 
 import anyio
@@ -35,6 +36,8 @@ TWICE_S: Final = 1.5
 LEAVE_S: Final = 10.0
 SIGNAL_LEAVE_S: Final = 1.5
 CLEANUP_S: Final = 0.4
+LAST_RESORT_S: Final = 4.0
+HANGUP_CODE: Final = 129
 
 
 Result = TypeVar("Result")
@@ -57,6 +60,8 @@ class Cockpit(Inked, inherit_bindings=False):
         self.observing, self.reviewer = opening.observing, opening.reviewer
         self.state = CockpitState(awaited_job=opening.job_id)
         self.title = f"perstack {self.workspace_name}"
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._loop_context = Context()
         self._gateway: Gateway | None = None
         self._pump: Pump | None = None
         self._updates: Worker[None] | None = None
@@ -82,7 +87,8 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Paint the empty frame first; the runtime is loaded after that."""
-        loop = asyncio.get_running_loop()
+        self._event_loop = loop = asyncio.get_running_loop()
+        self._loop_context = copy_context()
         for number, code in self.opening.signals.items():
             loop.add_signal_handler(number, self.leave, code, SIGNAL_LEAVE_S)
         self.call_after_refresh(self._begin)
@@ -292,10 +298,27 @@ class Cockpit(Inked, inherit_bindings=False):
         what = f"stops {count} at work here at the next step and " if count else ""
         self.tell(f"ctrl+c again {what}quits")
 
+    def hang_up(self) -> None:
+        """Leave, since the terminal is gone; called from the thread that reads it."""
+        self.opening.end_after(HANGUP_CODE, SIGNAL_LEAVE_S + LAST_RESORT_S)
+        self._in_loop(lambda: self.leave(HANGUP_CODE, SIGNAL_LEAVE_S))
+
+    def repaint(self) -> None:
+        """Paint everything, since the terminal missed a part; called from the writing thread."""
+        self._in_loop(lambda: self.refresh(layout=True))
+
+    def _in_loop(self, work: Callable[[], object]) -> None:
+        loop = self._event_loop
+        with suppress(RuntimeError):  # The loop has ended: so has what there was to do.
+            if loop is not None:
+                # Textual's timers find the app through the context; a thread has one of its own.
+                loop.call_soon_threadsafe(work, context=self._loop_context)
+
     def leave(self, code: int, within_s: float = LEAVE_S) -> None:
         """Stop what runs here at a step boundary, close everything, end with `code`."""
         if self._leaving:
             return
+        self.opening.end_after(code, within_s + LAST_RESORT_S)
         self.tell("stopping at the next step…" if self.state.local_jobs else "leaving…")
         self._refresh_screens()
         self._leaving = True

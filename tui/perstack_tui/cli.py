@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -65,6 +66,7 @@ def show(
         observing=request.observe,
         reviewer=reviewer_name(),
         signals=_signals(),
+        end_after=_end_after,
     )
     app = Cockpit(opening, SturdyDriver)
     app.run()
@@ -86,6 +88,18 @@ def _make_fold() -> Fold:
 
 def _signals() -> dict[int, int]:
     return {int(getattr(signal, name)): code for name, code in SIGNAL_CODES.items()}
+
+
+def _end_after(code: int, seconds: float) -> None:
+    """End the process `seconds` from now, if it has not ended by itself.
+
+    Threads that hang (a terminal, a network folder) would otherwise keep it. Ending it hard costs
+    nothing that was recorded: records are made durable as they are written, a torn one is cut off,
+    and the locks go with the process. Only the terminal may be left as it is.
+    """
+    last_resort = threading.Timer(seconds, os._exit, (code,))
+    last_resort.daemon = True
+    last_resort.start()
 
 
 def _require_terminal() -> None:

@@ -1,16 +1,17 @@
 """Textual's terminal driver, made to survive bad bytes, pastes, a closed terminal and SIGSTOP.
 
-Textual 8.2.8 dies on a byte that is not UTF-8, spins when its input ends, and after SIGCONT takes
-its own raw mode for the one to restore at exit.
+Textual 8.2.8 dies on a byte that is not UTF-8, spins when its input ends, waits for ever when
+nobody takes its output, and after SIGCONT takes its own raw mode for the one to restore at exit.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
+import sys
 from codecs import getincrementaldecoder
 from collections.abc import Iterable
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TextIO, cast, runtime_checkable
 
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
@@ -20,8 +21,8 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 from perstack_tui.paste import PasteGuard
+from perstack_tui.terminal_writer import TerminalWriter
 
-HANGUP_CODE: Final = 129
 _CHUNK: Final = 4096
 
 
@@ -56,23 +57,38 @@ def _is_empty_paste(event: Message) -> bool:
 
 
 @runtime_checkable
-class Leaver(Protocol):
-    """An app that can be told to leave."""
+class OnTerminal(Protocol):
+    """An app that can be told what happens to its terminal, from any thread."""
 
-    def leave(self, code: int) -> None:
-        """End with `code`."""
+    def hang_up(self) -> None:
+        """Leave: the terminal is gone."""
+        ...
+
+    def repaint(self) -> None:
+        """Paint everything: the terminal did not take all of what was painted."""
         ...
 
 
 class SturdyDriver(LinuxDriver):
     """Reads replacement characters for bytes that are not UTF-8, and leaves when input ends."""
 
+    _terminal: TerminalWriter | None = None
+
     def start_application_mode(self) -> None:
         """Enter raw mode; what is restored at exit is what was found the first time."""
         found = getattr(self, "attrs_before", None)
+        if sys.__stderr__ is not None:
+            self._terminal = TerminalWriter(sys.__stderr__.fileno(), self._resumed)
+            self._file = cast("TextIO", self._terminal)  # Textual only writes to it
         super().start_application_mode()
         if found is not None:
             self.attrs_before = found
+
+    def close(self) -> None:
+        """Have all that was written reach the terminal, if it takes it within a second."""
+        super().close()
+        if self._terminal is not None:
+            self._terminal.close()
 
     def run_input_thread(self) -> None:
         """Wait for input and dispatch events until told to stop or until the input ends."""
@@ -104,5 +120,10 @@ class SturdyDriver(LinuxDriver):
 
     def _hang_up(self) -> None:
         app = self._app
-        if isinstance(app, Leaver):
-            self._loop.call_soon_threadsafe(app.leave, HANGUP_CODE)
+        if isinstance(app, OnTerminal):
+            app.hang_up()
+
+    def _resumed(self) -> None:
+        app = self._app
+        if isinstance(app, OnTerminal):
+            app.repaint()

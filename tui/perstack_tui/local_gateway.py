@@ -19,6 +19,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.load import LoadedConfig
+from perstack.config.process_env import process_environment
 from perstack.config.remote import shown_url
 from perstack.config.trust import Demand
 from perstack.config.typed import Overrides
@@ -474,20 +475,23 @@ def _go_on_headless(job: _LocalJob) -> None:
 
 
 def _spawn_headless(job: _LocalJob) -> None:
-    # The other process names the file as it is then; what this job was started with is accepted.
-    accept(job.project)
-    logs = job.project.workspace / "perstack" / "logs"
+    # The other process reads the file as it is then; what this job was started with is accepted.
+    project = job.project
+    accept(project, project.config.demands())
+    named = ("--config", project.config.argument) if project.trust.named else ()
+    logs = project.workspace / "perstack" / "logs"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "perstack", "run", job.expert_key),
         *("--continue-job", job.job_id, "--own-definitions"),
-        *("--workspace", str(job.project.workspace), "--config", job.project.config.argument),
+        *("--workspace", str(project.workspace), *named),
         *job.overrides.as_arguments(),
     ]
     with (logs / f"{job.job_id}.log").open("ab") as log:
         child = subprocess.Popen(
             command,
-            cwd=job.project.workspace,
+            cwd=project.workspace,
+            env=process_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

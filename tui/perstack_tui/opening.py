@@ -13,9 +13,16 @@ from perstack_tui.gateway import Gateway
 from perstack_tui.state.pump import Fold
 
 
+def _stay(code: int, after_s: float) -> None:
+    """End no process: whoever shows the app may do more than that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Everything from outside, clocks included; `signals` maps signal numbers to exit codes."""
+    """Everything from outside, clocks included; `signals` maps signal numbers to exit codes.
+
+    `end_after(code, seconds)` sees to it that the process has ended by then, come what may.
+    """
 
     workspace: Path
     open_gateway: Callable[[], Awaitable[Gateway]]
@@ -30,3 +37,4 @@ class Opening:
     clock: Clock = field(default_factory=SystemClock)
     monotonic: Callable[[], float] = time.monotonic
     signals: dict[int, int] = field(default_factory=dict[int, int])
+    end_after: Callable[[int, float], None] = _stay

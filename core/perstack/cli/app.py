@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from perstack.cli.jobs import jobs
 from perstack.cli.log import register as register_log
 from perstack.cli.run import run
 from perstack.cli.start import start, watch
+from perstack.errors import UsageError
 
 app = typer.Typer(
     name="perstack",
@@ -52,8 +54,28 @@ def root(
     """Without a command: watch this workspace in the cockpit, starting nothing."""
     if debug:
         os.environ["PERSTACK_DEBUG"] = "1"
-    if context.invoked_subcommand is None:
+    command = context.invoked_subcommand
+    if command is None:
         raise typer.Exit(watch(workspace, config, observe=observe))
+    _refuse_options_before(command, workspace, config, observe=observe)
+
+
+def _refuse_options_before(
+    command: str, workspace: Path, config: str | None, *, observe: bool
+) -> None:
+    """Refuse options for the cockpit in front of a command: it would not hear of them."""
+    given = {
+        "--workspace": workspace != o.HERE,
+        "--config": config is not None,
+        "--observe": observe,
+    }
+    for option in filter(given.get, given):
+        raise UsageError(
+            f"{option} before {command} would have no effect",
+            hint="--observe is for perstack without a command"
+            if option == "--observe"
+            else f"write it behind the command: perstack {command} ... {option}",
+        )
 
 
 app.command(name="run")(run)

@@ -86,6 +86,7 @@ def _check(workspace: Path, config: str | None) -> Checked:
         *used.warnings,
         *_collisions(used.shown_source, data, tools),
         *about_lock,
+        *(() if used.experts else (_no_experts(),)),
         *project.env.warnings,
     )
     return Checked(
@@ -100,6 +101,13 @@ def _check(workspace: Path, config: str | None) -> Checked:
     )
 
 
+def _no_experts() -> ConfigWarning:
+    from perstack.config.report import ConfigWarning
+
+    hint = 'write [experts.NAME] with instruction = """..."""'
+    return ConfigWarning(None, "experts", "no Expert is defined", hint)
+
+
 def _place(warning: ConfigWarning) -> tuple[bool, int]:
     """Order by line; what has none comes last."""
     return warning.line is None, warning.line or 0
@@ -107,9 +115,7 @@ def _place(warning: ConfigWarning) -> tuple[bool, int]:
 
 def _demands(project: Project) -> dict[Demand, bool]:
     """Return what the project asks for, and whether the user has accepted it."""
-    from perstack.config.trust import demands_of
-
-    own = demands_of(project.config.experts.values(), project.config.settings)
+    own = project.config.demands()
     asked = (*own, *project.env.demands)
     lacking = project.trust.lacking(asked, own=own)
     return {demand: demand not in lacking for demand in asked}

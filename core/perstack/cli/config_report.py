@@ -199,7 +199,8 @@ def _how(skill: SkillSpec) -> str:
             return printable(" ".join([command, *args]), longest=120)
         case _:
             kind = "SSE" if isinstance(skill, McpSseSkill) else "HTTP"
-            return printable(f"{kind} {skill.endpoint}", longest=120)
+            address, asks, _ = skill.endpoint.partition("?")
+            return printable(f"{kind} {address}{asks and '?…'}", longest=120)
 
 
 def _expert_json(expert: Expert, tools: KnownTools) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -61,6 +62,8 @@ def _furnished(workspace: Path) -> Path:
     """Fill a folder with the example team and the files it works on."""
     from perstack.errors import UsageError
 
+    if workspace.exists() and not workspace.is_dir():
+        raise UsageError(f"{workspace} is not a folder", hint="name a new folder")
     if workspace.exists() and any(workspace.iterdir()):
         raise UsageError(f"{workspace} is not empty", hint="name a new folder")
     here = Path(__file__).parent.parent / "demo"
@@ -94,12 +97,13 @@ def _play_through(workspace: Path, over: Overrides) -> int:
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
     project = open_project(workspace, workspace / "perstack.toml", over)
     log_to_file(workspace, project.secrets)
-    return anyio.run(_perform, project)
+    return anyio.run(_perform, project, over)
 
 
-async def _perform(project: Project) -> int:
+async def _perform(project: Project, over: Overrides) -> int:
     import anyio
 
+    from perstack.cli.again import go_on_command
     from perstack.cli.driving import StoppedBy, exit_code, start_or_go_on, watch_signals
     from perstack.cli.listeners import Plain
     from perstack.cli.options import Asked
@@ -108,23 +112,22 @@ async def _perform(project: Project) -> int:
     from perstack.runtime import open_runtime
 
     control, stopped_by, listener = StopControl(), StoppedBy(), Plain()
+    asked = Asked(project.workspace, project.workspace / "perstack.toml", EXPERT, QUERY)
     endings: list[JobOutcome] = []
     with unwrapped():
         async with open_runtime(project) as runtime, anyio.create_task_group() as group:
             group.start_soon(watch_signals, control, stopped_by)
             group.start_soon(_review, runtime)
-            asked = Asked(project.workspace, None, EXPERT, QUERY)
             endings.append(await start_or_go_on(asked, runtime, listener, control, wait=True))
             while endings[-1].outcome.ending == "asked":
                 job_id = endings[-1].job_id
                 answer = await _answer(runtime, job_id)
-                asked = Asked(
-                    project.workspace, None, EXPERT, answer, continue_job=job_id, is_answer=True
-                )
+                asked = replace(asked, query=answer, continue_job=job_id, is_answer=True)
                 endings.append(await start_or_go_on(asked, runtime, listener, control, wait=True))
             group.cancel_scope.cancel()
     listener.on_end(endings[-1])
-    return exit_code(endings[-1], stopped_by, listener.output)
+    again = go_on_command(asked, over, endings[-1])
+    return exit_code(endings[-1], stopped_by, listener.output, again)
 
 
 async def _answer(runtime: Runtime, job_id: JobId) -> str:

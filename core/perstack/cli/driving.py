@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
+from perstack.cli.again import go_on_command
 from perstack.cli.listeners import say
 from perstack.cli.options import Asked
 from perstack.domain.ids import ExpertKey, JobId
@@ -62,10 +63,10 @@ def drive_to_end(
     _new_job(asked, project)
     project.admit(project.config.experts)
     # Importing the vendor's library takes longest, so it begins before anything else is opened.
-    threading.Thread(target=warm_up, args=(project.config.settings.provider,), daemon=True).start()
+    threading.Thread(target=warm_up, args=(project.config.settings,), daemon=True).start()
     log_to_file(project.workspace, project.secrets)
     warn(project)
-    return anyio.run(_drive, asked, project, listener, wait_at_gates)
+    return anyio.run(_drive, asked, over, project, listener, wait_at_gates)
 
 
 def warn(project: Project) -> None:
@@ -74,7 +75,9 @@ def warn(project: Project) -> None:
         say(f"Warning: {warning}")
 
 
-async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool) -> int:
+async def _drive(
+    asked: Asked, over: Overrides, project: Project, listener: Printing, wait: bool
+) -> int:
     # Looked for first: a job that is not there is said before a key that is not there.
     history = open_history(project.workspace)
     if asked.goes_on:
@@ -92,7 +95,8 @@ async def _drive(asked: Asked, project: Project, listener: Printing, wait: bool)
             endings.append(await start_or_go_on(asked, runtime, listener, control, wait=wait))
             group.cancel_scope.cancel()
     listener.on_end(endings[0])
-    return exit_code(endings[0], stopped_by, listener.output)
+    again = go_on_command(asked, over, endings[0])
+    return exit_code(endings[0], stopped_by, listener.output, again)
 
 
 class StoppedBy:
@@ -152,20 +156,23 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
     return ExpertKey(asked.expert), query
 
 
-def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output) -> int:
-    """Return the exit code of an outcome, and say on stderr what is not on stdout."""
+def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: str) -> int:
+    """Return the exit code of an outcome, and say on stderr what is not on stdout.
+
+    `again` is the command that goes on with the job.
+    """
     outcome = ended.outcome
-    again = f"perstack run {ended.expert_key} --continue-job {ended.job_id}"
     if outcome.error is not None:
         say(f"Error: {outcome.error.message}")
     if outcome.hint:
         say(f"Hint: {outcome.hint}")
+    if outcome.ending == "asked":
+        say(f"A question waits. Answer it with: {again}")
     if outcome.ending == "awaiting":
         say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
-    if outcome.ending == "limit" and outcome.overrun is not None:
-        say(f"Stopped, {outcome.overrun}. Go on with: {again} {outcome.overrun.remedy}")
-    elif outcome.ending == "limit":
-        say(f"The step limit was reached. Go on with: {again} --max-steps <more>")
+    if outcome.ending == "limit":
+        limit = outcome.overrun or "the step limit was reached"
+        say(f"Stopped, {limit}. Go on with: {again}")
     if outcome.ending == "stopped" and stopped_by.number is not None:
         say(f"Stopped. Go on with: {again}")
         return 128 + stopped_by.number

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from perstack.ports.history import History
     from perstack.services.exporting import Export
     from perstack.services.looking import JobRuns, JobSeen
 
 HERE = Path()
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where the file goes; `path` None is standard output."""
-
-    format: Literal["json", "md"]
-    path: Path | None
-    force: bool
 
 
 def export(
@@ -52,15 +43,15 @@ def export(
     ] = HERE,
 ) -> None:
     """Write one self-contained file of a job, or send it to an OpenTelemetry collector."""
-    import anyio
-
     if otel or otel_endpoint is not None or otel_content:
+        import anyio
+
         from perstack.cli.listeners import say
 
         sent = anyio.run(_send, workspace, job, otel_endpoint, otel_content)
         say(f"Sent {sent} spans.")
         return
-    anyio.run(_export, workspace, job, _format(format_), output, force)
+    _export(workspace, job, _format(format_), output, force=force)
 
 
 def _format(word: str) -> Literal["json", "md"]:
@@ -73,80 +64,81 @@ def _format(word: str) -> Literal["json", "md"]:
     raise UsageError(f"--format {word!a} is not usable", hint="json or md")
 
 
-async def _export(
-    workspace: Path, job: str, format_: Literal["json", "md"], output: str | None, force: bool
+def _export(
+    workspace: Path, job: str, format_: Literal["json", "md"], output: str | None, *, force: bool
 ) -> None:
+    import anyio
+
     from perstack.cli.listeners import say
+    from perstack.cli.looking import history_of
     from perstack.services.exporting import Export
 
-    seen, runs = await _find(workspace, job)
+    history = history_of(workspace)
+    seen, runs = anyio.run(_find, history, job)
     path = None if output == "-" else Path(output or f"{seen.job.id}.{format_}")
-    export = Export(_history(workspace), seen, runs, _redact(workspace))
-    await _write(export, _Target(format_, path, force))
+    export = Export(history, seen, runs, _redact(workspace))
+    # The file is opened and made durable where no event loop waits for it.
+    with _opened(path, force=force) as file:
+        anyio.run(_write, export, format_, file)
     for line in export.damage:
         say(f"Warning: {line}")
     if path is not None:
         say(f"Wrote {path}")
 
 
-async def _write(export: Export, target: _Target) -> None:
-    from contextlib import aclosing
-
+def _opened(path: Path | None, *, force: bool) -> AbstractContextManager[IO[str]]:
+    """Open the file that is written, standard output for None."""
+    from perstack.cli.listeners import speak_utf8
     from perstack.cli.printing import to_stdout
     from perstack.storage.new_file import new_file
 
-    pieces = export.json() if target.format == "json" else export.markdown()
-    async with aclosing(pieces):
-        if target.path is None:
-            from perstack.cli.listeners import speak_utf8
+    if path is not None:
+        return new_file(path, replaces=force)
+    speak_utf8()
+    return to_stdout()
 
-            speak_utf8()
-            opened = to_stdout()
-        else:
-            opened = new_file(target.path, replaces=target.force)
-        with opened as file:
-            async for piece in pieces:
-                file.write(piece)
+
+async def _write(export: Export, format_: Literal["json", "md"], file: IO[str]) -> None:
+    from contextlib import aclosing
+
+    pieces = export.json() if format_ == "json" else export.markdown()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            file.write(piece)
 
 
 async def _send(workspace: Path, job: str, endpoint: str | None, content: bool) -> int:
     """Send the job's spans; return how many there were."""
+    from contextlib import aclosing
     from functools import partial
 
     from anyio import to_thread
 
+    from perstack.cli.looking import history_of
     from perstack.export.otlp import OtlpSender
     from perstack.services.exporting import span_batches
 
-    seen, runs = await _find(workspace, job)
+    history = history_of(workspace)
+    seen, runs = await _find(history, job)
     redact = await to_thread.run_sync(_redact, workspace) if content else None
     sender = await to_thread.run_sync(partial(OtlpSender, seen.job.id, endpoint=endpoint))
     sent = 0
     try:
-        async for spans in span_batches(_history(workspace), seen.job.id, runs, redact=redact):
-            await to_thread.run_sync(sender.send, spans)
-            sent += len(spans)
+        async with aclosing(span_batches(history, seen.job.id, runs, redact=redact)) as batches:
+            async for spans in batches:
+                await to_thread.run_sync(sender.send, spans)
+                sent += len(spans)
     finally:
         sender.close()
     return sent
 
 
-async def _find(workspace: Path, job: str) -> tuple[JobSeen, JobRuns]:
+async def _find(history: History, job: str) -> tuple[JobSeen, JobRuns]:
     from perstack.services.looking import JobRuns, find_job, see_job
 
-    history = _history(workspace)
     job_id = await find_job(history, job)
     seen = await see_job(history, await history.look_at_job(job_id))
     return seen, JobRuns(await history.list_runs(job_id))
-
-
-def _history(workspace: Path) -> History:
-    from perstack.errors import UsageError
-    from perstack.runtime import open_history
-
-    if not workspace.is_dir():
-        raise UsageError(f"there is no folder {str(workspace)!a}", hint="check --workspace")
-    return open_history(workspace)
 
 
 def _redact(workspace: Path) -> Callable[[str], str]:
@@ -154,11 +146,11 @@ def _redact(workspace: Path) -> Callable[[str], str]:
 
     What was recorded holds none of the job's own; a key set since then is no less secret.
     """
-    import os
     from functools import partial
 
     from perstack.config.env import read_environment
+    from perstack.config.process_env import process_environment
     from perstack.config.secrets import redact, secret_values
 
-    env = read_environment(workspace, (".env", ".env.local"), os.environ)
+    env = read_environment(workspace, (".env", ".env.local"), process_environment())
     return partial(redact, secrets=secret_values(env))

@@ -35,7 +35,7 @@ def jobs(
     from perstack.cli.printing import print_lines
     from perstack.projection.job_list import NO_JOBS, job_rows, jobs_line
 
-    _check(workspace, status or [])
+    _check(status or [])
     found = anyio.run(_see, workspace, limit, frozenset(status or []))
     if as_json:
         from perstack.cli.listeners import speak_utf8
@@ -46,18 +46,16 @@ def jobs(
         print_lines(job_rows(found) if found else [NO_JOBS])
 
 
-def _check(workspace: Path, status: Sequence[str]) -> None:
+def _check(status: Sequence[str]) -> None:
     from perstack.errors import UsageError
 
-    if not workspace.is_dir():
-        raise UsageError(f"there is no folder {str(workspace)!a}", hint="check --workspace")
     for word in status:
         if word not in STATES:
             raise UsageError(f"--status {word!a} is not usable", hint=f"one of {', '.join(STATES)}")
 
 
 async def _see(workspace: Path, limit: int, states: frozenset[str]) -> list[JobSeen]:
-    from perstack.runtime import open_history
+    from perstack.cli.looking import history_of
     from perstack.services.looking import see_jobs
 
-    return await see_jobs(open_history(workspace), limit=limit, states=states)
+    return await see_jobs(history_of(workspace), limit=limit, states=states)

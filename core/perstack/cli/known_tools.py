@@ -84,7 +84,7 @@ class _Listed(SkillSet):
                 self._add_base(skill)
             elif not isinstance(skill, InteractiveSkill):
                 for tool in locked:
-                    if tool.skill_name == name and _offers(skill.pick, skill.omit, tool.name):
+                    if tool.skill_name == name and skill.offers(tool.name):
                         self._add(expert.key, tool)
 
     @property
@@ -107,7 +107,7 @@ class _Listed(SkillSet):
 
     def _add_base(self, skill: BaseSkill) -> None:
         for tool in TOOLS:
-            if _offers(skill.pick, skill.omit, tool.name):
+            if skill.offers(tool.name):
                 self._tools[tool.name] = ToolSpec(BASE_SKILL, tool.name, tool.description, {})
 
     def _add(self, expert: ExpertKey, tool: LockedTool) -> None:
@@ -126,10 +126,6 @@ class _Listed(SkillSet):
         if name is not None:
             spec = ToolSpec(skill, name, tool.description, tool.input_schema, own_name=tool.name)
             self._tools[name] = spec
-
-
-def _offers(pick: Sequence[str], omit: Sequence[str], name: str) -> bool:
-    return (not pick or name in pick) and name not in omit
 
 
 def _taken_delegates(expert: Expert, toolset: Toolset) -> Iterator[Collision]:

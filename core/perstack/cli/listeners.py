@@ -6,17 +6,12 @@ import io
 import sys
 from collections.abc import Callable
 
-from perstack.domain.events import (
-    Delta,
-    Event,
-    RequestApproval,
-    RequestInput,
-    StopRunByInteractiveTool,
-)
+from perstack.domain.events import Delta, Event, RequestApproval, RequestInput
 from perstack.domain.ids import RunId
 from perstack.engine.plan import JobOutcome
+from perstack.ports.system import SystemClock
 from perstack.projection.inert import inert
-from perstack.projection.money import cost_words
+from perstack.projection.money import cost_words, token_words
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
 from perstack.projection.run_state import RunState
@@ -47,7 +42,9 @@ class JsonLines:
     def __init__(self, *, full: bool) -> None:
         speak_utf8()
         self.output = Output()
-        self._json = PerstackJson(full=full)
+        # A run that is forked begins with the state that `on_taken_up` tells.
+        now_ms = SystemClock().now_ms
+        self._json = PerstackJson(full=full, points=frozenset(), now_ms=now_ms)
 
     def on_taken_up(self, run_id: RunId, state: RunState) -> None:
         """Remember how the run stood."""
@@ -61,9 +58,6 @@ class JsonLines:
                 say(f"A decision is awaited: perstack consensus show {waiting}")
             case RequestInput(consensus_id=waiting, skill_name=skill):
                 say(f"The tool server of {skill} asks: perstack consensus show {waiting}")
-            case StopRunByInteractiveTool():
-                again = f"--continue-job {event.job_id} -i"
-                say(f"A question waits: perstack run {event.expert_key} '<answer>' {again}")
             case _:
                 pass
 
@@ -106,7 +100,7 @@ class Plain:
         """Print on stderr what the job has used: stdout ends with its result."""
         spent = ended.spent
         steps = f"{spent.steps} step" if spent.steps == 1 else f"{spent.steps} steps"
-        used = f"{spent.usage.total_tokens:,} tokens, cost {cost_words(spent.cost)}"
+        used = f"{token_words(spent.usage)}, cost {cost_words(spent.cost)}"
         say(f"Job {ended.job_id}: {steps}, {used}")
 
 

@@ -139,12 +139,12 @@ class _Found:
 
 async def _read(where: _Where, request: LogRequest, spool: Spool) -> _Found | None:
     """Read what was asked for, None when there is no such job, run, checkpoint or event."""
+    from perstack.cli.looking import history_of
     from perstack.errors import NotFoundError
     from perstack.projection.log_page import LogPage
-    from perstack.runtime import open_history
     from perstack.services.looking import JobRuns, see_job
 
-    history = open_history(where.workspace)
+    history = history_of(where.workspace)
     try:
         job_id = await _job(history, where)
         if job_id is None:
@@ -165,6 +165,8 @@ async def _job(history: History, where: _Where) -> JobId | None:
     from perstack.domain.ids import RunId, check_path_id
     from perstack.services.looking import find_job
 
+    if where.checkpoint is not None:
+        check_path_id("checkpoint id", where.checkpoint)
     if where.job is not None:
         return await find_job(history, where.job)
     if where.run is not None:

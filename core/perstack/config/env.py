@@ -2,8 +2,8 @@
 
 An env file comes with the project, perhaps from a stranger, while the key is often the user's
 own. So a file can set no variable that says what is loaded into programs, and one that says where
-requests go only once the user has accepted that; a vendor's base URL also together with the key
-that is sent there.
+requests go, or who answers as the model, only once the user has accepted that; a base URL of
+anything else also together with the key that is sent there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 from perstack.config.dotenv import read_env_file
 from perstack.config.report import ConfigWarning, printable
 from perstack.config.trust import Demand, variable_demand
+from perstack.config.urls import leads_elsewhere
 
 _REDIRECTS: Final = re.compile(
     r".*_PROXY(?:_URL)?|SSL_CERT_(?:FILE|DIR)|.*_CA_BUNDLE|NODE_EXTRA_CA_CERTS",
@@ -25,11 +26,18 @@ _REFUSED: Final = re.compile(
     r"SSL_CERT_.*|SSLKEYLOGFILE|NODE_(?:OPTIONS|PATH|TLS_REJECT_UNAUTHORIZED)"
     r"|LD_.*|DYLD_.*|PYTHON.*|PERL5.*|RUBYLIB|RUBYOPT|NPM_CONFIG_.*|BASH_.*|ENV|IFS"
     r"|GIT_(?:SSH.*|CONFIG.*|EXEC_PATH|ASKPASS|EDITOR|PAGER|EXTERNAL_DIFF|TEMPLATE_DIR|DIR)"
+    r"|UV_.*|PIP_.*|(?:_|JDK_)JAVA_OPTIONS|JAVA_TOOL_OPTIONS|DOTNET_STARTUP_HOOKS"
     r"|PATH|HOME|SHELL|USER|LOGNAME|TMPDIR|XDG_.*|PERSTACK_RUN_ID|PERSTACK_JOB_ID",
     re.IGNORECASE | re.DOTALL,
 )
 _BASE_URL: Final = re.compile(r"([A-Z0-9]+)(?:_[A-Z0-9_]+)?_BASE_URL", re.IGNORECASE)
-_MODEL_VENDORS: Final = ("ANTHROPIC_", "OPENAI_")
+_MODEL_VENDORS: Final = ("ANTHROPIC_", "AZURE_", "DEEPSEEK_", "GOOGLE_", "OPENAI_")
+# What answers as the model decides what tools do, whoever's key is sent along.
+_MODEL_URL: Final = re.compile(
+    r"(?:ANTHROPIC|AZURE|DEEPSEEK|GOOGLE_GENERATIVE_AI|GOOGLE_VERTEX|OLLAMA|OPENAI)_BASE_URL",
+    re.IGNORECASE,
+)
+_MODEL_HOST: Final = re.compile(r"AZURE_RESOURCE_NAME", re.IGNORECASE)
 
 
 class Environment(Mapping[str, str]):
@@ -87,7 +95,8 @@ def read_environment(
         if accepts(demand):
             return False
         demands.append(demand)
-        warnings.append(_ignored(env_path, name, reason))
+        remedy = f"export it in the shell, or add --trust to {demand.text}"
+        warnings.append(_ignored(env_path, name, reason, remedy))
         return True
 
     for env_path in env_paths:
@@ -95,12 +104,13 @@ def read_environment(
             if not value:
                 continue
             if _REFUSED.fullmatch(name):
-                warnings.append(_ignored(env_path, name, "an env file may not set it"))
+                reason, remedy = "an env file may not set it", "export it in the shell"
+                warnings.append(_ignored(env_path, name, reason, remedy))
                 continue
             if name in joined:
                 continue
-            reason = "it says where requests go, which you have not accepted"
-            if _REDIRECTS.fullmatch(name) and left_out(name, value, env_path, reason):
+            reason = _leads_astray(name, value)
+            if reason and left_out(name, value, env_path, reason):
                 continue
             joined[name] = value
             source[name] = env_path
@@ -109,6 +119,15 @@ def read_environment(
         if left_out(name, joined[name], source[name], reason):
             del joined[name]
     return Environment(joined, tuple(warnings), tuple(demands))
+
+
+def _leads_astray(name: str, value: str) -> str | None:
+    """Return why an env file may not set a variable unasked, None if it may."""
+    if _REDIRECTS.fullmatch(name):
+        return "it says where requests go, which you have not accepted"
+    if _MODEL_HOST.fullmatch(name) or (_MODEL_URL.fullmatch(name) and leads_elsewhere(value)):
+        return "it says who answers as the model, which you have not accepted"
+    return None
 
 
 def _url_comes_with_its_key(
@@ -126,10 +145,10 @@ def _url_comes_with_its_key(
     return all(source.get(key) == source[name] for key in keys)
 
 
-def _ignored(env_path: str, name: str, reason: str) -> ConfigWarning:
+def _ignored(env_path: str, name: str, reason: str, remedy: str) -> ConfigWarning:
     return ConfigWarning(
         line=None,
         key=printable(env_path),
         message=f"{printable(name, longest=80)} is ignored: {reason}",
-        hint=f"export {printable(name, longest=80)} in the shell, or add --trust, if it is meant",
+        hint=f"if it is meant, {printable(remedy)}",
     )

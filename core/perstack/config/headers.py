@@ -9,12 +9,12 @@ from perstack.config import limits
 from perstack.config.table import Table
 
 _SECRET: Final = re.compile(
-    r"(?:.*[-_])?(?:authorization|cookie|credentials?|passw(?:or)?d|(?:api)?[-_]?key|secret|token)s?",
+    r"(?:.*[-_])?(?:auth(?:orization)?|cookie|credentials?|passw(?:or)?d|(?:api)?[-_]?key|secret|token)s?",
     re.IGNORECASE,
 )
 
 
-def read_headers(table: Table, *, instead: str | None = None) -> dict[str, str]:
+def read_headers(table: Table, *, instead: str) -> dict[str, str]:
     """Read `headers`, sent as they stand.
 
     A header that seems to hold a secret is warned of; `instead` is where secrets belong.
@@ -30,10 +30,15 @@ def read_headers(table: Table, *, instead: str | None = None) -> dict[str, str]:
             continue
         if not value.isascii() or not value.isprintable():
             headers.problem(name, "must be printable ASCII text")
-        elif _SECRET.fullmatch(name):
+        elif holds_secret(name):
             headers.warn(name, "looks like a secret, which does not belong into this file", instead)
         read[name] = value
     return read
+
+
+def holds_secret(name: str) -> bool:
+    """Tell whether a header's name says that its value is a secret."""
+    return _SECRET.fullmatch(name) is not None
 
 
 def check_header_name(headers: Table, name: str) -> None:

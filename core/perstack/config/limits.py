@@ -66,3 +66,21 @@ API_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _LABEL: Final = r"(?![Xx][Nn]--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DOMAIN: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+
+# What a text that does not match is not, and what to write instead.
+MEANINGS: Final = {
+    TAG: ("a tag", "use lower-case letters, digits, '-' and '_'"),
+    EXPERT_KEY: (
+        "the key of an Expert",
+        "write NAME or @organisation/NAME in lower-case letters, digits, '-', '_' and '.'",
+    ),
+    RUNTIME_VERSION: ("a version", 'write one such as "v1.0"'),
+    ENV_NAME: ("the name of a variable", "write the name alone, such as EXA_API_KEY"),
+    HOST_PART: ("part of a host name", "use up to 63 letters, digits and '-'"),
+    CLOUD_PROJECT: ("a project of Google Cloud", "use letters, digits, '-', '_', '.' and ':'"),
+    API_VERSION: ("a version of the service", 'write one such as "2024-10-21"'),
+    DOMAIN: (
+        "a domain",
+        "write example.com or *.example.com; no xn-- label, no dot at the end",
+    ),
+}

@@ -6,11 +6,13 @@ import hashlib
 import re
 import stat
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from perstack.config import limits
+from perstack.config.base_tools import check_base_tools
 from perstack.config.delegates import check_delegates
 from perstack.config.find import ConfigUrl, name_of, not_found
 from perstack.config.read_experts import read_experts
@@ -23,6 +25,7 @@ from perstack.config.read_settings import (
 )
 from perstack.config.report import ConfigWarning, Report, printable
 from perstack.config.table import RawTable, Table
+from perstack.config.trust import Demand, demands_of
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
@@ -39,9 +42,10 @@ class LoadedConfig:
     """What one reading of a configuration file gave.
 
     `text_hash` is the SHA-256 of its bytes. `model_given` tells a model that was written from one
-    that was filled in for the provider. A remote configuration has a `url`, and a `path` that no
-    file is at: what is relative to its folder is relative to the workspace. `api_base_url` is
-    where the registry of Experts is, None for the usual one.
+    that was filled in for the provider, `scenario_typed` a scenario of the command line from the
+    file's. A remote configuration has a `url`, and a `path` that no file is at: what is relative to
+    its folder is relative to the workspace. `api_base_url` is where the registry of Experts is,
+    None for the usual one.
     """
 
     path: Path
@@ -52,6 +56,7 @@ class LoadedConfig:
     warnings: tuple[ConfigWarning, ...] = ()
     runtime: str = "perstack"
     model_given: bool = False
+    scenario_typed: bool = False
     api_base_url: str | None = None
     url: ConfigUrl | None = field(default=None, repr=False)
 
@@ -68,6 +73,17 @@ class LoadedConfig:
         from perstack.config.remote import shown_url
 
         return shown_url(self.url)
+
+    def demands(self, experts: Iterable[Expert] | None = None) -> tuple[Demand, ...]:
+        """Return what its settings ask the user for, and the `experts`, by default its own.
+
+        What was typed is nothing that the file asks for.
+        """
+        settings = self.settings
+        if self.scenario_typed:
+            provider = settings.provider.model_copy(update={"scenario": None})
+            settings = settings.model_copy(update={"provider": provider})
+        return demands_of(self.experts.values() if experts is None else experts, settings)
 
     @property
     def redirects_key(self) -> bool:
@@ -164,6 +180,8 @@ def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> Lo
     table = top.table("experts")
     experts = read_experts(table)
     check_delegates(experts, declared=table.keys if table else (), report=report)
+    if not settings.base_skill_command:
+        check_base_tools(experts.values(), report)
     for doubt in doubts_about_tools(experts, settings.provider.name):
         report.warn(*doubt)
     top.close()

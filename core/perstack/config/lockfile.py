@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 from pydantic.alias_generators import to_camel
 
 from perstack.config.find import LOCK_NAME, name_of
+from perstack.config.kept import skill_to_keep
 from perstack.config.load import LoadedConfig, parse_toml
 from perstack.config.toml_text import fits_toml, toml_key, toml_lines
 from perstack.domain.expert import Expert, InteractiveSkill, SkillSpec
@@ -207,9 +208,9 @@ def _head(expert: Expert) -> dict[str, JsonValue]:
 
 
 def _skill(skill: SkillSpec) -> dict[str, JsonValue]:
-    """Return the skill as the configuration would say it, without the values of headers."""
-    said = _OBJECT.validate_python(skill.model_dump(mode="json", exclude_defaults=True))
-    said.pop("headers", None)
+    """Return the skill as the configuration would say it, without what may be secret in it."""
+    kept = skill_to_keep(skill)
+    said = _OBJECT.validate_python(kept.model_dump(mode="json", exclude_defaults=True))
     if isinstance(skill, InteractiveSkill):
         said["tools"] = {
             name: {

@@ -29,10 +29,10 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
 
     Raises:
         UsageError: an option has a value that cannot be used; the message lists those that can.
-        ConfigError: neither file nor command line name a model, and the provider has no default.
+        ConfigError: neither file nor command line name a model, and the provider has no default;
+            or the file's runtime is one that this version cannot run, and no other was typed.
     """
-    if overrides.runtime is not None and overrides.runtime not in RUNTIMES:
-        raise UsageError(unavailable_runtime(overrides.runtime), hint=f"--runtime {RUNTIMES[0]}")
+    _check_runtime(config, overrides.runtime)
     provider = _provider(config.settings.provider, overrides)
     settings = config.settings.model_copy(
         update={
@@ -59,8 +59,20 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
         settings=settings,
         env_paths=overrides.env_paths or config.env_paths,
         warnings=_warnings(config, settings),
+        runtime=RUNTIMES[0],
         model_given=config.model_given or overrides.model is not None,
+        scenario_typed=overrides.scenario is not None,
     )
+
+
+def _check_runtime(config: LoadedConfig, typed: str | None) -> None:
+    if typed is not None and typed not in RUNTIMES:
+        raise UsageError(unavailable_runtime(typed), hint=f"--runtime {RUNTIMES[0]}")
+    if typed is None and config.runtime not in RUNTIMES:
+        raise ConfigError(
+            f"{config.shown_source}: {unavailable_runtime(config.runtime)}",
+            hint=f'write runtime = "{RUNTIMES[0]}", or add --runtime {RUNTIMES[0]}',
+        )
 
 
 def _provider(current: ProviderSettings, overrides: Overrides) -> ProviderSettings:

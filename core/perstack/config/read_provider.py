@@ -12,6 +12,7 @@ from perstack.config.urls import fault_of_address, fault_of_any_host
 from perstack.config.vocabulary import OPENAI_APIS, PROVIDER_SETTINGS, PROVIDERS
 from perstack.domain.settings import ProviderName, ProviderSettings
 
+_INSTEAD: Final = "put keys into the environment or a .env file, such as ANTHROPIC_API_KEY=..."
 _FIELDS: Final = {
     "baseUrl": "base_url",
     "allowPrivate": "allow_private",
@@ -62,7 +63,7 @@ def _read_setting(setting: Table, name: ProviderName) -> ProviderSettings:
         name=name,
         base_url=_read_base_url(setting, name),
         allow_private=given(setting.flag("allowPrivate"), False),
-        headers=read_headers(setting),
+        headers=read_headers(setting, instead=_INSTEAD),
         organization=setting.text("organization"),
         project=setting.text(
             "project", rule=limits.CLOUD_PROJECT if name == "google-vertex" else None

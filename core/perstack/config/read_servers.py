@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from typing import Final, Literal, TypedDict
 
 from perstack.config import limits
 from perstack.config.headers import check_header_name, read_headers
@@ -28,6 +28,7 @@ class _Common(TypedDict):
     lazy_init: bool
     require_approval: tuple[str, ...]
     sampling: Consent
+    elicitation: Literal["deny", "ask"]
 
 
 def read_stdio(name: str, entry: Table) -> McpStdioSkill:
@@ -45,7 +46,6 @@ def read_stdio(name: str, entry: Table) -> McpStdioSkill:
         entry.problem("command", "must not hold NUL characters")
     read = McpStdioSkill(
         **_read_common(entry),
-        elicitation=entry.choice("elicitation", ELICITATION) or "ask",
         command=command or "",
         package_name=package,
         args=args,
@@ -56,22 +56,14 @@ def read_stdio(name: str, entry: Table) -> McpStdioSkill:
 
 def read_sse(entry: Table) -> McpSseSkill:
     """Read a skill whose server speaks HTTP with server-sent events."""
-    read = McpSseSkill(
-        **_read_common(entry),
-        elicitation=entry.choice("elicitation", ELICITATION) or "ask",
-        **_read_address(entry),
-    )
+    read = McpSseSkill(**_read_common(entry), **_read_address(entry))
     _close_remote(entry)
     return read
 
 
 def read_http(entry: Table) -> McpHttpSkill:
     """Read a skill whose server speaks streamable HTTP."""
-    read = McpHttpSkill(
-        **_read_common(entry),
-        elicitation=entry.choice("elicitation", ELICITATION) or "ask",
-        **_read_address(entry),
-    )
+    read = McpHttpSkill(**_read_common(entry), **_read_address(entry))
     _close_remote(entry)
     return read
 
@@ -87,6 +79,7 @@ def _read_common(entry: Table) -> _Common:
         entry.warn(
             "allowedDomains",
             "limits skills in Perstack's docker runtime only; here it has no effect",
+            "take away what the server may do with omit, or make it wait with requireApproval",
         )
     return _Common(
         description=entry.text("description"),
@@ -98,6 +91,7 @@ def _read_common(entry: Table) -> _Common:
         lazy_init=given(entry.flag("lazyInit"), False),
         require_approval=entry.texts("requireApproval") or (),
         sampling=entry.choice("sampling", SAMPLING) or "ask",
+        elicitation=entry.choice("elicitation", ELICITATION) or "ask",
     )
 
 
@@ -152,9 +146,13 @@ def _check_sent_once(entry: Table, read: _Address) -> None:
 
 def _close_remote(entry: Table) -> None:
     if "requiredEnv" in entry:
-        entry.warn("requiredEnv", "is only checked: a server elsewhere gets no environment")
+        entry.warn(
+            "requiredEnv",
+            "is only checked: a server elsewhere gets no environment",
+            "name what it is sent in headerEnv or bearerTokenEnv",
+        )
     for key in ("command", "packageName", "args"):
         if key in entry:
             entry.raw(key)
-            entry.warn(key, "has no effect: this server is not started here")
+            entry.warn(key, "has no effect: this server is not started here", "remove it")
     entry.close(gates=SKILL_GATES)

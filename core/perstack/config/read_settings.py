@@ -68,8 +68,14 @@ def read_env_paths(top: Table) -> tuple[str, ...]:
 
 
 def read_runtime(top: Table) -> str:
-    """Read which runtime executes the Experts; `local` is an older name of `perstack`."""
+    """Read which runtime executes the Experts; `local` is an older name of `perstack`.
+
+    One that is known may be named though this version cannot run it: the command line may name
+    another.
+    """
     runtime = top.text("runtime")
+    if runtime in OTHER_RUNTIMES:
+        return runtime
     if runtime is not None and runtime not in RUNTIMES:
         top.problem("runtime", unavailable_runtime(runtime), f'write runtime = "{RUNTIMES[0]}"')
     return RUNTIMES[0]

@@ -28,6 +28,7 @@ from perstack.domain.expert import (
     SkillSpec,
 )
 
+_OTHER: Final = 'write type = "baseSkill", or another base skill into perstackBaseSkillCommand'
 _PINNED: Final = re.compile(re.escape(BASE_SKILL) + r"@.+", re.DOTALL)
 
 
@@ -85,14 +86,16 @@ def _read_base(entry: Table) -> BaseSkill | McpStdioSkill:
     entry.text("description")
     entry.flag("lazyInit")
     if any(word not in (BASE_SKILL, "-y") for word in (package or BASE_SKILL, *args)):
-        entry.warn("packageName" if package else "args", "the built-in base skill is used instead")
+        entry.warn(
+            "packageName" if package else "args", "the built-in base skill is used instead", _OTHER
+        )
     if entry.texts("requiredEnv", rule=limits.ENV_NAME):
-        entry.warn("requiredEnv", "has no effect on the built-in base skill")
+        entry.warn("requiredEnv", "has no effect on the built-in base skill", "remove it")
     if read_allowed_domains(entry):
-        entry.warn("allowedDomains", "has no effect on the built-in base skill")
+        entry.warn("allowedDomains", "has no effect on the built-in base skill", "remove it")
     for key, words in (("sampling", SAMPLING), ("elicitation", ELICITATION)):
         if entry.choice(key, words) not in (None, "deny"):
-            entry.warn(key, "has no effect: the built-in base skill asks nobody")
+            entry.warn(key, "has no effect: the built-in base skill asks nobody", "remove it")
     entry.close(gates=SKILL_GATES)
     return read
 

@@ -35,6 +35,7 @@ from perstack.config.vocabulary import (
     DEFAULT_ENV_PATHS,
     LATER_TABLES,
     OPENAI_APIS,
+    OTHER_RUNTIMES,
     PROVIDER_SETTINGS,
     PROVIDERS,
     REASONING_WORDS,
@@ -95,7 +96,12 @@ def _limits() -> dict[str, Schema]:
             shortest=1,
             longest=limits.NAME_LENGTH,
         ),
-        "runtime": choice("What executes the Experts; both names mean the built-in.", RUNTIMES),
+        "runtime": choice(
+            "What executes the Experts: perstack and local mean the built-in; this version cannot "
+            "run the others.",
+            (*RUNTIMES, *OTHER_RUNTIMES),
+            RUNTIMES[0],
+        ),
         "reasoningBudget": _reasoning_budget(),
         "maxSteps": integer("Steps of a whole job.", limits.MAX_STEPS, usual.max_steps),
         "maxRetries": integer("Retries of one generation.", limits.MAX_RETRIES, usual.max_retries),

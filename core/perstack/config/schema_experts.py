@@ -229,6 +229,7 @@ def _interactive() -> Schema:
             "description": text("What the model reads."),
             "inputJsonSchema": text(
                 "The JSON Schema of the question's arguments, as a string of JSON.",
+                shortest=1,
                 longest=limits.SCHEMA_LENGTH,
             ),
         },

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeGuard, TypeVar
 
-from perstack.config.limits import LIST_ITEMS, NAME_LENGTH, TEXT_LENGTH
+from perstack.config.limits import LIST_ITEMS, MEANINGS, NAME_LENGTH, TEXT_LENGTH
 from perstack.config.positions import KeyPath
 from perstack.config.report import Report, key_text, listed, meant, shown
 
@@ -115,7 +115,7 @@ class Table:
     ) -> str | None:
         """Read a string of `shortest` to `longest` characters.
 
-        With a `rule`, it must match that as a whole.
+        With a `rule` (of `MEANINGS`), it must match that as a whole.
         """
         value = self.raw(key)
         if value is None:
@@ -129,7 +129,8 @@ class Table:
             )
             return None
         if rule is not None and not rule.fullmatch(value):
-            self.problem(key, f"is {shown(value)}, which does not match {rule.pattern}")
+            what, instead = MEANINGS[rule]
+            self.problem(key, f"is {shown(value)}, which is not {what}", instead)
             return None
         return value
 
@@ -198,7 +199,7 @@ class Table:
     ) -> tuple[str, ...] | None:
         """Read a list of at most `most` strings, each of at most `longest` characters.
 
-        With a `rule`, each must match it as a whole.
+        With a `rule` (of `MEANINGS`), each must match it as a whole.
         """
         value = self.raw(key)
         if value is None:
@@ -207,7 +208,7 @@ class Table:
             self.problem(key, f'must be a list of strings such as ["a", "b"], not {shown(value)}')
             return None
         if len(value) > most:
-            self.problem(key, f"may have {most:,} items; it has {len(value):,}")
+            self.problem(key, f"may have at most {most:,} items; it has {len(value):,}")
             return None
         texts = tuple(item for item in value if isinstance(item, str))
         if len(texts) < len(value):
@@ -228,10 +229,15 @@ class Table:
     ) -> bool:
         for text in texts:
             if not shortest <= len(text) <= longest:
-                self.problem(key, f"has an item of {len(text):,} characters: {shown(text)}")
+                self.problem(
+                    key,
+                    f"has an item of {len(text):,} characters: {shown(text)}",
+                    f"each has {shortest} to {longest:,}",
+                )
                 return False
             if rule is not None and not rule.fullmatch(text):
-                self.problem(key, f"holds {shown(text)}, which does not match {rule.pattern}")
+                what, instead = MEANINGS[rule]
+                self.problem(key, f"holds {shown(text)}, which is not {what}", instead)
                 return False
         return True
 
@@ -270,7 +276,7 @@ class Table:
         """Accept keys that this version does not act on, with a warning."""
         for key in keys:
             if self.raw(key) is not None:
-                self.warn(key, "is not supported yet and has no effect")
+                self.warn(key, "is not supported yet and has no effect", "it may stay for later")
 
     def close(self, *, gates: Sequence[str] = ()) -> None:
         """Warn of unknown keys; refuse those that were meant to be safeguards.

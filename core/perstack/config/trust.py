@@ -19,17 +19,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
+from perstack.config.headers import holds_secret
 from perstack.config.report import printable
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
-from perstack.domain.expert import Expert, McpStdioSkill, RemoteSkill
+from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
 from perstack.domain.settings import Settings
 from perstack.errors import ConfigError, StorageError
 
 Kind = Literal["command", "address", "variable"]
 
 _FILE: Final = "trust.json"
+_PRIVATE: Final = " (which may be in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
 
@@ -53,7 +56,8 @@ class UntrustedError(ConfigError):
     code = "config.untrusted"
 
     def __init__(self, path: Path, demands: tuple[Demand, ...]) -> None:
-        listed = "".join(f"\n  {printable(demand.text, longest=4_000)}" for demand in demands)
+        # Whole: what was not shown was not accepted.
+        listed = "".join(f"\n  {printable(demand.text)}" for demand in demands)
         super().__init__(
             f"{printable(str(path))} was found, not named, and has not been accepted yet. "
             f"It would:{listed}",
@@ -85,11 +89,14 @@ def _of_expert(expert: Expert) -> Iterable[Demand]:
     for skill in expert.skills.values():
         if isinstance(skill, McpStdioSkill):
             words = [skill.command, *((skill.package_name,) if skill.package_name else skill.args)]
-            yield Demand("command", f"start {_shown(words)}{_given(skill.required_env)}")
+            text = f"start {_shown(words)}{_given(skill.required_env)}"
+            yield Demand("command", f"{text}{_asking(skill)}")
         elif isinstance(skill, RemoteSkill):
             sent = (*skill.required_env, *skill.header_env.values())
             sent += (skill.bearer_token_env,) if skill.bearer_token_env else ()
-            yield Demand("address", f"connect to {skill.endpoint}{_given(sent)}")
+            where = _veiled(*skill.endpoint.partition("?"))
+            where += _PRIVATE if skill.allow_private else ""
+            yield Demand("address", f"connect to {where}{_given(sent)}{_asking(skill)}")
 
 
 def _of_settings(settings: Settings) -> Iterable[Demand]:
@@ -99,12 +106,31 @@ def _of_settings(settings: Settings) -> Iterable[Demand]:
     if provider.resource_name is not None:
         where = f"the Azure resource {provider.resource_name}"
         yield Demand("address", f"send your {provider.name} key to {where}")
+    if provider.scenario is not None:
+        # Its author's words would call the tools, `exec` among them, where a model does otherwise.
+        yield Demand("command", f"do what {_shown([provider.scenario])} says, without a model")
+    for name in sorted(filter(holds_secret, provider.headers)):
+        yield Demand("address", f"send its own {name} to {provider.name} with your conversations")
     if settings.notify.command:
         yield Demand("command", f"start {_shown(settings.notify.command)}")
     if settings.notify.webhook is not None:
-        yield Demand("address", f"send notices to {settings.notify.webhook}")
+        parts = urlsplit(settings.notify.webhook)
+        host = f"{parts.scheme}://{parts.netloc}"
+        path = settings.notify.webhook.removeprefix(host)
+        yield Demand("address", f"send notices to {_veiled(host, path[:1], path[1:])}")
     if settings.base_skill_command:
         yield Demand("command", f"start {_shown(settings.base_skill_command)}")
+
+
+def _veiled(shown: str, mark: str, secret: str) -> str:
+    """Return an address without what may be a secret in it; another secret shows another hash."""
+    if not secret:
+        return shown + mark
+    return f"{shown}{mark}… ({hashlib.sha256(secret.encode()).hexdigest()[:16]})"
+
+
+def _asking(skill: McpSkill) -> str:
+    return ", and let it ask your model unasked" if skill.sampling == "allow" else ""
 
 
 def _shown(words: Iterable[str]) -> str:
@@ -185,6 +211,11 @@ class Trust:
         self._config = config
         self._named = named
 
+    @property
+    def named(self) -> bool:
+        """Whether the user named the file, rather than that it was found."""
+        return self._named
+
     def lacking(self, asked: Iterable[Demand], *, own: Iterable[Demand] = ()) -> tuple[Demand, ...]:
         """Return what of `asked` is not accepted; `own` are the demands of the file itself."""
         given = frozenset(own) if self._named else frozenset[Demand]()
@@ -207,9 +238,11 @@ class Trust:
 
 def acceptances(env: Mapping[str, str]) -> Acceptances:
     """Return the acceptances of the user whose process environment is `env`."""
-    home = env.get("HOME") or str(Path.home())
-    state = env.get("XDG_STATE_HOME") or str(Path(home) / ".local" / "state")
-    return Acceptances(Path(state) / "perstack")
+    # A relative one would be looked for in the project, which may have brought a record along.
+    state = Path(env.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():
+        state = Path(env.get("HOME") or Path.home()) / ".local" / "state"
+    return Acceptances(state / "perstack")
 
 
 def _key(config: Path) -> str:

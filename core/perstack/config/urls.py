@@ -61,10 +61,16 @@ def fault_of_any_host(url: str) -> str | None:
 
 
 def leads_elsewhere(url: str | None) -> bool:
-    """Tell whether a valid URL leads neither to a vendor's own host nor to this machine."""
+    """Tell whether a URL leads neither to a vendor's own host nor to this machine.
+
+    What is no URL may pass for one elsewhere, and leads elsewhere.
+    """
     if url is None:
         return False
-    host = urlsplit(url).hostname or ""
+    parts = _split(url)
+    if isinstance(parts, str):
+        return True
+    host = parts.hostname or ""
     return host not in _DEFAULT_HOSTS and place_of(host) != "loopback"
 
 

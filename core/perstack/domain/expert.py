@@ -12,12 +12,21 @@ from perstack.domain.ids import ExpertKey
 BASE_SKILL: Final = "@perstack/base"
 
 
-class BaseSkill(Model):
-    """The tools every Expert has. `pick` keeps only those named, `omit` drops those named."""
+class ToolServer(Model):
+    """A skill that serves tools. `pick` keeps only those named, `omit` drops those named."""
 
-    type: Literal["baseSkill"] = "baseSkill"
     pick: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
+
+    def offers(self, tool: str) -> bool:
+        """Tell whether `pick` and `omit` leave the tool, by the server's own name for it."""
+        return (not self.pick or tool in self.pick) and tool not in self.omit
+
+
+class BaseSkill(ToolServer):
+    """The tools every Expert has."""
+
+    type: Literal["baseSkill"] = "baseSkill"
     rule: str | None = None
     require_approval: tuple[str, ...] = ()
 
@@ -25,7 +34,7 @@ class BaseSkill(Model):
 Consent = Literal["deny", "ask", "allow"]
 
 
-class McpSkill(Model):
+class McpSkill(ToolServer):
     """What all MCP skills share.
 
     `require_approval` names tools that always wait for a person. `lazy_init`: the run does not
@@ -36,8 +45,6 @@ class McpSkill(Model):
 
     description: str | None = None
     rule: str | None = None
-    pick: tuple[str, ...] = ()
-    omit: tuple[str, ...] = ()
     required_env: tuple[str, ...] = ()
     allowed_domains: tuple[str, ...] = ()
     lazy_init: bool = False

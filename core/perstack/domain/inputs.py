@@ -1,8 +1,4 @@
-"""Forms: what a tool server may ask the user, and answers that fit.
-
-A form is the JSON Schema of a flat object whose values are texts, numbers or booleans. Schemas
-come from servers, so only what is understood is kept of them; regular expressions are not.
-"""
+"""What a form asks, and answers that fit it (the form itself: `domain/forms.py`)."""
 
 from __future__ import annotations
 
@@ -10,17 +6,19 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Protocol
+from urllib.parse import urlsplit
+
+from perstack.domain.forms import FORMATS
 
 if TYPE_CHECKING:
+    from jsonschema import FormatChecker
     from pydantic import JsonValue
 
     Schema = Mapping[str, JsonValue]
     Object = dict[str, JsonValue]
 
-MAX_FIELDS: Final = 32
-MAX_CHOICES: Final = 100
-MAX_FORM_CHARS: Final = 20_000
 MAX_ANSWER_CHARS: Final = 20_000
 
 FieldKind = Literal["string", "number", "integer", "boolean"]
@@ -29,10 +27,9 @@ _KINDS: Final[dict[str, FieldKind]] = {
     "number": "number",
     "integer": "integer",
     "boolean": "boolean",
+    "array": "string",
 }
-_BEYOND: Final = ("$ref", "allOf", "not", "if", "properties", "items", "patternProperties")
 _SHOWN_CHARS: Final = 300
-_FORMATS: Final = ("email", "date")
 _YES: Final = ("yes", "y", "true", "1")
 _NO: Final = ("no", "n", "false", "0")
 
@@ -48,7 +45,8 @@ class _Problem(Protocol):
 class InputField:
     """One field of a form. `choices` are the only values there are, `labels` what they mean.
 
-    `default` is what the server suggests, as text.
+    With `several`, from `at_least` to `at_most` (None: all) of them can be chosen. `format` is
+    what a text must look like. `default` is what the server suggests, as text.
     """
 
     name: str
@@ -59,13 +57,28 @@ class InputField:
     choices: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     default: str = ""
+    format: str = ""
+    several: bool = False
+    at_least: int = 0
+    at_most: int | None = None
+
+    @property
+    def wanted(self) -> str:
+        """What kind of value is wanted, in words; "" where only the choices are to be shown."""
+        if not self.several:
+            return "" if self.choices else self.format or self.kind
+        if self.at_most is None:
+            return f"at least {self.at_least} of them" if self.at_least else "any of them"
+        return f"{f'{self.at_least} to' if self.at_least else 'at most'} {self.at_most} of them"
 
     def value_of(self, text: str) -> JsonValue:
-        """Return what somebody typed as the field's value.
+        """Return what somebody typed as the field's value; several have commas between them.
 
         Raises:
             ValueError: it is none; the message says what is wanted.
         """
+        if self.several:
+            return [*self.chosen(text)]
         if self.choices:
             return self._chosen(text)
         match self.kind:
@@ -76,37 +89,36 @@ class InputField:
             case "integer" | "number":
                 return _as_number(text, whole=self.kind == "integer")
 
+    def chosen(self, text: str) -> list[str]:
+        """Return the choices that `text` names with commas between them, each once.
+
+        Raises:
+            ValueError: something in it is no choice, or there are too few or too many.
+        """
+        found: dict[str, None] = {}
+        rest = text.strip()
+        while rest:
+            word = self._first_of(rest)
+            found[self._chosen(word)] = None
+            rest = rest[len(word) :].lstrip().removeprefix(",").strip()
+        if len(found) < self.at_least or len(found) > (self.at_most or len(self.choices)):
+            raise ValueError(f"{self.wanted}, with commas between")
+        return list(found)
+
+    def _first_of(self, text: str) -> str:
+        """Return the longest choice that `text` begins with: one may hold a comma itself."""
+        for known in sorted({*self.choices, *self.labels}, key=len, reverse=True):
+            after = text[len(known) :].lstrip()
+            if text.startswith(known) and (not after or after.startswith(",")) and known:
+                return known
+        return text.partition(",")[0].strip()
+
     def _chosen(self, text: str) -> str:
         if text in self.choices:
             return text
         if text in self.labels:
             return self.choices[self.labels.index(text)]
         raise ValueError(f"one of: {', '.join(self.choices)}")
-
-
-def form_of(schema: Schema) -> Object | None:
-    """Return `schema` with only what is checked and shown, None if it is not that of a form."""
-    properties = schema.get("properties", {})
-    if schema.get("type") != "object" or not isinstance(properties, dict):
-        return None
-    if len(properties) > MAX_FIELDS or any(key in schema for key in ("$ref", "allOf", "anyOf")):
-        return None
-    kept: Object = {}
-    for name, value in properties.items():
-        field = _field_schema(value) if isinstance(value, dict) else None
-        if field is None:
-            return None
-        kept[name] = field
-    required = schema.get("required", [])
-    if not isinstance(required, list) or any(name not in kept for name in map(str, required)):
-        return None
-    form: Object = {
-        "type": "object",
-        "properties": kept,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-    return form if len(json.dumps(form)) <= MAX_FORM_CHARS else None
 
 
 def fields_of(form: Schema) -> tuple[InputField, ...]:
@@ -148,11 +160,15 @@ def _answer(form: Schema, text: str) -> Object:
     if isinstance(given, dict):
         return given
     if len(fields) == 1 and text.strip():
-        return {fields[0].name: fields[0].value_of(text.strip())}
+        return {fields[0].name: _single(fields[0], text.strip(), given)}
     if not text.strip() and not fields:
         return {}
     names = ", ".join(field.name for field in fields) or "none"
     raise ValueError(f"a JSON object is wanted; its fields: {names}")
+
+
+def _single(field: InputField, text: str, given: JsonValue) -> JsonValue:
+    return given if field.several and isinstance(given, list) else field.value_of(text)
 
 
 def _parsed(text: str) -> JsonValue:
@@ -168,12 +184,11 @@ def _no_constant(name: str) -> NoReturn:
 
 def _problem(form: Schema, answer: Object) -> str | None:
     """Return the first thing that is wrong with `answer`."""
-    from jsonschema import Draft202012Validator, FormatChecker
+    from jsonschema import Draft202012Validator
     from jsonschema.validators import validator_for
 
     checker = validator_for(form, default=Draft202012Validator)
-    formats = FormatChecker(formats=_FORMATS)
-    problems: Iterable[_Problem] = checker(form, format_checker=formats).iter_errors(answer)
+    problems: Iterable[_Problem] = checker(form, format_checker=_formats()).iter_errors(answer)
     for error in problems:
         where = ".".join(str(part) for part in error.absolute_path)
         said = error.message[:_SHOWN_CHARS]
@@ -181,87 +196,37 @@ def _problem(form: Schema, answer: Object) -> str | None:
     return None
 
 
+def _formats() -> FormatChecker:
+    """Return what checks `FORMATS`; for some, the library itself would need others."""
+    from jsonschema import FormatChecker
+
+    checker = FormatChecker(formats=[one for one in FORMATS if one in FormatChecker.checkers])
+    checker.checks("uri", raises=ValueError)(_is_uri)
+    checker.checks("date-time", raises=ValueError)(_is_moment)
+    return checker
+
+
+def _is_uri(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    parts = urlsplit(value)
+    return bool(parts.scheme and (parts.netloc or parts.path)) and not any(map(str.isspace, value))
+
+
+def _is_moment(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
 # ---------------------------------------------------------------- one field
 
 
-def _field_schema(given: Object) -> Object | None:
-    given = _without_null(given)
-    kind = _KINDS.get(str(given.get("type", "string" if _is_choice(given) else "")))
-    if kind is None or any(key in given for key in (*_BEYOND, "anyOf")):
-        return None
-    kept: Object = {"type": kind}
-    for key in ("title", "description"):
-        if isinstance(value := given.get(key), str):
-            kept[key] = value
-    if _is_choice(given):
-        choices = _choices(given) if kind == "string" else None
-        if choices is None:
-            return None
-        kept |= choices
-    if kind == "string":
-        _keep(kept, given, ("minLength", "maxLength"), whole=True)
-        if given.get("format") in _FORMATS:
-            kept["format"] = given["format"]
-    elif kind != "boolean":
-        _keep(kept, given, ("minimum", "maximum"), whole=False)
-    default = given.get("default")
-    if isinstance(default, str | bool | int) or (
-        isinstance(default, float) and math.isfinite(default)
-    ):
-        kept["default"] = default
-    return kept
-
-
-def _without_null(given: Object) -> Object:
-    """Return the schema of a value that may be missing as that of the value."""
-    kind = given.get("type")
-    if isinstance(kind, list) and "null" in kind and len(kind) == 2:
-        return {**given, "type": next(one for one in kind if one != "null")}
-    options = given.get("anyOf")
-    if not isinstance(options, list):
-        return given
-    left = [one for one in options if isinstance(one, dict) and one.get("type") != "null"]
-    if len(left) != 1 or len(options) - len(left) > 1:
-        return given
-    return {**{key: value for key, value in given.items() if key != "anyOf"}, **left[0]}
-
-
-def _is_choice(given: Object) -> bool:
-    return "enum" in given or "oneOf" in given
-
-
-def _choices(given: Object) -> Object | None:
-    """Return a choice as `enum`, with what each means beside it, None if it is another thing."""
-    enum, one_of, names = given.get("enum"), given.get("oneOf"), given.get("enumNames")
-    labels: list[JsonValue] = []
-    if isinstance(one_of, list):
-        titled = [one for one in one_of if isinstance(one, dict)]
-        enum = [one.get("const") for one in titled]
-        labels = [one.get("title", one.get("const")) for one in titled]
-        if len(titled) != len(one_of):
-            return None
-    elif isinstance(names, list):
-        labels = names
-    if not isinstance(enum, list) or not 0 < len(enum) <= MAX_CHOICES:
-        return None
-    if not all(isinstance(one, str) for one in (*enum, *labels)):
-        return None
-    return {"enum": enum, "enumNames": labels} if len(labels) == len(enum) else {"enum": enum}
-
-
-def _keep(kept: Object, given: Object, keys: tuple[str, ...], *, whole: bool) -> None:
-    for key in keys:
-        value = given.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if math.isfinite(value) and (not whole or (isinstance(value, int) and value >= 0)):
-            kept[key] = value
-
-
 def _field(name: str, schema: Object, *, required: bool) -> InputField:
-    enum, labels, default = schema.get("enum"), schema.get("enumNames"), schema.get("default")
+    items = schema.get("items")
+    chosen_from = items if isinstance(items, dict) else schema
+    enum, labels = chosen_from.get("enum"), chosen_from.get("enumNames")
     title, description = schema.get("title"), schema.get("description")
     choices = tuple(str(one) for one in enum) if isinstance(enum, list) else ()
+    at_least, at_most = schema.get("minItems"), schema.get("maxItems")
     return InputField(
         name=name,
         title=title if isinstance(title, str) and title.strip() else name,
@@ -270,19 +235,32 @@ def _field(name: str, schema: Object, *, required: bool) -> InputField:
         description=description if isinstance(description, str) else "",
         choices=choices,
         labels=tuple(str(one) for one in labels) if isinstance(labels, list) else choices,
-        default="" if default is None else _as_text(default),
+        default=_as_text(schema.get("default")),
+        format=str(schema.get("format", "")),
+        several=schema["type"] == "array",
+        at_least=at_least if isinstance(at_least, int) else 0,
+        at_most=at_most if isinstance(at_most, int) else None,
     )
 
 
 def _as_text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list():
+            return ", ".join(str(one) for one in value)
+        case _:
+            return json.dumps(value)
 
 
 def _in_words(field: InputField) -> str:
-    kind = " | ".join(field.choices) if field.choices else field.kind
+    choices = " | ".join(field.choices)
+    wanted = f"{choices} ({field.wanted})" if field.several else choices or field.wanted
     named = field.name if field.title == field.name else f"{field.name} ({field.title})"
     about = f": {field.description}" if field.description else ""
-    return f"{named}: {kind}{'' if field.required else ', may be left out'}{about}"
+    return f"{named}: {wanted}{'' if field.required else ', may be left out'}{about}"
 
 
 def _as_boolean(text: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import operator
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from perstack.domain.base import Model
 
@@ -15,6 +18,7 @@ class Usage(Model):
     """Tokens of one or more generations.
 
     `input_tokens` includes cached and cache-writing ones; `output_tokens` includes reasoning ones.
+    `partial`: some vendor did not say what it counted, or said what cannot be, so it was more.
     """
 
     input_tokens: int = 0
@@ -23,6 +27,7 @@ class Usage(Model):
     total_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    partial: Annotated[bool, Field(exclude_if=operator.not_)] = False
 
     def plus(self, other: Usage) -> Usage:
         """Return the sum."""
@@ -33,12 +38,14 @@ class Usage(Model):
             total_tokens=self.total_tokens + other.total_tokens,
             cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            partial=self.partial or other.partial,
         )
 
     def believable(self) -> Usage:
         """Return one generation's figures without what cannot be: below 0, or beyond all bounds.
 
-        The total is never less than input and output together, whatever the vendor says.
+        The total is never less than input and output together, whatever the vendor says. A
+        generation reads something, so one that used nothing at all was not counted.
         """
         most = _MOST_TOKENS
         given, said = (max(0, min(most, n)) for n in (self.input_tokens, self.output_tokens))
@@ -49,6 +56,7 @@ class Usage(Model):
             total_tokens=max(given + said, min(most, self.total_tokens)),
             cached_input_tokens=max(0, min(given, self.cached_input_tokens)),
             cache_write_tokens=max(0, min(given, self.cache_write_tokens)),
+            partial=self.partial or self == NO_USAGE,
         )
 
 
@@ -112,8 +120,8 @@ NO_COST = Cost()
 
 
 def cost_usd(usage: Usage, price: ModelPrice | None) -> float | None:
-    """Return what a generation cost in USD, None when a price that it needs is not known."""
-    if price is None:
+    """Return what a generation cost in USD, None when a count or price it needs is not known."""
+    if price is None or usage.partial:
         return None
     plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     long = price.long_prompt

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+import anyio
 
 from perstack.domain.consensus import (
     ConsensusCheckpoint,
@@ -18,13 +21,14 @@ from perstack.domain.messages import ToolCallPart
 from perstack.domain.settings import ReviewerStrategy, RiskLevel
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
-from perstack.errors import NotFoundError
+from perstack.errors import NotFoundError, PerstackError
 from perstack.ports.notices import Notice
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
 _TITLE_CHARACTERS: Final = 200
+_WITHDRAW_S: Final = 2.0
 
 
 async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
@@ -44,7 +48,11 @@ async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
         ),
         durable=True,
     )
-    await run.job.deps.gate.propose(checkpoint)
+    # What a stop cuts off here is proposed again on resume.
+    with run.job.control.interruptible() as scope:
+        await run.job.deps.gate.propose(checkpoint)
+    if scope.cancel_called:
+        return
     run.job.notify(
         Notice(
             kind="consensus",
@@ -72,6 +80,14 @@ async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
     if decided is not None:
         await run.record(_resolution(decided), durable=True)
     return None
+
+
+async def withdraw(run: RunDriver) -> None:
+    """Close what the run waits at, as far as that is possible in bounded time: it has ended."""
+    gates = {run.state.approvals[call].consensus_id for call in run.state.waiting_approval}
+    for consensus_id in gates:
+        with anyio.move_on_after(_WITHDRAW_S, shield=True), suppress(PerstackError):
+            await run.job.deps.gate.withdraw(consensus_id, "the job reached one of its limits")
 
 
 async def _decided(run: RunDriver, consensus_id: ConsensusId) -> ConsensusCheckpoint:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import anyio
@@ -49,11 +49,20 @@ class Overrun:
         return f"the job's budget is used up: {used} of {allowed}"
 
     @property
-    def remedy(self) -> str:
-        """The option that allows twice as much as was used or allowed."""
+    def enough(self) -> float:
+        """Twice as much as was used or allowed: what the job can go on with."""
         twice = 2 * max(self.used, self.allowed)
-        value = f"{max(0.01, twice):.2f}" if self.budget == "cost" else f"{math.ceil(twice)}"
+        return max(0.01, round(twice, 2)) if self.budget == "cost" else math.ceil(twice)
+
+    @property
+    def remedy(self) -> str:
+        """The option that allows enough."""
+        value = f"{self.enough:.2f}" if self.budget == "cost" else f"{self.enough}"
         return f"{_OPTIONS[self.budget][0]} {value}"
+
+    def by_now(self, spent: Spent) -> Overrun:
+        """Return the same budget with what the job has used when all its runs have ended."""
+        return replace(self, used=max(self.used, _used(self.budget, spent)))
 
     @property
     def key(self) -> str:
@@ -63,13 +72,13 @@ class Overrun:
 
 def overrun(budget: BudgetSettings, spent: Spent) -> Overrun | None:
     """Return the first budget that `spent` has used up, None when there is something left."""
-    pairs: tuple[tuple[BudgetName, float, float | None], ...] = (
-        ("tokens", spent.usage.total_tokens, budget.max_tokens),
-        ("cost", spent.cost.usd, budget.max_cost_usd),
-        ("duration", spent.driven_ms, budget.max_duration),
+    pairs: tuple[tuple[BudgetName, float | None], ...] = (
+        ("tokens", budget.max_tokens),
+        ("cost", budget.max_cost_usd),
+        ("duration", budget.max_duration),
     )
-    for name, used, allowed in pairs:
-        if allowed is not None and used >= allowed:
+    for name, allowed in pairs:
+        if allowed is not None and (used := _used(name, spent)) >= allowed:
             return Overrun(name, used, allowed)
     return None
 
@@ -79,7 +88,7 @@ def unmeasured(budget: BudgetSettings, usage: Usage, cost_usd: float | None) -> 
 
     A figure that is not known is no zero: it would let a job spend without end.
     """
-    if usage == NO_USAGE and (budget.max_tokens, budget.max_cost_usd) != (None, None):
+    if usage.partial and (budget.max_tokens, budget.max_cost_usd) != (None, None):
         return "the model does not say how many tokens it used"
     if cost_usd is None and budget.max_cost_usd is not None:
         return "what the model's answer cost is not known"
@@ -186,6 +195,16 @@ class Meter:
         self._since = anyio.current_time() if works else None
         self._flipped.set()
         self._flipped = anyio.Event()
+
+
+def _used(budget: BudgetName, spent: Spent) -> float:
+    match budget:
+        case "tokens":
+            return spent.usage.total_tokens
+        case "cost":
+            return spent.cost.usd
+        case "duration":
+            return spent.driven_ms
 
 
 def _shown(budget: BudgetName, value: float) -> str:

@@ -8,7 +8,7 @@ import anyio
 
 from perstack.domain.events import AttemptCompletion, ToolResult, ToolReturned
 from perstack.domain.ids import ToolCallId
-from perstack.domain.messages import ResultPart, TextPart, ToolCallPart
+from perstack.domain.messages import ResourceLinkPart, ResultPart, TextPart, ToolCallPart
 from perstack.engine.machine import Declare, TryCompletion, in_doubt, refusal
 from perstack.ports.skills import ToolOutcome
 
@@ -33,9 +33,7 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     async def one(call: ToolCallPart) -> None:
         async with limiter:
             begun.add(call.tool_call_id)
-            outcome = await run.toolset.skills.call(
-                call.tool_name, call.args, tool_call_id=call.tool_call_id
-            )
+            outcome = await _made(run, call)
         await run.record(ToolReturned(result=_of(run, call, outcome)))
 
     with run.job.control.finishing() as scope:
@@ -54,8 +52,21 @@ async def complete(run: RunDriver, effect: TryCompletion | Declare) -> None:
     if isinstance(effect, Declare):
         await run.record(AttemptCompletion(tool_call_id=call.tool_call_id))
         return
-    outcome = await run.toolset.skills.call(call.tool_name, call.args)
-    await run.record(ToolReturned(result=_of(run, call, outcome)))
+    # It changes nothing: when a stop cuts it off, it is simply asked again.
+    with run.job.control.finishing():
+        outcome = await _made(run, call)
+        await run.record(ToolReturned(result=_of(run, call, outcome)))
+
+
+async def _made(run: RunDriver, call: ToolCallPart) -> ToolOutcome:
+    """Make the call; meanwhile its server may ask something of the run."""
+    run.calling.add(call.tool_call_id)
+    try:
+        return await run.toolset.skills.call(
+            call.tool_name, call.args, tool_call_id=call.tool_call_id
+        )
+    finally:
+        run.calling.discard(call.tool_call_id)
 
 
 def result(run: RunDriver, call: ToolCallPart, text: str, *, is_error: bool = False) -> ToolResult:
@@ -88,7 +99,13 @@ def _of(run: RunDriver, call: ToolCallPart, outcome: ToolOutcome) -> ToolResult:
 
 def _without_secrets(run: RunDriver, part: ResultPart) -> ResultPart:
     # A tool may well read the user's .env; neither history nor model need what is in it.
-    if not isinstance(part, TextPart):
-        return part
-    clean = run.job.deps.redact(part.text)
-    return part if clean == part.text else TextPart(text=clean)
+    redact = run.job.deps.redact
+    match part:
+        case TextPart(text=text):
+            clean = redact(text)
+            return part if clean == text else TextPart(text=clean)
+        case ResourceLinkPart():
+            said = part.model_dump(include={"uri", "name", "description"}, exclude_none=True)
+            return part.model_copy(update={key: redact(text) for key, text in said.items()})
+        case _:
+            return part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from perstack.domain.events import (
     Event,
@@ -20,6 +21,14 @@ from perstack.domain.ids import ConsensusId
 Span = tuple[int, int]
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """What a run waits for: decisions about its calls, answers for its tool servers."""
+
+    gates: set[ConsensusId] = field(default_factory=set[ConsensusId])
+    inputs: set[ConsensusId] = field(default_factory=set[ConsensusId])
+
+
 def working_spans(events: Sequence[Event], *, since: int) -> Iterator[Span]:
     """Yield when one run worked, from and to in Unix ms, none of it before `since`.
 
@@ -28,7 +37,7 @@ def working_spans(events: Sequence[Event], *, since: int) -> Iterator[Span]:
     """
     begun: int | None = None
     last = 0
-    waiting: set[ConsensusId] = set()
+    waiting = _Waiting()
     for event in events:
         waits = _waits(event, waiting)
         if event.timestamp < since:
@@ -37,7 +46,7 @@ def working_spans(events: Sequence[Event], *, since: int) -> Iterator[Span]:
         if waits and begun is not None:
             yield begun, last
             begun = None
-        elif begun is None and _begins(event):
+        elif begun is None and _begins(event) and not waiting.inputs:
             begun = last
     if begun is not None:
         yield begun, last
@@ -56,18 +65,28 @@ def _begins(event: Event) -> bool:
     return isinstance(event.body, InitializeRuntime | StartRun | ResolveApproval | ResolveInput)
 
 
-def _waits(event: Event, waiting: set[ConsensusId]) -> bool:
-    """Tell whether the run waits after `event`; `waiting` are the decisions that are open."""
+def _waits(event: Event, waiting: _Waiting) -> bool:
+    """Tell whether the run waits for somebody after `event`."""
     match event.body:
-        case RequestApproval() | RequestInput():
-            waiting.add(event.body.consensus_id)
+        case RequestApproval(consensus_id=asked):
+            waiting.gates.add(asked)
             return True
-        case ResolveApproval() | ResolveInput():
-            waiting.discard(event.body.consensus_id)
+        case RequestInput(consensus_id=asked):
+            waiting.inputs.add(asked)
+            return True
+        case ResolveApproval(consensus_id=asked):
+            waiting.gates.discard(asked)
+            return False
+        case ResolveInput(consensus_id=asked):
+            waiting.inputs.discard(asked)
+            return False
+        case InitializeRuntime():
+            # What servers asked of a process that was killed, nobody waits for any more.
+            waiting.inputs.clear()
             return False
         case StopRunByDelegate():
             return True
         case ResumeToolCalls():
-            return bool(waiting)
+            return bool(waiting.gates)
         case _:
             return False

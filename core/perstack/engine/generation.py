@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -12,7 +12,8 @@ import anyio
 from perstack.domain.events import CallTools, Delta, Retry, StartGeneration
 from perstack.domain.expert import Expert
 from perstack.domain.messages import ExpertMessage, TextPart, UserMessage
-from perstack.domain.usage import NO_USAGE, Usage
+from perstack.domain.usage import NO_USAGE
+from perstack.engine.bill import Bill, bill_for
 from perstack.engine.budget import WITHOUT_BUDGET, unmeasured
 from perstack.engine.plan import RunOutcome
 from perstack.engine.retry import delay_s
@@ -127,36 +128,35 @@ def _provider_tools(expert: Expert) -> ProviderTools | None:
 
 
 async def _took(run: RunDriver, answer: Generation, *, final: bool) -> RunOutcome | None:
-    answer = replace(answer, usage=answer.usage.believable())
+    bill = bill_for(answer, run.job.deps.model)
     message = ExpertMessage(id=run.new_message_id(), contents=answer.parts)
-    cost = run.cost_of(answer.usage)
-    run.job.count(answer.usage, cost)
-    if why := unmeasured(run.job.plan.settings.budget, answer.usage, cost):
+    run.job.count(bill.usage, bill.cost_usd)
+    if why := unmeasured(run.job.plan.settings.budget, bill.usage, bill.cost_usd):
         refused = ProviderError(f"{why}, so the job's budget cannot be kept", hint=WITHOUT_BUDGET)
-        return await run.fail(refused, answer.usage)
+        return await run.fail(refused, bill)
     if answer.finish == "refusal":
         refusal = message.text.strip() or "the model refused to answer"
-        return await run.fail(ProviderError(refusal), answer.usage)
+        return await run.fail(ProviderError(refusal), bill)
     if answer.finish == "length" and message.tool_calls:
         return await _again(
             run,
             "Error: Generation length exceeded",
             "Your answer was cut off at the length limit. Try again, in smaller pieces.",
-            answer.usage,
+            bill,
         )
     if message.tool_calls and not final:
-        return await _call_tools(run, message, answer.usage)
+        return await _call_tools(run, message, bill)
     if message.text.strip():
-        return await run.complete(answer.usage, said=message)
+        return await run.complete(bill, said=message)
     return await _again(
         run,
         "Error: No tool call or text generated",
         "You gave neither text nor a tool call. Go on with the task.",
-        answer.usage,
+        bill,
     )
 
 
-async def _call_tools(run: RunDriver, message: ExpertMessage, usage: Usage) -> None:
+async def _call_tools(run: RunDriver, message: ExpertMessage, bill: Bill) -> None:
     rules = run.job.plan.settings.consensus
     routes = tuple(
         run.toolset.route(call, depth=run.depth + 1, rules=rules) for call in message.tool_calls
@@ -167,9 +167,9 @@ async def _call_tools(run: RunDriver, message: ExpertMessage, usage: Usage) -> N
         CallTools(
             new_message=message,
             routes=routes,
-            usage=usage,
-            cost_usd=run.cost_of(usage),
-            context_window_usage=run.context_usage(usage),
+            usage=bill.usage,
+            cost_usd=bill.cost_usd,
+            context_window_usage=bill.context_window_usage,
         ),
         durable=intent,
     )
@@ -197,18 +197,18 @@ async def _failed(run: RunDriver, error: ProviderError) -> RunOutcome | None:
     return None
 
 
-async def _again(run: RunDriver, reason: str, advice: str, usage: Usage) -> RunOutcome | None:
+async def _again(run: RunDriver, reason: str, advice: str, bill: Bill) -> RunOutcome | None:
     attempt = run.state.retry_count + 1
     if attempt > run.job.plan.settings.max_retries:
-        return await run.fail(ProviderError(reason.removeprefix("Error: ")), usage)
+        return await run.fail(ProviderError(reason.removeprefix("Error: ")), bill)
     message = UserMessage(id=run.new_message_id(), contents=(TextPart(text=advice),))
     await run.record(
         Retry(
             reason=reason,
             attempt=attempt,
             delay_ms=0,
-            usage=usage,
-            cost_usd=run.cost_of(usage),
+            usage=bill.usage,
+            cost_usd=bill.cost_usd,
             new_messages=(message,),
         )
     )

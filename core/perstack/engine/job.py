@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from perstack.config.kept import fit_to_keep
 from perstack.config.secrets import without_secrets
 from perstack.domain.events import (
     DelegateTo,
@@ -160,36 +161,39 @@ class JobDriver:
         self._fresh.add(run_id)
         return run_id
 
-    def new_log(self, run_id: RunId, expert: Expert, opening: Opening) -> RunLog:
-        """Begin a run's history; a job's first run keeps the definitions. Waits for the disk."""
+    async def new_log(self, run_id: RunId, expert: Expert, opening: Opening) -> RunLog:
+        """Begin a run's history; a job's first run keeps the definitions.
+
+        Raises:
+            StorageError: it could not be written.
+        """
         first = opening.parent is None and opening.delegated_by is None
-        return self._held.create_run(
-            RunSetting(
-                job_id=self.job_id,
-                run_id=run_id,
-                expert_key=expert.key,
-                settings=without_secrets(self.plan.settings),
-                query=opening.query,
-                parent=opening.parent,
-                delegated_by=opening.delegated_by,
-                experts=dict(self.plan.experts) if first else None,
-                config_path=str(self.plan.config_path) if self.plan.config_path else None,
-                started_at=self.deps.clock.now_ms(),
-            )
+        setting = RunSetting(
+            job_id=self.job_id,
+            run_id=run_id,
+            expert_key=expert.key,
+            settings=without_secrets(self.plan.settings),
+            query=opening.query,
+            parent=opening.parent,
+            delegated_by=opening.delegated_by,
+            experts=fit_to_keep(self.plan.experts) if first else None,
+            config_path=str(self.plan.config_path) if self.plan.config_path else None,
+            started_at=self.deps.clock.now_ms(),
         )
+        return await self._held.create_run(setting)
 
     async def drive_coordinator(
         self, expert: Expert, log: RunLog, state: RunState, opening: Opening
     ) -> RunOutcome:
         """Drive the job's own run and keep the job's record true."""
-        self._save("running", log.run_id)
+        await self._save("running", log.run_id)
         driver = RunDriver(self, expert, log, state, step=self.take_step(), depth=0)
         outcomes: list[RunOutcome] = []
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
                 with self._time_limit(self._background):
                     outcomes.append(await driver.drive(opening))
-        self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
+        await self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
         return outcomes[0]
 
     @contextmanager
@@ -238,7 +242,7 @@ class JobDriver:
         """Open a delegated run's history and take its first step, or say how it ended."""
         taken_up = None
         if run_id not in self._fresh:
-            taken_up = await anyio.to_thread.run_sync(self._taken_up, run_id)
+            taken_up = await self._taken_up(run_id)
         if taken_up is not None and taken_up.damage is not None:
             self._listener.on_warning(taken_up.damage)
         ended = (taken_up.ended if taken_up else None) or self.at_limit
@@ -249,34 +253,34 @@ class JobDriver:
         step = self.take_step()
         if taken_up is not None:
             return taken_up.state, taken_up.log, step
-        log = await anyio.to_thread.run_sync(self.new_log, run_id, expert, begun)
-        return initial(), log, step
+        return initial(), await self.new_log(run_id, expert, begun), step
 
-    def _taken_up(self, run_id: RunId) -> _TakenUp | None:
+    async def _taken_up(self, run_id: RunId) -> _TakenUp | None:
         try:
-            stored, log = self._held.reopen_run(run_id)
+            stored, log = await self._held.reopen_run(run_id)
         except NotFoundError:
             return None
-        state = fold_all(stored.events)
+        state = await anyio.to_thread.run_sync(fold_all, stored.events)
         return _TakenUp(state, log, _ended(state, stored.events), stored.damage)
 
-    def _save(self, status: JobStatus, run_id: RunId, *, finished: bool = False) -> None:
+    async def _save(self, status: JobStatus, run_id: RunId, *, finished: bool = False) -> None:
         job, spent, now_ms = self._held.job, self.meter.spent, self.deps.clock.now_ms()
-        self._held.save(
-            job.model_copy(
-                update={
-                    "status": status,
-                    "coordinator_run_id": run_id,
-                    "total_steps": spent.steps,
-                    "max_steps": self.plan.settings.max_steps,
-                    "usage": spent.usage,
-                    "cost": spent.cost,
-                    "driven_ms": spent.driven_ms,
-                    "driven_since": None if finished else now_ms,
-                    "finished_at": max(now_ms, job.started_at) if finished else None,
-                }
-            )
+        saved = job.model_copy(
+            update={
+                "status": status,
+                "coordinator_run_id": run_id,
+                "total_steps": spent.steps,
+                "max_steps": self.plan.settings.max_steps,
+                "usage": spent.usage,
+                "cost": spent.cost,
+                "driven_ms": spent.driven_ms,
+                "driven_since": None if finished else now_ms,
+                "finished_at": max(now_ms, job.started_at) if finished else None,
+            }
         )
+        # What a run has come to is kept, whoever no longer wants to hear of it.
+        with anyio.CancelScope(shield=True):
+            await self._held.save(saved)
 
 
 def _gone(child: DelegateTo) -> RunError:

@@ -20,22 +20,18 @@ from perstack.domain.consensus import (
     ProposedSubtask,
     nobody_decided,
 )
-from perstack.domain.events import Delta, RequestInput, ResolveInput, SampleModel
-from perstack.domain.ids import ConsensusId, RunId, SubtaskId, ToolCallId
-from perstack.domain.inputs import form_lines, form_of, read_answer
+from perstack.domain.events import Delta, RequestInput, ResolveInput
+from perstack.domain.forms import form_of
+from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
+from perstack.domain.inputs import form_lines, read_answer
 from perstack.domain.messages import (
     ExpertMessage,
-    ImageInlinePart,
-    InstructionMessage,
-    Message,
     TextPart,
     UserMessage,
 )
 from perstack.engine import approvals
-from perstack.engine.budget import unmeasured
-from perstack.engine.generation import Speech, generate
-from perstack.errors import PerstackError, ProviderError
-from perstack.ports.model import Generation, ModelRequest
+from perstack.engine.sampling import is_too_long, readable, sampled, token_limit
+from perstack.errors import PerstackError
 from perstack.ports.notices import Notice
 from perstack.ports.skills import Elicitation, ElicitationAnswer, Sampling, SamplingAnswer
 
@@ -44,13 +40,9 @@ if TYPE_CHECKING:
 
 MAX_QUESTIONS: Final = 20
 MAX_SAMPLINGS: Final = 20
-MAX_SAMPLED_TOKENS: Final = 4_096
 MAX_MESSAGE_CHARS: Final = 10_000
-MAX_SAMPLED_CHARS: Final = 100_000
-MAX_SAMPLED_IMAGE_CHARS: Final = 8_000_000
 _TITLE_CHARS: Final = 200
 _WITHDRAW_S: Final = 2.0
-_NO_SYSTEM: Final = "You answer a request that a tool makes while it works."
 
 _DECLINED: Final = ElicitationAnswer("decline")
 _CANCELLED: Final = ElicitationAnswer("cancel")
@@ -112,7 +104,7 @@ class RunHost:
                 refused = await self._asked_for_consent(asked, call_id, system, messages)
                 if refused is not None:
                     return SamplingAnswer(refused=refused)
-            return await self._sampled(asked, system, messages)
+            return await sampled(self._run, asked, system, messages, blank=self._delta())
         except PerstackError as error:
             _LOG.warning("a request of skill %s: %s", asked.skill_name, error.message)
             return SamplingAnswer(refused=self._run.job.deps.redact(error.message))
@@ -201,7 +193,7 @@ class RunHost:
             return "this skill may not ask the model"
         if call_id is None:
             return "a server may ask only while a call of its own is being made"
-        if not asked.messages or _too_long(asked):
+        if not asked.messages or is_too_long(asked):
             return "the request is empty or too long"
         if self._samplings >= MAX_SAMPLINGS:
             return f"a run answers at most {MAX_SAMPLINGS} such requests"
@@ -222,8 +214,8 @@ class RunHost:
     ) -> str | None:
         """Return why the model is not to be asked, None once a person has agreed."""
         wanted = InputRequest(kind="sampling", skill_name=asked.skill_name)
-        text = _readable(asked, system, messages)
-        message = f"at most {_limit(asked)} tokens"
+        text = readable(asked, system, messages)
+        message = f"at most {token_limit(asked)} tokens"
         closed = await self._decided(wanted, call_id, message=message, text=text)
         if closed is None or nobody_decided(closed):
             return "nobody agreed to it"
@@ -232,68 +224,16 @@ class RunHost:
         feedback = closed.decision.feedback if closed.decision else None
         return f"the user refused: {feedback}" if feedback else "the user refused"
 
-    async def _sampled(
-        self,
-        asked: Sampling,
-        system: str | None,
-        messages: Sequence[UserMessage | ExpertMessage],
-    ) -> SamplingAnswer:
-        run = self._run
-        model = run.job.deps.model
-        instruction = InstructionMessage(
-            id=run.new_message_id(), contents=(TextPart(text=system or _NO_SYSTEM),)
-        )
-        begun: tuple[Message, ...] = (instruction, *messages)
-        request = ModelRequest(
-            # A run of its own to the adapter, so that nothing it keeps of the real one is touched.
-            run_id=RunId(run.job.deps.ids.new()),
-            expert_key=run.expert.key,
-            messages=begun,
-            tools=(),
-            use_tools=False,
-            max_output_tokens=_limit(asked),
-        )
-        answer: Generation | None = None
-        unheard = Speech(self._delta(), _say_nothing, final=False)
-        try:
-            with run.job.control.interruptible():
-                timeout_s = run.job.plan.settings.timeout / 1000
-                answer = await generate(model, request, unheard, timeout_s=timeout_s)
-        finally:
-            model.forget(request.run_id)
-        if answer is None:
-            return SamplingAnswer(refused="the run was stopped")
-        return await self._took(asked, answer)
-
-    async def _took(self, asked: Sampling, answer: Generation) -> SamplingAnswer:
-        run, usage = self._run, answer.usage.believable()
-        cost_usd = run.cost_of(usage)
-        run.job.count(usage, cost_usd)
-        with anyio.CancelScope(shield=True):
-            await run.record(
-                SampleModel(skill_name=asked.skill_name, usage=usage, cost_usd=cost_usd)
-            )
-        if why := unmeasured(run.job.plan.settings.budget, usage, cost_usd):
-            raise ProviderError(why)
-        text = "".join(part.text for part in answer.parts if isinstance(part, TextPart))
-        if answer.finish == "refusal" or not text.strip():
-            raise ProviderError("the model gave no answer")
-        stopped = "maxTokens" if answer.finish == "length" else "endTurn"
-        return SamplingAnswer(text=text, model=run.job.deps.model.name, stop_reason=stopped)
-
     # ---------------------------------------------------------------- small things
 
     def _call_of(self, skill_name: str) -> ToolCallId | None:
         """Return a call of the skill that is being made, None when there is none."""
-        state = self._run.state
-        waiting = frozenset(state.waiting_approval)
-        for call in state.pending_calls:
-            route = state.routes.get(call.tool_call_id)
-            if route is None or route.kind != "mcp" or call.tool_call_id in waiting:
-                continue
-            if route.skill_name == skill_name:
-                return call.tool_call_id
-        return None
+        routes = self._run.state.routes
+        made = (routes.get(call_id) for call_id in sorted(self._run.calling))
+        of_skill = (
+            route.tool_call_id for route in made if route and route.skill_name == skill_name
+        )
+        return next(of_skill, None)
 
     def _delta(self) -> Delta:
         run = self._run
@@ -358,40 +298,3 @@ def _answer(closed: ConsensusCheckpoint | None) -> ElicitationAnswer:
         )
     except ValueError:
         return _DECLINED
-
-
-def _limit(asked: Sampling) -> int:
-    return max(1, min(asked.max_tokens, MAX_SAMPLED_TOKENS))
-
-
-def _too_long(asked: Sampling) -> bool:
-    parts = [part for message in asked.messages for part in message.contents]
-    texts = sum(len(part.text) for part in parts if isinstance(part, TextPart))
-    images = sum(len(part.encoded_data) for part in parts if isinstance(part, ImageInlinePart))
-    texts += len(asked.system or "")
-    return texts > MAX_SAMPLED_CHARS or images > MAX_SAMPLED_IMAGE_CHARS
-
-
-def _readable(
-    asked: Sampling, system: str | None, messages: Sequence[UserMessage | ExpertMessage]
-) -> str:
-    """Return the whole request as a person reads it."""
-    said = [f"system: {system}"] if system else []
-    for message in messages:
-        who = "user" if isinstance(message, UserMessage) else "assistant"
-        said += [f"{who}: {_part_text(part)}" for part in message.contents]
-    return "\n\n".join([*said, f"(at most {_limit(asked)} tokens)"])
-
-
-def _part_text(part: object) -> str:
-    match part:
-        case TextPart():
-            return part.text
-        case ImageInlinePart():
-            return f"(image, {part.mime_type}, {len(part.encoded_data) * 3 // 4} bytes)"
-        case _:
-            return f"({type(part).__name__})"
-
-
-def _say_nothing(delta: Delta) -> None:
-    """A server's answer is the server's: it is not shown as if the Expert said it."""

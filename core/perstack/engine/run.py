@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from perstack.domain.events import (
     Body,
@@ -41,8 +41,8 @@ from perstack.domain.messages import (
     ToolCallPart,
     UserMessage,
 )
-from perstack.domain.usage import NO_USAGE, Usage, cost_usd
 from perstack.engine import approvals, calls, delegation, generation
+from perstack.engine.bill import NO_BILL, Bill
 from perstack.engine.machine import (
     Ask,
     AwaitDelegates,
@@ -73,8 +73,6 @@ from perstack.projection.run_state import RunState, fold
 if TYPE_CHECKING:
     from perstack.engine.job import JobDriver
 
-CALLS_AT_ONCE: Final = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -89,6 +87,14 @@ class Opening:
     answers: tuple[InteractiveAnswer, ...] = ()
     parent: ForkPoint | None = None
     delegated_by: DelegatedBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Unannounced:
+    """A record that nobody was told of yet."""
+
+    event: Event
+    durable: bool
 
 
 class RunDriver:
@@ -111,7 +117,9 @@ class RunDriver:
         self.run_id = log.run_id
         self.step = step
         self._log = log
-        self._unannounced: deque[Event] = deque()
+        # Calls of skills that are being made now.
+        self.calling: set[ToolCallId] = set()
+        self._unannounced: deque[_Unannounced] = deque()
         self._skills: SkillSet | None = None
         self._toolset: Toolset | None = None
 
@@ -156,18 +164,23 @@ class RunDriver:
 
         What others record meanwhile is announced after it, so that order holds.
         """
-        self._append(body)
+        self._append(body, durable=durable)
         if durable:
             await self._log.sync()
-        elif len(self._unannounced) > 1:
-            return
-        while self._unannounced:
-            self.job.announce(self._unannounced.popleft())
+        self._announce()
 
-    def _append(self, body: Body) -> None:
+    def _append(self, body: Body, *, durable: bool) -> None:
         event = self._log.append(body, step_number=self.step)
         self.state = fold(self.state, event)
-        self._unannounced.append(event)
+        self._unannounced.append(_Unannounced(event, durable=durable))
+
+    def _announce(self) -> None:
+        """Announce what may be, in order: a durable record that is not on the disk yet waits."""
+        while self._unannounced:
+            first = self._unannounced[0]
+            if first.durable and first.event.seq > self._log.synced_seq:
+                return
+            self.job.announce(self._unannounced.popleft().event)
 
     def checkpoint_id(self) -> CheckpointId:
         """The id of the checkpoint that the step at hand ends in."""
@@ -236,9 +249,8 @@ class RunDriver:
         if isinstance(notice, SkillStderr | SkillLog | SkillProgress) and notice.message:
             said = self.job.deps.redact(notice.message)
             notice = notice.model_copy(update={"message": said})
-        self._append(notice)
-        if len(self._unannounced) == 1:
-            self.job.announce(self._unannounced.popleft())
+        self._append(notice, durable=False)
+        self._announce()
 
     async def _start(self, opening: Opening) -> None:
         await withdraw_all(self)
@@ -322,7 +334,7 @@ class RunDriver:
             case CloseBatch():
                 return await self._close_batch(resumed=effect.resumed)
             case Complete():
-                return await self.complete(NO_USAGE)
+                return await self.complete(NO_BILL)
             case _:
                 assert_never(effect)
 
@@ -372,33 +384,22 @@ class RunDriver:
         )
         return RunOutcome("asked")
 
-    async def complete(self, usage: Usage, *, said: ExpertMessage | None = None) -> RunOutcome:
+    async def complete(self, bill: Bill, *, said: ExpertMessage | None = None) -> RunOutcome:
         """End the run well, with what was `said` last or else with the last Expert message."""
         await self.record(
             CompleteRun(
                 checkpoint_id=self.checkpoint_id(),
                 new_message=said,
-                usage=usage,
-                cost_usd=self.cost_of(usage),
-                context_window_usage=self.context_usage(usage) if said else None,
+                usage=bill.usage,
+                cost_usd=bill.cost_usd,
+                context_window_usage=bill.context_window_usage,
             ),
             durable=True,
         )
         return RunOutcome("completed", text=self.state.last_text)
 
-    def context_usage(self, usage: Usage) -> float | None:
-        """Return how much of the context window a generation filled, None if that is unknown."""
-        window = self.job.deps.model.context_window
-        return round(usage.total_tokens / window, 4) if window else None
-
-    def cost_of(self, usage: Usage) -> float | None:
-        """Return what a generation cost in USD, None if that is unknown or nothing was used."""
-        if usage == NO_USAGE:
-            return None
-        return cost_usd(usage, self.job.deps.model.price)
-
-    async def fail(self, error: PerstackError, usage: Usage = NO_USAGE) -> RunOutcome:
-        """End the run in `error`, with secrets taken out; `usage` is that of a useless answer."""
+    async def fail(self, error: PerstackError, bill: Bill = NO_BILL) -> RunOutcome:
+        """End the run in `error`, with secrets taken out; `bill` is that of a useless answer."""
         status = error.status if isinstance(error, ProviderError) else None
         named = RunError(
             name=type(error).__name__,
@@ -409,15 +410,19 @@ class RunDriver:
             StopRunByError(
                 checkpoint_id=self.checkpoint_id(),
                 error=named,
-                usage=usage,
-                cost_usd=self.cost_of(usage),
+                usage=bill.usage,
+                cost_usd=bill.cost_usd,
             ),
             durable=True,
         )
         return RunOutcome("failed", error=named, hint=error.hint)
 
     async def reach(self, limit: RunOutcome) -> RunOutcome:
-        """End the run at one of the job's limits; the job can go on when that is raised."""
+        """End the run at one of the job's limits; the job can go on when that is raised.
+
+        It goes on as another run, which asks anew for what this one waits for.
+        """
+        await approvals.withdraw(self)
         point, over = self.checkpoint_id(), limit.overrun
         await self.record(
             StopRunByExceededMaxSteps(checkpoint_id=point)

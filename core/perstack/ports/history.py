@@ -22,6 +22,11 @@ class RunLog(Protocol):
         """The run."""
         ...
 
+    @property
+    def synced_seq(self) -> int:
+        """The last record that is known to be on the disk, -1 for none."""
+        ...
+
     def append(self, body: Body, *, step_number: int) -> Event:
         """Stamp (`seq`, timestamp) and write; survives the process's death, not the machine's.
 
@@ -60,11 +65,11 @@ class DrivenJob(Protocol):
         """The job as last saved."""
         ...
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Replace the job's record atomically and durably."""
         ...
 
-    def create_run(self, setting: RunSetting) -> RunLog:
+    async def create_run(self, setting: RunSetting) -> RunLog:
         """Begin a run's history.
 
         Raises:
@@ -72,7 +77,7 @@ class DrivenJob(Protocol):
         """
         ...
 
-    def reopen_run(self, run_id: RunId) -> tuple[StoredRun, RunLog]:
+    async def reopen_run(self, run_id: RunId) -> tuple[StoredRun, RunLog]:
         """Read a run and open it for appending; a torn last record is cut off.
 
         Raises:

@@ -63,11 +63,15 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A finished response: thinking, then text, then tool calls (ids unique within it)."""
+    """A finished response: thinking, then text, then tool calls (ids unique within it).
+
+    Where it took several requests, `requests` says what each used, and `usage` is their sum.
+    """
 
     parts: tuple[ExpertPart, ...]
     finish: FinishReason
     usage: Usage
+    requests: tuple[Usage, ...] = ()
 
 
 class ChatModel(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from perstack.domain.events import Event, StartRun
@@ -15,6 +15,22 @@ from perstack.projection.run_state import (
     start_from,
     without_messages,
 )
+
+
+def state_met(event: Event, state: RunState, points: Mapping[CheckpointId, RunState]) -> RunState:
+    """Return the state that `event` meets: for the first of a fork, its parent's at that point.
+
+    `state` is what the run's earlier events come to, `points` the states at checkpoints that runs
+    are forked from: a fork from any other begins with nothing. A checkpoint that was named twice
+    (a run suspended in mid-step names its last one again) stands there as it was at first.
+    """
+    body = event.body
+    if not isinstance(body, StartRun) or body.parent is None or state.parent is not None:
+        return state
+    point = points.get(body.parent.checkpoint_id)
+    if point is None:
+        return state
+    return replace(start_from(point), context_window=state.context_window)
 
 
 class Folds:
@@ -42,10 +58,4 @@ class Folds:
 
     def _before(self, event: Event) -> RunState:
         state = self._states.get(event.run_id) or initial()
-        body = event.body
-        if not isinstance(body, StartRun) or body.parent is None or state.parent is not None:
-            return state
-        point = self._at_points.get(body.parent.checkpoint_id)
-        if point is None:
-            return state
-        return replace(start_from(point), context_window=state.context_window)
+        return state_met(event, state, self._at_points)

@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from perstack.domain.jobs import Job
+from perstack.domain.usage import NO_USAGE, Usage
 from perstack.projection.inert import inert
 from perstack.projection.log_header import JobState, moment
 from perstack.projection.money import cost_words
@@ -60,8 +61,14 @@ def _row(one: Listed) -> tuple[str, ...]:
         job.coordinator_expert_key,
         moment(job.started_at),
         str(job.total_steps),
-        str(job.usage.total_tokens),
-        cost_words(job.cost) if job.usage.total_tokens else "-",
+        _tokens(job.usage),
+        cost_words(job.cost) if job.usage != NO_USAGE else "-",
         moment(one.driven_at),
     )
     return tuple(inert(cell, newlines=False) for cell in cells)
+
+
+def _tokens(usage: Usage) -> str:
+    if not usage.partial:
+        return str(usage.total_tokens)
+    return f"≥ {usage.total_tokens}" if usage.total_tokens else "unknown"

@@ -82,7 +82,8 @@ def parse_steps(text: str) -> Callable[[int], bool]:
         UsageError: it is none of these.
     """
     found = _STEP.fullmatch(text)
-    if found is None or (found[1] and found[3]):
+    backwards = found is not None and found[3] is not None and int(found[2]) > int(found[3])
+    if found is None or backwards or (found[1] and found[3]):
         raise UsageError(
             f"--step {text!r} is not usable", hint="write N, >N, >=N, <N, <=N or A-B, say 2-5"
         )

@@ -119,13 +119,14 @@ def spent_lines(usage: Usage, cost: Cost) -> Iterator[str]:
 
 
 def usage_words(usage: Usage) -> str:
-    """Return token counts: `1000 in (200 cached), 50 out (20 reasoning)`."""
+    """Return token counts: `1000 in (200 cached), 50 out (20 reasoning); some unknown`."""
     cached = [f"{usage.cached_input_tokens} cached"] if usage.cached_input_tokens else []
     if usage.cache_write_tokens:
         cached.append(f"{usage.cache_write_tokens} written to the cache")
     read = f"{usage.input_tokens} in" + (f" ({', '.join(cached)})" if cached else "")
     thought = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
-    return f"{read}, {usage.output_tokens} out{thought}"
+    untold = "; some unknown" if usage.partial else ""
+    return f"{read}, {usage.output_tokens} out{thought}{untold}"
 
 
 def clock_time(timestamp: int) -> str:

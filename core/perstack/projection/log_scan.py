@@ -115,12 +115,12 @@ class LogScan:
         want, number = self._want, self.matched
         self.matched += 1
         self.summary.add(record)
-        if want.summary_only:
-            return
         if number < want.offset or (want.take and number >= want.offset + want.take):
             self._beside(record)
             return
         self.shown += 1
+        if want.summary_only:
+            return
         if self._passed_over and want.context and self.shown > 1 and not want.as_json:
             self._write(_GAP)
         self._passed_over = False

@@ -104,7 +104,7 @@ class MarkdownRuns:
         """Return what stands below a run's events: what it used."""
         state = self._last.pop(run_id, None)
         if state is not None and state.usage != NO_USAGE:
-            yield f"_{_inline(usage_words(state.usage))}; {_inline(cost_words(state.cost))}_"
+            yield f"_{_inline(usage_words(state.usage))}; cost {_inline(cost_words(state.cost))}_"
             yield ""
 
     def _lines(self, event: Event, before: RunState) -> Iterator[str]:
@@ -205,8 +205,7 @@ class MarkdownRuns:
         if title:
             yield f"**{title}**"
             yield ""
-        text = inert(self._redact(text)).replace("<", "&lt;").replace("![", "!\\[")
-        for line in text.split("\n"):
+        for line in _quotable(inert(self._redact(text))).split("\n"):
             yield f"> {line}"
         yield ""
 
@@ -222,6 +221,11 @@ def _spent(event: Event) -> str:
         return ""
     cost = "cost unknown" if usd is None else usd_words(usd)
     return f" · {_inline(usage_words(usage))} · {_inline(cost)}"
+
+
+def _quotable(text: str) -> str:
+    """Markdown without what is not kept in by a quotation: HTML, pictures, footnotes."""
+    return text.replace("<", "&lt;").replace("![", "!\\[").replace("[^", "[\\^")
 
 
 def _inline(text: str) -> str:

@@ -1,11 +1,18 @@
-"""Costs in words. What is unknown is said to be, never shown as nothing."""
+"""Tokens and costs in words. What is unknown is said to be, never shown as nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perstack.domain.usage import Cost
+    from perstack.domain.usage import Cost, Usage
+
+
+def token_words(usage: Usage) -> str:
+    """Return all tokens for prose: `1,500 tokens`, or `≥ 1,500 tokens` where a part is unknown."""
+    if not usage.partial:
+        return f"{usage.total_tokens:,} tokens"
+    return f"≥ {usage.total_tokens:,} tokens" if usage.total_tokens else "unknown tokens"
 
 
 def usd_words(usd: float) -> str:

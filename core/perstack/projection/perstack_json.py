@@ -54,6 +54,7 @@ from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import RunStatus
 from perstack.domain.messages import ExpertMessage, Message
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
+from perstack.projection.folding import state_met
 from perstack.projection.messages import Messages, derived_id
 from perstack.projection.perstack_batch import answered_json, asked_json, head_json
 from perstack.projection.perstack_parts import (
@@ -75,7 +76,6 @@ from perstack.projection.run_state import (
     initial,
     made_checkpoint,
     spent_by,
-    start_from,
     with_messages,
 )
 
@@ -213,7 +213,7 @@ class PerstackJson:
         return record
 
     def _take(self, run: _Run, event: Event) -> RunState:
-        before = self._forked(run, event)
+        before = state_met(event, run.state, self._points)
         run.state = fold(before, event)
         run.seen_ms = event.timestamp
         self._gather(run, event)
@@ -221,16 +221,6 @@ class PerstackJson:
         if made is not None and (self._forked_from is None or made in self._forked_from):
             self._points.setdefault(made, run.state)
         return before
-
-    def _forked(self, run: _Run, event: Event) -> RunState:
-        """The state that `event` meets: for the first of a fork, its parent's at that point."""
-        body, state = event.body, run.state
-        if not isinstance(body, StartRun) or body.parent is None or state.messages:
-            return state
-        point = self._points.get(body.parent.checkpoint_id)
-        if point is None:
-            return state
-        return replace(start_from(point), context_window=state.context_window)
 
     def _gather(self, run: _Run, event: Event) -> None:
         step = run.step

@@ -32,6 +32,7 @@ from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.usage import NO_COST, NO_USAGE
+from perstack.projection.folding import state_met
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     calls_phrase,
@@ -47,7 +48,6 @@ from perstack.projection.run_state import (
     initial,
     made_checkpoint,
     spent_by,
-    start_from,
     without_messages,
 )
 from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
@@ -129,7 +129,7 @@ class RunFold:
         if event.seq < self._next_seq:
             return
         self._next_seq = event.seq + 1
-        before = self._before(event, parent)
+        before = state_met(event, self.state, parent.stops if parent is not None else {})
         after = fold(before, event)
         self._transcript.take(event, before, after)
         self._note(event, before, after)
@@ -173,15 +173,6 @@ class RunFold:
         if result.id in self.live.output:
             kept = {id_: text for id_, text in self.live.output.items() if id_ != result.id}
             self.live = replace(self.live, output=kept)
-
-    def _before(self, event: Event, parent: RunFold | None) -> RunState:
-        body = event.body
-        if not isinstance(body, StartRun) or body.parent is None or parent is None:
-            return self.state
-        stopped = parent.stops.get(body.parent.checkpoint_id)
-        if stopped is None or self.state.calls:
-            return self.state
-        return replace(start_from(stopped), context_window=self.state.context_window)
 
     def _note(self, event: Event, before: RunState, after: RunState) -> None:
         body, at = event.body, event.timestamp
@@ -276,7 +267,8 @@ class RunFold:
             self.children += [
                 child.run_id for child in event.body.delegate_to if child.run_id not in known
             ]
-        if self.state.calls:
+        is_new = not self._points or self._points[-1].checkpoint_id != made
+        if self.state.calls and is_new:
             self.stops[made] = self.state
         point = PointView(
             checkpoint_id=made,

@@ -310,7 +310,10 @@ def _tokens(usage: Usage) -> Attributes:
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
     }
-    return dict(found) if usage != NO_USAGE else {}
+    if usage == NO_USAGE:
+        return {}
+    # Where something was not counted, no count does not mean none.
+    return {name: tokens for name, tokens in found.items() if tokens or not usage.partial}
 
 
 def _failed(attributes: Attributes, error: str) -> Attributes:

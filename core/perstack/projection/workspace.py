@@ -270,6 +270,7 @@ def _sum_usage(runs: Sequence[RunView], record: Job | None) -> Usage:
         total_tokens=sum(run.usage.total_tokens for run in runs),
         cached_input_tokens=sum(run.usage.cached_input_tokens for run in runs),
         cache_write_tokens=sum(run.usage.cache_write_tokens for run in runs),
+        partial=any(run.usage.partial for run in runs),
     )
 
 

@@ -20,6 +20,7 @@ from perstack.providers.http_rules import too_large
 from perstack.providers.wire import clean, encode, parse_args, storable
 
 MOST_CHARS: Final = 20_000_000
+MOST_BLOCKS: Final = 2000
 
 
 @dataclass(slots=True)
@@ -54,7 +55,13 @@ class Answer:
         self._chars = 0
 
     def begin(self, block: Block) -> Block:
-        """Add a block."""
+        """Add a block.
+
+        Raises:
+            ProviderError: the answer is beyond all bounds.
+        """
+        if len(self.blocks) >= MOST_BLOCKS:
+            raise too_large()
         payload = len(encode(block.payload)) if block.payload else 0
         self._count(sum(map(len, block.pieces)) + payload + 64)
         self.blocks.append(block)

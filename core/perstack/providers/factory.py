@@ -63,13 +63,13 @@ def open_model(
     return GuardedModel(model, breaker, timeout_s=setup.timeout_s)
 
 
-def warm_up(name: ProviderName) -> None:
+def warm_up(name: ProviderName, model: str) -> None:
     """Import the vendor's SDK ahead of the first request; meant for a worker thread."""
     if name != "scripted":
-        importlib.import_module(_sdk(name))
+        importlib.import_module(_sdk(name, model))
 
 
-def _sdk(name: ProviderName, model: str = "") -> str:
+def _sdk(name: ProviderName, model: str) -> str:
     if name in {"anthropic", "amazon-bedrock"} or (name == "google-vertex" and _CLAUDE in model):
         return "anthropic"
     return "openai"

@@ -27,7 +27,7 @@ _PASSING: Final = re.compile(
 )
 _PASSING_STATUS: Final = frozenset({400, 402, 403, 424})
 _TOO_LONG: Final = re.compile(
-    r"prompt is too long|maximum context length|context.?(length|window)|input is too long"
+    r"prompt is too long|maximum context length|context.?(length|window|limit)|input is too long"
     r"|exceeds the maximum number of tokens",
     re.IGNORECASE,
 )

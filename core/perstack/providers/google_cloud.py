@@ -48,7 +48,8 @@ def read_google_cloud(setup: Setup) -> GoogleCloud:
         if not pattern.fullmatch(value):
             raise ConfigError(f"{value!a} is not the name of a {key} of Google Cloud")
     root = base_url(setup, "GOOGLE_VERTEX_BASE_URL", f"https://{_host(location)}/v1")
-    return GoogleCloud(root, project, location)
+    # Some set it with the project, which is named by variables of its own.
+    return GoogleCloud(root.partition("/projects/")[0], project, location)
 
 
 def _host(location: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import os
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx2
@@ -18,7 +16,8 @@ MOST_WIRE_BYTES: Final = 128 * 1024 * 1024
 MOST_CONNECT_S: Final = 30.0
 # What Amazon's stream holds is not text: each piece has a checksum of its own.
 _BINARY: Final = "application/vnd.amazon.eventstream"
-_OURS: Final = ("ANTHROPIC_", "OPENAI_", "AZURE_OPENAI_", "AWS_BEARER_", "GOOGLE_CLOUD_")
+# What the SDKs would look for in the environment, though all they need was read from it before.
+HIDDEN: Final = ("ANTHROPIC_", "OPENAI_", "AZURE_OPENAI_", "AWS_BEARER_", "GOOGLE_CLOUD_")
 
 
 def open_http(*, timeout_s: float, proxy: Proxy | None = None) -> httpx2.AsyncClient:
@@ -79,19 +78,3 @@ async def _guard_body(response: httpx2.Response) -> None:
         most_bytes = MOST_WIRE_BYTES if response.is_success else MOST_WIRE_BYTES // 128
         is_text = response.headers.get("content-type", "").partition(";")[0].strip() != _BINARY
         response.stream = _GuardedStream(response.stream, most_bytes, is_text=is_text)
-
-
-@contextmanager
-def hidden_environment() -> Generator[None]:
-    """Hide the vendors' variables while an SDK's client is made.
-
-    The SDKs look there for further credentials, headers and addresses. What Perstack uses was
-    read before, from the environment it was given.
-    """
-    hidden = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

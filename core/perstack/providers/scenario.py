@@ -51,12 +51,16 @@ class ScriptedError(_Table):
 
 
 class ScriptedUsage(_Table):
-    """Tokens to report instead of an estimate; `input_tokens` includes cached ones."""
+    """Tokens to report instead of an estimate; `input_tokens` includes those of the cache.
+
+    All zero is how a vendor looks that does not count.
+    """
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
     reasoning_tokens: int = Field(default=0, ge=0)
     cached_input_tokens: int = Field(default=0, ge=0)
+    cache_write_tokens: int = Field(default=0, ge=0)
 
 
 class ScriptedTurn(_Table):
@@ -139,6 +143,7 @@ class ScriptedPrice(_Table):
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
 
 
 class ScriptedDefaults(_Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from perstack.config.process_env import hidden_variables
 from perstack.domain.ids import RunId
 from perstack.domain.messages import Message
 from perstack.domain.usage import ModelPrice
@@ -156,10 +158,12 @@ class VendorModel(ABC, Generic[C, T]):
             return self._opened
 
     def _connect(self) -> C:
-        from perstack.providers.http import hidden_environment, open_http
+        from perstack.providers.http import HIDDEN, open_http
 
         http = open_http(timeout_s=self._setup.timeout_s, proxy=self._proxy)
-        with hidden_environment():
+        # Slow the first time, so before others have to wait for their environment.
+        importlib.import_module(self.sdk)
+        with hidden_variables(HIDDEN):
             return self._new_client(http)
 
     async def _events(self, client: C, request: ModelRequest) -> EventStream:

@@ -91,6 +91,9 @@ class Export:
         comma = ""
         async with aclosing(self._read(setting.run_id)) as events:
             async for event in events:
+                # What a run that is still driven has added since has no checkpoint above.
+                if event.seq > self._last_seqs.get(setting.run_id, -1):
+                    return
                 yield f"{comma}\n{self._redact(records.event_line(event))}"
                 comma = ","
 

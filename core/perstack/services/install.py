@@ -20,9 +20,19 @@ from perstack.config.lockfile import (
     write_lock,
 )
 from perstack.domain.expert import BASE_SKILL, Expert, McpSkill
-from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.domain.ids import ExpertKey, JobId, RunId, ToolCallId
 from perstack.errors import ConfigError, SkillError, UsageError
-from perstack.ports.skills import ListedTools, RunContext, SkillNotice, SkillOpener, ToolSpec
+from perstack.ports.skills import (
+    Elicitation,
+    ElicitationAnswer,
+    ListedTools,
+    RunContext,
+    Sampling,
+    SamplingAnswer,
+    SkillNotice,
+    SkillOpener,
+    ToolSpec,
+)
 from perstack.ports.system import Clock, Ids
 
 
@@ -100,20 +110,26 @@ class Installer:
         found: dict[ExpertKey, list[LockedTool]] = {}
         for key, expert in config.experts.items():
             self.say(f"Collecting tool definitions for {key}...")
-            found[key] = await self._collect(expert, workspace, env)
+            context = self._context(config, workspace, env)
+            found[key] = await self._collect(expert, context)
             self.say(f"  Found {len(found[key])} tool(s)")
         text = lock_text(config, found, now_ms=self.clock.now_ms(), redact=self.redact)
         await anyio.to_thread.run_sync(write_lock, path, text)
         self.say(f"Generated {path}")
         return path
 
-    async def _collect(
-        self, expert: Expert, workspace: Path, env: Mapping[str, str]
-    ) -> list[LockedTool]:
-        context = RunContext(
-            job_id=JobId(self.ids.new()), run_id=RunId(self.ids.new()), workspace=workspace, env=env
+    def _context(self, config: LoadedConfig, workspace: Path, env: Mapping[str, str]) -> RunContext:
+        return RunContext(
+            job_id=JobId(self.ids.new()),
+            run_id=RunId(self.ids.new()),
+            workspace=workspace,
+            env=env,
+            base_skill_command=config.settings.base_skill_command,
         )
-        async with self.skills.open(_with_all_tools(expert), context, _unheard) as skills:
+
+    async def _collect(self, expert: Expert, context: RunContext) -> list[LockedTool]:
+        opened = self.skills.open(_with_all_tools(expert), context, _unheard, _Declining())
+        async with opened as skills:
             await skills.ready()
             specs = tuple(skills.tools.values())
         found = [_locked(spec) for spec in specs if _is_needed(expert, spec)]
@@ -129,6 +145,23 @@ class Installer:
                 f"{tool.name}, which the lock file would hold",
                 hint=f"drop the tool: omit = [{json.dumps(tool.name)}]",
             )
+
+
+class _Declining:
+    """A run's part, as servers see it that offer some tools only to who answers their requests."""
+
+    def output(self, tool_call_id: ToolCallId, text: str) -> None:
+        """Nothing is called here that could print."""
+
+    async def elicit(self, asked: Elicitation) -> ElicitationAnswer:
+        """Decline: nobody is asked."""
+        del asked
+        return ElicitationAnswer("decline")
+
+    async def sample(self, asked: Sampling) -> SamplingAnswer:
+        """Refuse: no model is there."""
+        del asked
+        return SamplingAnswer(refused="no run is being made")
 
 
 def _with_all_tools(expert: Expert) -> Expert:
@@ -147,8 +180,7 @@ def _is_needed(expert: Expert, spec: ToolSpec) -> bool:
     if not isinstance(skill, McpSkill):
         return True
     name = spec.own_name or spec.name
-    taken = (not skill.pick or name in skill.pick) and name not in skill.omit
-    return taken or name in skill.require_approval
+    return skill.offers(name) or name in skill.require_approval
 
 
 def _locked(spec: ToolSpec) -> LockedTool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, check_path_id
@@ -42,11 +43,12 @@ class JobSeen:
     driven_at: int
 
 
-@dataclass(frozen=True, slots=True)
 class JobRuns:
-    """A job's runs in order of start."""
+    """A job's runs; `settings` are in order of start."""
 
-    settings: Sequence[RunSetting]
+    def __init__(self, settings: Sequence[RunSetting]) -> None:
+        self.settings = settings
+        self._by_id = {setting.run_id: setting for setting in settings}
 
     @property
     def ids(self) -> list[RunId]:
@@ -61,26 +63,24 @@ class JobRuns:
 
     def setting(self, run_id: RunId) -> RunSetting | None:
         """Return what a run was started with, None when there is no such run."""
-        return next((each for each in self.settings if each.run_id == run_id), None)
+        return self._by_id.get(run_id)
 
     def parents_first(self) -> list[RunSetting]:
         """Return the runs in order of start, but each after the one it was forked from."""
-        by_id = {setting.run_id: setting for setting in self.settings}
         order: dict[RunId, RunSetting] = {}
         for setting in self.settings:
-            order |= {run_id: by_id[run_id] for run_id in self.leading_to(setting.run_id)}
+            order |= {run_id: self._by_id[run_id] for run_id in self.leading_to(setting.run_id)}
         return list(order.values())
 
     def leading_to(self, run_id: RunId) -> list[RunId]:
         """Return the runs that this one was forked from, the first first, then itself."""
-        by_id = {setting.run_id: setting for setting in self.settings}
-        line: list[RunId] = []
+        line: dict[RunId, None] = {}
         at: RunId | None = run_id
-        while at is not None and at in by_id and at not in line:
-            line.insert(0, at)
-            parent = by_id[at].parent
+        while at is not None and at in self._by_id and at not in line:
+            line[at] = None
+            parent = self._by_id[at].parent
             at = parent.run_id if parent is not None else None
-        return line
+        return list(reversed(line))
 
 
 async def find_job(history: History, wanted: str) -> JobId:
@@ -108,10 +108,11 @@ async def find_checkpoint(
     history: History, job_id: JobId, run_ids: Sequence[RunId], wanted: CheckpointId
 ) -> RunId | None:
     """Return the run that made a checkpoint, None when none of these did."""
-    async for batch in history.read_records(job_id, run_ids):
-        for record in batch.records:
-            if makes_one_of(record, {wanted}) and made_checkpoint(record.event()) == wanted:
-                return record.run_id
+    async with aclosing(history.read_records(job_id, run_ids)) as batches:
+        async for batch in batches:
+            for record in batch.records:
+                if makes_one_of(record, {wanted}) and made_checkpoint(record.event()) == wanted:
+                    return record.run_id
     return None
 
 
@@ -135,8 +136,7 @@ async def see_jobs(history: History, *, limit: int, states: Set[str]) -> list[Jo
     A job whose records cannot be read stands as it was last saved.
     """
     found: list[JobSeen] = []
-    looks = history.look_at_jobs()
-    try:
+    async with aclosing(history.look_at_jobs()) as looks:
         async for some in looks:
             for look in some:
                 if not _may_be(look, states):
@@ -147,8 +147,6 @@ async def see_jobs(history: History, *, limit: int, states: Set[str]) -> list[Jo
                 found.append(seen)
                 if len(found) == limit:
                     return found
-    finally:
-        await looks.aclose()
     return found
 
 

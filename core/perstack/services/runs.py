@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from anyio import to_thread
-
+from perstack.config.kept import made_whole
+from perstack.config.limits import MAX_STEPS
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
 from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
@@ -27,9 +27,9 @@ from perstack.errors import (
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import DrivenJob, History, RunLog
 from perstack.projection.run_state import RunState, initial, start_from
+from perstack.services import looking
 from perstack.services.answers import answers_of, check_length
 
-SHORTEST_PREFIX: Final = 4
 _AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
 
 
@@ -85,7 +85,7 @@ class Runs:
         async with self._history.create_job(job) as held:
             driver = JobDriver(plan, self._deps, held, listener, control)
             opening = Opening(query=query)
-            log = driver.new_log(run_id, expert, opening)
+            log = await driver.new_log(run_id, expert, opening)
             outcome = await driver.drive_coordinator(expert, log, initial(), opening)
         return JobOutcome(job_id, run_id, expert.key, outcome, driver.meter.spent)
 
@@ -101,6 +101,8 @@ class Runs:
             ConfigError: a budget cannot be kept.
             LimitError: the job has used up its steps or a budget.
         """
+        if not wanted.is_answer and not (wanted.text or "").strip():
+            wanted = replace(wanted, text=None)  # vendors refuse a message that says nothing
         found = await find_job(self._history, wanted)
         async with self._history.drive_job(found.id) as held:
             job = held.job
@@ -113,7 +115,9 @@ class Runs:
             expert = _expert(plan, job.coordinator_expert_key)
             driver = JobDriver(plan, self._deps, held, listener, control, spent=used)
             taken = await self._take_up(wanted, held, used, listener)
-            log = taken.log or driver.new_log(RunId(self._deps.ids.new()), expert, taken.opening)
+            log = taken.log or await driver.new_log(
+                RunId(self._deps.ids.new()), expert, taken.opening
+            )
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
         return JobOutcome(job.id, log.run_id, expert.key, outcome, driver.meter.spent)
 
@@ -136,7 +140,7 @@ class Runs:
     async def _with_own_definitions(self, plan: Plan, job_id: JobId) -> Plan:
         for setting in await self._history.list_runs(job_id):
             if setting.experts is not None:
-                own = setting.experts
+                own = made_whole(setting.experts, plan.experts)
                 # A lock file is of today's definitions.
                 same = {
                     key: of
@@ -161,11 +165,11 @@ class Runs:
         _warn_of(recalled.damage, listener)
         state = recalled.state
         if state.status == "completed" and job.status == "running":
-            await to_thread.run_sync(held.save, _completed(job, recalled, used))
+            await held.save(_completed(job, recalled, used))
         if state.status in _AFRESH and state.checkpoint_id is not None:
             point = ForkPoint(run_id=job.coordinator_run_id, checkpoint_id=state.checkpoint_id)
             return _forked(wanted, point, state)
-        _, log = held.reopen_run(job.coordinator_run_id)
+        _, log = await held.reopen_run(job.coordinator_run_id)
         try:
             return _Taken(state, _in_place(wanted, recalled), log)
         except BaseException:
@@ -178,26 +182,16 @@ async def find_job(history: History, wanted: Continuation) -> Job:
 
     Raises:
         NotFoundError: there is none.
+        UsageError: several begin like that.
     """
     if wanted.job_id is not None:
-        return await _named(history, wanted.job_id)
+        return await history.get_job(await looking.find_job(history, wanted.job_id))
     found = await history.find_latest_job()
     if found is None:
         raise NotFoundError(
             "No jobs found in this workspace", hint="start one: perstack run <expert> <query>"
         )
     return found
-
-
-async def _named(history: History, job_id: JobId) -> Job:
-    try:
-        return await history.get_job(job_id)
-    except NotFoundError:
-        long_enough = len(job_id) >= SHORTEST_PREFIX
-        found = await history.find_jobs(job_id) if long_enough else ()
-        if len(found) != 1:
-            raise
-        return await history.get_job(found[0])
 
 
 def _warn_of(damage: str | None, listener: Listener) -> None:
@@ -230,7 +224,7 @@ def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
     if used.steps >= plan.settings.max_steps:
         raise LimitError(
             f"job {job.id} has taken {used.steps} of {plan.settings.max_steps} steps",
-            hint=f"raise the limit: --max-steps {plan.settings.max_steps * 2}",
+            hint=f"raise the limit: --max-steps {min(2 * used.steps, MAX_STEPS[1])}",
         )
     if (over := overrun(plan.settings.budget, used)) is not None:
         raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}, or {over.key}")

@@ -22,9 +22,18 @@ _PROXIES: Final = (
     "no_proxy",
     "all_proxy",
 )
+# Where proxies are, their certificates are often one's own; a server must know them, too.
+_CERTIFICATES: Final = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+)
 _FOR_SERVERS: Final = (
     *_COMMON,
     *_PROXIES,
+    *_CERTIFICATES,
     "NODE_PATH",
     "PERSTACK_PROXY_URL",
     "NPM_CONFIG_PROXY",

@@ -53,7 +53,7 @@ def external_base(expert: Expert, context: RunContext) -> AnyMcpSkill | None:
             require_approval=settings.require_approval,
             required_env=skill.required_env if skill else (),
         )
-    if skill is not None and context.exec.sandbox != "none" and _offers(skill, "exec"):
+    if skill is not None and context.exec.sandbox != "none" and skill.offers("exec"):
         raise ConfigError(
             "The sandbox of exec is the built-in base skill's; another base skill is set",
             hint='use the built-in base skill, omit exec, or set sandbox = "none"',
@@ -95,10 +95,6 @@ class ExternalBase:
             return shown
         why = f'Failed to read file "{path}": {text_of(shown.parts)}'
         return ToolOutcome((TextPart(text=why),), is_error=True)
-
-
-def _offers(skill: AnyMcpSkill, tool: str) -> bool:
-    return (not skill.pick or tool in skill.pick) and tool not in skill.omit
 
 
 def _path_in(outcome: ToolOutcome) -> str | None:

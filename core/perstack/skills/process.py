@@ -1,12 +1,14 @@
 """Processes of which nothing is left once they are closed.
 
 Every command runs under `supervisor.py` (see there), which ends the command's whole tree when we
-let go of its lifeline: on purpose, by dying, or by being killed.
+let go of its lifeline: on purpose, by dying, or by being killed. Should the command kill its
+supervisor, we look for what carries the command's mark in its environment, and kill that.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,6 +29,9 @@ _SUPERVISOR: Final = str(Path(__file__).with_name("supervisor.py"))
 # Longer than the supervisor takes after its grace, so that it is killed only if it hangs.
 _KILL_AFTER_S: Final = 2.5
 _REPORT_BYTES: Final = 4096
+_MARK: Final = "PERSTACK_PROCESS"
+# What is killed may have started more since it was listed.
+_MOST_ROUNDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class Ending:
     code: int | None = None
     signal: int | None = None
     failure: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the supervisor lived to tell."""
+        return self != Ending()
 
     @property
     def words(self) -> str:
@@ -53,10 +63,11 @@ class Supervised:
     """A running command. `stdout` and `stderr` end when nothing of it is left."""
 
     def __init__(
-        self, process: anyio.abc.Process, lifeline: socket.socket, *, grace_s: float
+        self, process: anyio.abc.Process, lifeline: socket.socket, mark: str, *, grace_s: float
     ) -> None:
         self._process = process
         self._lifeline = lifeline
+        self._mark = mark
         self._patience_s = grace_s + _KILL_AFTER_S
         self._ending: Ending | None = None
 
@@ -107,6 +118,8 @@ class Supervised:
             await self.wait()
         if patience.cancelled_caught:
             await anyio.to_thread.run_sync(_kill_tree, self.pid)
+        if self._ending is None or not self._ending.is_known:
+            await anyio.to_thread.run_sync(_kill_marked, self._mark)
         self._lifeline.close()
         with anyio.move_on_after(1.0):
             await self._process.aclose()
@@ -148,14 +161,22 @@ async def _start(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     words = [str(theirs.fileno()), str(cwd), str(round(grace_s * 1000)), *command]
+    mark = secrets.token_hex(16)
     try:
-        process = await _spawn(words, env, (theirs.fileno(), cwd), with_stdin=with_stdin)
+        marked = {**env, _MARK: mark}
+        process = await _spawn(words, marked, (theirs.fileno(), cwd), with_stdin=with_stdin)
     except (OSError, ValueError) as error:
         ours.close()
-        raise SkillError(f"{command[0]!r} could not be started: {error}") from error
+        raise SkillError(f"{command[0]!r} could not be started: {_reason(error)}") from error
     finally:
         theirs.close()
-    return Supervised(process, ours, grace_s=grace_s)
+    return Supervised(process, ours, mark, grace_s=grace_s)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "an argument or variable holds a NUL or half a character"
 
 
 async def _spawn(
@@ -207,3 +228,28 @@ def _kill_tree(pid: int) -> None:
                 process.kill()
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill all processes of a command whose supervisor is gone."""
+    import psutil
+
+    for _ in range(_MOST_ROUNDS):
+        left = [process for process in psutil.process_iter() if _carries(process, mark)]
+        if not left:
+            return
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+
+
+def _carries(process: object, mark: str) -> bool:
+    import psutil
+
+    if not isinstance(process, psutil.Process):
+        return False
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get(_MARK) == mark
+    except (psutil.Error, OSError):
+        return False

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from perstack.errors import ConflictError
+from perstack.errors import ConflictError, StorageError
 from perstack.storage.files import explained
 
+_STDOUT: Final = "choose another file; standard output is -o -"
 _FORCE: Final = "choose another file, or replace this one with --force"
 
 
@@ -21,11 +22,11 @@ def new_file(path: Path, *, replaces: bool) -> Generator[IO[str]]:
 
     Raises:
         ConflictError: the file exists and `replaces` is False.
-        StorageError: it cannot be written; a file that was there is intact.
+        StorageError: it cannot be written, or is a folder or a device; what was there is intact.
     """
     path = path.absolute()
-    if not replaces and path.exists():
-        raise _exists(path)
+    if path.exists():
+        _check(path, replaces=replaces)
     with explained("write", path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".tmp", dir=path.parent)
         fresh = Path(name)
@@ -38,6 +39,13 @@ def new_file(path: Path, *, replaces: bool) -> Generator[IO[str]]:
         finally:
             with suppress(FileNotFoundError):
                 fresh.unlink()
+
+
+def _check(path: Path, *, replaces: bool) -> None:
+    if not path.is_file():
+        raise StorageError(f"cannot write {path}: it is not a regular file", hint=_STDOUT)
+    if not replaces:
+        raise _exists(path)
 
 
 def _put(fresh: Path, path: Path, *, replaces: bool) -> None:

@@ -95,15 +95,18 @@ def test_names_are_bounded(name: str, problem: str) -> None:
         ),
         (
             START + f"tags = {['x'] * 9}",
-            "experts.a.tags (line 3): may have 8 items; it has 9",
+            "experts.a.tags (line 3): may have at most 8 items; it has 9",
         ),
         (
             START + 'tags = ["X"]',
-            'experts.a.tags (line 3): holds "X", which does not match [a-z0-9][a-z0-9_-]*',
+            (
+                'experts.a.tags (line 3): holds "X", which is not a tag; '
+                "use lower-case letters, digits, '-' and '_'"
+            ),
         ),
         (
             START + f"delegates = {['x'] * 256}",
-            "experts.a.delegates (line 3): may have 255 items; it has 256",
+            "experts.a.delegates (line 3): may have at most 255 items; it has 256",
         ),
         (
             START + 'requireApproval = ["exec"]',
@@ -121,7 +124,8 @@ def test_a_wrong_expert_is_refused_by_key_and_line(text: str, problem: str) -> N
 
 def test_a_malformed_delegate_is_refused() -> None:
     (line,) = refused_lines(START + 'delegates = ["B"]')
-    assert line.startswith('experts.a.delegates (line 3): holds "B", which does not match ')
+    says = 'experts.a.delegates (line 3): holds "B", which is not the key of an Expert; write NAME'
+    assert line.startswith(says)
 
 
 def test_a_misspelt_instruction_is_missing_and_told() -> None:

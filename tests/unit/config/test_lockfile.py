@@ -25,7 +25,7 @@ tags = ["a"]
 
 [experts.solo.skills.exa]
 type = "mcpHttpSkill"
-endpoint = "https://example.com/mcp"
+endpoint = "https://example.com/mcp?key=sesame-query"
 headers = { "X-Key" = "sesame-open-sesame" }
 pick = ["search"]
 
@@ -100,7 +100,12 @@ def test_it_holds_the_definitions_and_no_secrets(tmp_path: Path) -> None:
         "tags": ["a"],
     }
     assert solo["instruction"] == 'Say "hi".\nThe password is ***.'
-    assert solo["skills"]["exa"]["pick"] == ["search"]
+    assert solo["skills"]["exa"] == {
+        "type": "mcpHttpSkill",
+        "endpoint": "https://example.com/mcp?[redacted]",
+        "headers": {"X-Key": "[redacted]"},
+        "pick": ["search"],
+    }
     assert solo["skills"]["ask"]["tools"]["askUser"]["inputJsonSchema"] == (
         '{"type": "object", "default": null}'
     )

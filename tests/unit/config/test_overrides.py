@@ -43,6 +43,21 @@ def test_options_win_over_the_file_and_the_file_over_defaults() -> None:
     assert joined.model_given
 
 
+@pytest.mark.parametrize("name", ["docker", "cursor", "claude-code", "gemini"])
+def test_a_runtime_of_the_file_that_cannot_run_is_refused_unless_another_is_typed(
+    name: str,
+) -> None:
+    config = read(f'runtime = "{name}"')
+    with pytest.raises(ConfigError) as refused:
+        apply_overrides(config, Overrides())
+    assert refused.value.message == (
+        f'perstack.toml: Runtime "{name}" is known, but this version cannot run it. '
+        "Available runtimes: perstack, local"
+    )
+    assert refused.value.hint == 'write runtime = "perstack", or add --runtime perstack'
+    assert apply_overrides(config, Overrides(runtime="local")).runtime == "perstack"
+
+
 def test_another_provider_leaves_url_headers_and_model_of_the_file_behind() -> None:
     joined = apply_overrides(read(FILE), Overrides(provider="openai"))
     assert joined.settings.provider == ProviderSettings(name="openai")

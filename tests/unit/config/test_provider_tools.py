@@ -140,7 +140,7 @@ def test_provider_skills_are_for_anthropic() -> None:
         ),
         (
             "providerToolOptions.webSearch.allowedDomains = ['xn--a']",
-            'providerToolOptions.webSearch.allowedDomains (line 3): holds "xn--a", which does not',
+            'providerToolOptions.webSearch.allowedDomains (line 3): holds "xn--a", which is',
         ),
         (
             "providerToolOptions.fileSearch.maxNumResults = 51",
@@ -148,7 +148,7 @@ def test_provider_skills_are_for_anthropic() -> None:
         ),
         (
             "minRuntimeVersion = 'latest'",
-            'minRuntimeVersion (line 3): is "latest", which does not match',
+            'minRuntimeVersion (line 3): is "latest", which is not a version',
         ),
         ("minRuntimeVersion = 1.0", "minRuntimeVersion (line 3): must be a string, not 1.0"),
     ],

@@ -97,11 +97,23 @@ def test_a_default_model_is_there_where_a_source_names_one(name: str, model: str
     [
         ("azure-openai", 'resourceName = "evil.example/"', 'resourceName (line 5): is "evil.'),
         ("amazon-bedrock", 'region = "us.evil.example"', 'region (line 5): is "us.evil.example", '),
-        ("google-vertex", 'location = "x@evil"', 'location (line 5): is "x@evil", which does not'),
+        (
+            "google-vertex",
+            'location = "x@evil"',
+            'location (line 5): is "x@evil", which is not part',
+        ),
         ("openai", 'baseUrl = "https://x.example/?a=b"', "baseUrl (line 5): must not hold a query"),
         ("ollama", 'baseUrl = "http://x.example/#a"', "baseUrl (line 5): must not hold a query or"),
-        ("google-vertex", 'project = "../x"', 'project (line 5): is "../x", which does not match'),
-        ("azure-openai", 'apiVersion = "1&x=y"', 'apiVersion (line 5): is "1&x=y", which does'),
+        (
+            "google-vertex",
+            'project = "../x"',
+            'project (line 5): is "../x", which is not a project',
+        ),
+        (
+            "azure-openai",
+            'apiVersion = "1&x=y"',
+            'apiVersion (line 5): is "1&x=y", which is not a version',
+        ),
         (
             "openai",
             'api = "completions"',

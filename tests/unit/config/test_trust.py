@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perstack.config.trust import Acceptances, Demand, Trust, acceptances, demands_of
+from perstack.config.load import parse_config
+from perstack.config.overrides import apply_overrides
+from perstack.config.trust import (
+    Acceptances,
+    Demand,
+    Trust,
+    UntrustedError,
+    acceptances,
+    demands_of,
+)
+from perstack.config.typed import Overrides
 from perstack.domain.expert import Expert, McpHttpSkill, McpStdioSkill, SkillSpec
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import NotifySettings, ProviderSettings, Settings
@@ -39,6 +49,32 @@ def test_what_a_server_far_away_is_sent_is_shown() -> None:
     assert texts(far=skill) == ["connect to https://mcp.example/x with MCP_TOKEN"]
 
 
+def test_what_may_be_a_secret_in_an_address_is_not_shown_but_told_apart() -> None:
+    one, other = (
+        texts(far=McpHttpSkill(endpoint=f"https://mcp.example/x?key=canary-{key}")) for key in "ab"
+    )
+    assert one != other
+    assert [text.partition("… (")[0] for text in one] == ["connect to https://mcp.example/x?"]
+    hook = Settings(notify=NotifySettings(webhook="https://hooks.example/canary/1"))
+    assert "canary" not in str([one, other, texts(hook)])
+
+
+def test_that_a_server_may_use_the_model_unasked_is_shown() -> None:
+    started = McpStdioSkill(command="a", args=("b",), sampling="allow")
+    assert texts(s=started) == ["start a b, and let it ask your model unasked"]
+    far = McpHttpSkill(endpoint="https://mcp.example/x", bearer_token_env="T", sampling="allow")
+    assert texts(s=far) == [
+        "connect to https://mcp.example/x with T, and let it ask your model unasked"
+    ]
+
+
+def test_that_an_address_may_be_in_a_private_network_is_shown() -> None:
+    skill = McpHttpSkill(endpoint="https://mcp.example/x", allow_private=True)
+    assert texts(s=skill) == [
+        "connect to https://mcp.example/x (which may be in a private network)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "shown"),
     [
@@ -50,16 +86,39 @@ def test_what_a_server_far_away_is_sent_is_shown() -> None:
             Settings(provider=ProviderSettings(name="azure-openai", resource_name="theirs")),
             "send your azure-openai key to the Azure resource theirs",
         ),
+        (
+            Settings(provider=ProviderSettings(headers={"X-Api-Key": "theirs", "X-Team": "a"})),
+            "send its own X-Api-Key to anthropic with your conversations",
+        ),
+        (
+            Settings(provider=ProviderSettings(name="scripted", scenario="evil plan.toml")),
+            'do what "evil plan.toml" says, without a model',
+        ),
         (Settings(notify=NotifySettings(command=("sh", "-c", "x"))), "start sh -c x"),
         (
             Settings(notify=NotifySettings(webhook="https://evil.example/h")),
-            "send notices to https://evil.example/h",
+            "send notices to https://evil.example/… (aaa9402664f1a41f)",
         ),
         (Settings(base_skill_command=("node", "base.js")), "start node base.js"),
     ],
 )
 def test_each_setting_that_leads_elsewhere_is_a_demand(settings: Settings, shown: str) -> None:
     assert texts(settings) == [shown]
+
+
+def test_a_scenario_that_was_typed_is_nothing_that_the_file_asks_for() -> None:
+    scripted = '[provider]\nproviderName = "scripted"\nsetting = { scenario = "theirs.toml" }\n'
+    theirs = parse_config(Path("perstack.toml"), scripted.encode())
+    assert [demand.kind for demand in theirs.demands()] == ["command"]
+    typed = apply_overrides(theirs, Overrides(scenario="mine.toml"))
+    assert typed.settings.provider.scenario == "mine.toml"
+    assert typed.demands() == ()
+
+
+def test_what_is_not_accepted_yet_is_listed_whole_however_long(tmp_path: Path) -> None:
+    skill = McpStdioSkill(command="sh", args=("-c", "x " * 16_000 + "; evil"))
+    (demand,) = demands_of([expert(s=skill)], Settings())
+    assert "; evil" in UntrustedError(tmp_path / "perstack.toml", (demand,)).message
 
 
 @pytest.mark.parametrize("url", [None, "https://api.anthropic.com", "http://127.0.0.1:8080"])
@@ -97,6 +156,12 @@ def test_the_record_is_the_users_alone(tmp_path: Path) -> None:
     Acceptances(tmp_path / "state").accept(tmp_path / "a.toml", [START])
     (file,) = (tmp_path / "state").iterdir()
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_the_record_is_never_looked_for_in_the_project(tmp_path: Path) -> None:
+    acceptances({"HOME": str(tmp_path)}).accept(tmp_path / "a.toml", [START])
+    env = {"HOME": str(tmp_path), "XDG_STATE_HOME": "state"}
+    assert acceptances(env).lacking(tmp_path / "a.toml", [START]) == ()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"formatVersion":2,"accepted":{}}', "\x00"])

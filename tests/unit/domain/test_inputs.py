@@ -10,17 +10,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from perstack.domain.inputs import MAX_FIELDS, InputField, fields_of, form_of, read_answer
+from perstack.domain.forms import MAX_FIELDS, form_of
+from perstack.domain.inputs import InputField, fields_of, form_lines, read_answer
 
 Json = dict[str, JsonValue]
 NAME: Final[Json] = {"type": "string", "minLength": 2}
 WILD: Final = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.sampled_from(["object", "array", "string", "number"])
+    | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["type", "properties", "required", "enum", "oneOf", "anyOf", "title", "default"]
+                [
+                    "type",
+                    "properties",
+                    "required",
+                    "enum",
+                    "oneOf",
+                    "anyOf",
+                    "items",
+                    "title",
+                    "default",
+                    "minItems",
+                ]
             )
             | st.text(max_size=3),
             inner,
@@ -47,6 +65,10 @@ def form(required: tuple[str, ...] = (), **properties: JsonValue) -> Json:
         {"type": "object", "properties": {"a": 7}},
         {"type": "object", "properties": {"a": {"type": "object"}}},
         {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}},
+        {"type": "object", "properties": {"a": {"type": "array"}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"enum": [1]}}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"anyOf": ["x"]}}}},
+        {"type": "object", "properties": {"a": {"type": "string", "items": {"enum": ["x"]}}}},
         {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}},
         {"type": "object", "properties": {"a": {"enum": [1, 2]}}},
         {"type": "object", "properties": {"a": {"enum": []}}},
@@ -60,7 +82,7 @@ def form(required: tuple[str, ...] = (), **properties: JsonValue) -> Json:
         {"type": "object", "properties": {"a": {"type": "string", "title": "x" * 30_000}}},
     ],
 )
-def test_what_is_no_flat_object_of_texts_numbers_and_booleans_is_no_form(schema: Json) -> None:
+def test_what_is_no_flat_object_of_plain_values_and_choices_is_no_form(schema: Json) -> None:
     assert form_of(schema) is None
 
 
@@ -77,6 +99,103 @@ def test_a_form_keeps_only_what_is_checked_or_shown() -> None:
     assert form(mail=given_)["properties"] == {
         "mail": {"type": "string", "title": "Mail", "format": "email"}
     }
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        ({"type": "number", "minimum": 10**400, "default": 10**400}, {"type": "number"}),
+        ({"enum": ["a"], "default": "b"}, {"type": "string", "enum": ["a"]}),
+        (
+            {"type": "array", "items": {"enum": ["a"]}, "minItems": True, "default": ["b"]},
+            {"type": "array", "items": {"type": "string", "enum": ["a"]}, "uniqueItems": True},
+        ),
+    ],
+)
+def test_what_no_answer_could_fit_is_not_kept(given_: Json, kept: Json) -> None:
+    assert form(it=given_)["properties"] == {"it": kept}
+
+
+INSTRUMENTS: Final[Json] = {
+    "type": "array",
+    "title": "Instruments",
+    "items": {"type": "string", "enum": ["Guitar", "Piano", "Voice, high"]},
+    "minItems": 1,
+    "maxItems": 2,
+    "default": ["Guitar", "Voice, high"],
+}
+FISH: Final[Json] = {
+    "type": "array",
+    "items": {"anyOf": [{"const": "f1", "title": "Tuna"}, {"const": "f2", "title": "Trout"}]},
+}
+
+
+def test_several_choices_are_a_field_with_its_bounds() -> None:
+    made = form(("play",), play=INSTRUMENTS, fish=FISH)
+    choices = ("Guitar", "Piano", "Voice, high")
+    assert fields_of(made) == (
+        InputField(
+            "play",
+            "Instruments",
+            "string",
+            required=True,
+            choices=choices,
+            labels=choices,
+            default="Guitar, Voice, high",
+            several=True,
+            at_least=1,
+            at_most=2,
+        ),
+        InputField(
+            "fish",
+            "fish",
+            "string",
+            required=False,
+            choices=("f1", "f2"),
+            labels=("Tuna", "Trout"),
+            several=True,
+        ),
+    )
+    assert form_lines(made) == [
+        "play (Instruments): Guitar | Piano | Voice, high (1 to 2 of them)",
+        "fish: f1 | f2 (any of them), may be left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "chosen"),
+    [
+        (INSTRUMENTS, "Guitar", ["Guitar"]),
+        (INSTRUMENTS, "Voice, high,Piano", ["Voice, high", "Piano"]),
+        (INSTRUMENTS, " Piano , Piano, ", ["Piano"]),
+        (INSTRUMENTS, '["Piano"]', ["Piano"]),
+        (INSTRUMENTS, '{"it": ["Piano", "Guitar"]}', ["Piano", "Guitar"]),
+        (FISH, "Trout, f1", ["f2", "f1"]),
+        (FISH, "[]", []),
+    ],
+)
+def test_several_choices_are_given_with_commas_or_as_json(
+    field: Json, text: str, chosen: list[JsonValue]
+) -> None:
+    assert read_answer(form(it=field), text) == {"it": chosen}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Drums", "one of: Guitar"),
+        ("Guitar Piano", "one of: Guitar"),
+        ("Guitar, Piano, Voice, high", "1 to 2 of them"),
+        (",", "one of: Guitar"),
+        ("[]", "it: "),
+        ('["Piano", "Piano"]', "non-unique"),
+        ('["Drums"]', "it.0: 'Drums' is not one of"),
+        ('{"it": "Piano"}', "not of type 'array'"),
+    ],
+)
+def test_several_choices_that_do_not_fit_say_what_is_wanted(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read_answer(form(it=INSTRUMENTS), text)
 
 
 def test_fields_come_in_the_servers_order_with_what_they_are_called() -> None:
@@ -117,6 +236,8 @@ def test_a_single_text_field_takes_json_or_just_the_text(text: str, answer: Json
         ({"type": "integer"}, "7", 7),
         ({"type": "number"}, "7.5", 7.5),
         ({"enum": ["eu"], "enumNames": ["Europe"]}, "Europe", "eu"),
+        ({"type": "string", "format": "uri"}, "https://a.example/b", "https://a.example/b"),
+        ({"type": "string", "format": "date-time"}, "2026-01-01T10:00:00Z", "2026-01-01T10:00:00Z"),
     ],
 )
 def test_a_single_field_takes_its_value_as_one_writes_it(
@@ -149,6 +270,10 @@ def test_an_answer_that_does_not_fit_says_what_is_wrong(text: str, why: str) -> 
         ({"type": "boolean"}, "maybe", "yes or no"),
         ({"enum": ["eu", "us"]}, "mars", "one of: eu, us"),
         ({"type": "string", "format": "email"}, "nobody", "email"),
+        ({"type": "string", "format": "uri"}, "no address", "uri"),
+        ({"type": "string", "format": "uri"}, "http://[", "uri"),
+        ({"type": "string", "format": "date-time"}, "2026-01-01T00:00:00", "date-time"),
+        ({"type": "string", "format": "date-time"}, "tomorrow", "date-time"),
         ({"type": "integer", "minimum": 3}, "2", "less than the minimum"),
     ],
 )

@@ -10,7 +10,9 @@ from perstack.domain.events import (
     Event,
     InitializeRuntime,
     RequestApproval,
+    RequestInput,
     ResolveApproval,
+    ResolveInput,
     ResumeToolCalls,
     StartGeneration,
     StartRun,
@@ -47,6 +49,14 @@ ASKED = RequestApproval(
 )
 DECIDED = ResolveApproval(
     consensus_id=ConsensusId("g"), outcome="approved", approved=(), rejected=()
+)
+WANTED = RequestInput(
+    kind="elicitation",
+    consensus_id=ConsensusId("q"),
+    skill_name="s",
+    message="which?",
+    answer_schema={},
+    expires_at=None,
 )
 RESUMED = ResumeToolCalls(pending=(), partial=())
 
@@ -100,3 +110,25 @@ SPANS = st.lists(
 def test_time_that_several_runs_share_is_counted_once(spans: list[tuple[int, int]]) -> None:
     covered = {ms for start, end in spans for ms in range(start, end)}
     assert covered_ms(spans) == len(covered)
+
+
+def test_what_a_killed_process_was_asked_keeps_nobody_waiting() -> None:
+    events = story(
+        (0, INITIALIZED),
+        (10, WANTED),
+        (100, INITIALIZED),
+        (101, STARTED),
+        (102, RESUMED),
+        (300, RETURNED),
+    )
+    assert covered_ms(working_spans(events, since=0)) == 10 + 200
+
+
+def test_an_answer_starts_the_time_only_when_no_other_question_is_open() -> None:
+    other = WANTED.model_copy(update={"consensus_id": ConsensusId("q2")})
+    answered = ResolveInput(consensus_id=WANTED.consensus_id, outcome="accepted", decided_by="ana")
+    again = answered.model_copy(update={"consensus_id": other.consensus_id})
+    events = story(
+        (0, INITIALIZED), (10, WANTED), (20, other), (30, answered), (90, again), (95, RETURNED)
+    )
+    assert covered_ms(working_spans(events, since=0)) == 10 + 5

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perstack.domain.usage import NO_COST, Cost, LongPromptPrice, ModelPrice, Usage, cost_usd
-from perstack.projection.money import cost_cell, cost_words, usd_words
+from perstack.domain.usage import (
+    NO_COST,
+    NO_USAGE,
+    Cost,
+    LongPromptPrice,
+    ModelPrice,
+    Usage,
+    cost_usd,
+)
+from perstack.projection.money import cost_cell, cost_words, token_words, usd_words
 
 PRICE = ModelPrice(input=2, output=10, cached_input=0.2, cache_write=2.5)
 TIERED = ModelPrice(
@@ -38,6 +46,31 @@ def test_each_kind_of_token_has_its_price(usage: Usage, usd: float) -> None:
 
 def test_no_price_means_unknown_not_nothing() -> None:
     assert cost_usd(Usage(input_tokens=1), None) is None
+
+
+def test_tokens_that_nobody_counted_have_no_known_cost() -> None:
+    assert cost_usd(Usage(input_tokens=M, partial=True), PRICE) is None
+
+
+def test_a_sum_with_a_part_that_nobody_counted_says_so() -> None:
+    whole, part = Usage(input_tokens=5, total_tokens=5), Usage(output_tokens=3, partial=True)
+    assert whole.plus(part).partial
+    assert not whole.plus(whole).partial
+
+
+@pytest.mark.parametrize("untold", [NO_USAGE, Usage(input_tokens=5, partial=True)])
+def test_a_generation_that_used_nothing_was_not_counted(untold: Usage) -> None:
+    assert untold.believable().partial
+
+
+def test_believable_figures_stay_as_they_are() -> None:
+    told = Usage(input_tokens=5, output_tokens=0, total_tokens=5, cached_input_tokens=2)
+    assert told.believable() == told
+
+
+def test_that_all_was_counted_is_not_written_down() -> None:
+    assert "partial" not in NO_USAGE.model_dump()
+    assert Usage.model_validate_json(Usage(partial=True).model_dump_json()).partial
 
 
 def test_a_cache_price_that_is_unknown_makes_unknown_only_what_used_the_cache() -> None:
@@ -113,3 +146,16 @@ def test_costs_are_said_plainly(cost: Cost, words: str, cell: str) -> None:
 def test_a_cell_is_never_wider_than_its_column(usd: float, partial: bool) -> None:
     assert len(cost_cell(Cost(usd=usd, partial=partial))) <= 8
     assert usd_words(usd).startswith(("$", "<$"))
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        (NO_USAGE, "0 tokens"),
+        (Usage(total_tokens=1500), "1,500 tokens"),
+        (Usage(total_tokens=1500, partial=True), "≥ 1,500 tokens"),
+        (Usage(partial=True), "unknown tokens"),
+    ],
+)
+def test_tokens_that_are_unknown_are_said_to_be(usage: Usage, words: str) -> None:
+    assert token_words(usage) == words

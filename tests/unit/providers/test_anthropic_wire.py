@@ -21,6 +21,7 @@ from perstack.domain.messages import (
 from perstack.domain.usage import Usage
 from perstack.errors import ProviderError
 from perstack.ports.model import Generation, ModelRequest, Spoken
+from perstack.providers.answer import MOST_BLOCKS
 from perstack.providers.anthropic.answer import ClaudeAnswer
 from perstack.providers.anthropic.wire import to_body, to_turns
 from perstack.providers.models import Thinking
@@ -344,6 +345,15 @@ def test_an_answer_beyond_all_bounds_is_an_error() -> None:
     collector.feed(more)
     with pytest.raises(ProviderError, match="larger"):
         collector.feed(more)
+
+
+def test_more_blocks_than_anybody_means_are_an_error() -> None:
+    collector = ClaudeAnswer()
+    begun: dict[str, object] = {"type": "content_block_start", "content_block": {"type": "text"}}
+    for number in range(MOST_BLOCKS):
+        collector.feed({**begun, "index": number})
+    with pytest.raises(ProviderError, match="larger"):
+        collector.feed({**begun, "index": MOST_BLOCKS})
 
 
 def test_empty_parts_of_an_answer_are_left_out() -> None:

@@ -87,14 +87,24 @@ print(sorted({"anthropic", "openai", "httpx2", "httpx", "ssl", "boto3"} & set(sy
     assert done.stdout.strip() == b"[]"
 
 
-def test_warming_up_imports_that_vendor_alone() -> None:
+@pytest.mark.parametrize(
+    ("name", "model", "imported"),
+    [
+        ("openai", "gpt-5.5", "openai"),
+        ("google-vertex", "gemini-2.5-flash", "openai"),
+        ("google-vertex", "claude-sonnet-5-5", "anthropic"),
+    ],
+)
+def test_warming_up_imports_that_vendor_alone(name: str, model: str, imported: str) -> None:
     program = """
 import sys
 from perstack.providers.factory import warm_up
-warm_up("scripted")
-warm_up("openai")
+warm_up("scripted", "x")
+warm_up(*sys.argv[1:])
 print(sorted({"anthropic", "openai"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert done.stdout.strip() == b"['openai']"
-    warm_up("scripted")
+    done = subprocess.run(
+        [sys.executable, "-c", program, name, model], capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == f"['{imported}']"
+    warm_up("scripted", "x")

@@ -39,9 +39,21 @@ def test_the_hint_says_what_to_check(status: int, hinted: str) -> None:
     assert hinted in (ENDPOINT.refused(status, {}, body()).hint or "")
 
 
-def test_a_prompt_that_is_too_long_is_hinted_at_by_its_words() -> None:
-    error = ENDPOINT.refused(400, {}, body("invalid_request_error", "prompt is too long: 9 > 8"))
+@pytest.mark.parametrize(
+    "said",
+    [
+        "prompt is too long: 9 > 8",
+        "input length and `max_tokens` exceed context limit: 7 + 2 > 8",
+        "This model's maximum context length is 8 tokens.",
+        "Your input exceeds the context window of this model.",
+        "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+        "Input is too long for requested model.",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_hinted_at_by_its_words(said: str) -> None:
+    error = ENDPOINT.refused(400, {}, body("invalid_request_error", said))
     assert "checkpoint" in (error.hint or "")
+    assert not error.retryable
 
 
 def test_a_used_up_quota_is_not_worth_asking_again() -> None:

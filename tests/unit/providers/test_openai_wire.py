@@ -16,7 +16,9 @@ from perstack.domain.messages import (
     ToolCallPart,
 )
 from perstack.domain.usage import Usage
+from perstack.errors import ProviderError
 from perstack.ports.model import Generation, Spoken
+from perstack.providers.answer import MOST_BLOCKS
 from perstack.providers.openai.chat_answer import ChatAnswer
 from perstack.providers.openai.chat_wire import Dialect, to_body, to_messages
 from tests.fakes.conversation import call, expert, request, result, system, tool, tools, user
@@ -141,6 +143,20 @@ def test_calls_without_an_index_are_told_apart_by_id_and_place() -> None:
     )
     found = [(part.tool_call_id, part.tool_name, part.args) for part in calls_of(generation)]
     assert found == [("c1", "x", {"a": 1}), ("c2", "y", {"b": 2}), ("c3", "z", {})]
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_more_calls_than_anybody_means_are_an_error(numbered: bool) -> None:
+    collector = ChatAnswer()
+
+    def one_more(number: int) -> None:
+        place: dict[str, object] = {"index": number} if numbered else {}
+        collector.feed(delta(tool_calls=[piece("{}", id=f"c{number}", name="x", **place)]))
+
+    for number in range(MOST_BLOCKS):
+        one_more(number)
+    with pytest.raises(ProviderError, match="larger"):
+        one_more(MOST_BLOCKS)
 
 
 def test_a_name_in_pieces_is_joined_and_a_repeated_one_is_not() -> None:

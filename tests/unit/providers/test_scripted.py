@@ -8,7 +8,7 @@ import pytest
 
 from perstack.domain.ids import RunId, ToolCallId
 from perstack.domain.messages import TextPart, ThinkingPart, ToolCallPart
-from perstack.domain.usage import Usage
+from perstack.domain.usage import Usage, cost_usd
 from perstack.errors import ProviderError
 from perstack.ports.model import Spoken
 from perstack.providers.scenario import load_scenario
@@ -143,7 +143,13 @@ async def test_usage_is_as_written_or_estimated_from_lengths(tmp_path: Path) -> 
         reasoning = "1234"
         [[turns]]
         text = "x"
-        usage = {input_tokens = 1000, output_tokens = 50, cached_input_tokens = 900}
+        [turns.usage]
+        input_tokens = 1000
+        output_tokens = 50
+        cached_input_tokens = 900
+        cache_write_tokens = 60
+        [defaults]
+        price = {input = 100, output = 200, cached_input = 10, cache_write = 125}
         """,
     )
     _, estimated = await ask(model, request(system("a" * 40), user("b" * 40)))
@@ -152,8 +158,14 @@ async def test_usage_is_as_written_or_estimated_from_lengths(tmp_path: Path) -> 
     )
     _, written = await ask(model, request(system(), user("q"), expert("a"), user("q")))
     assert written.usage == Usage(
-        input_tokens=1000, output_tokens=50, total_tokens=1050, cached_input_tokens=900
+        input_tokens=1000,
+        output_tokens=50,
+        total_tokens=1050,
+        cached_input_tokens=900,
+        cache_write_tokens=60,
     )
+    usd = (40 * 100 + 900 * 10 + 60 * 125 + 50 * 200) / 1_000_000
+    assert cost_usd(written.usage, model.price) == pytest.approx(usd)
 
 
 async def test_text_streams_in_pieces_at_the_written_pace(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from perstack.skills.environment import RUN_ID
 from perstack.skills.mcp.limits import ServerLimits
 
 FAKE_SERVER: Final = str(Path(__file__).parents[2] / "fakes" / "mcp_server.py")
-QUICK: Final = ServerLimits(start_s=20.0, call_s=0.4, ping_s=0.3, leave_s=0.3, grace_s=0.1)
+QUICK: Final = ServerLimits(
+    start_s=20.0, call_s=0.4, ping_s=0.3, leave_s=0.3, grace_s=0.1, reopen_s=0.05
+)
 _OBJECT: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
+from threading import Event
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +66,32 @@ def test_the_rest_is_not(address: str) -> None:
 def test_this_machine_is_known(address: str) -> None:
     assert is_loopback(address)
     assert not is_public(address)
+
+
+def test_a_program_that_ends_does_not_wait_for_a_look_up_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name server that does not answer takes the system a minute, which nobody can shorten."""
+    answers = Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        answers.wait()
+        return []
+
+    async def ask() -> None:
+        with anyio.move_on_after(0.01):
+            await resolve("mcp.example", 443)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    anyio.run(ask)
+    answers.set()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["a" * 300, "..", "xn--a\udcff"])
+async def test_a_name_that_has_no_address_is_an_error_whatever_it_looks_like(name: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        await resolve(name, 443)
 
 
 @pytest.mark.anyio

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import anyio
 import pytest
 from anyio.abc import ByteReceiveStream
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perstack.skills.base.command import HeadAndTail
 from perstack.skills.mcp.redact import Redactor
@@ -44,6 +46,30 @@ def test_a_stream_is_kept_at_both_ends(step: int) -> None:
     for start in range(0, len(data), step):
         kept.add(data[start : start + step])
     assert kept.text() == "01234\n… 10 bytes left out …\nfghij"
+
+
+@given(
+    st.lists(st.sampled_from([b"a\n", b"bc", b"\n", b"x" * 5_000, b"y" * 7])),
+    st.integers(2, 20_000),
+)
+def test_of_any_stream_the_ends_are_kept_and_the_rest_is_counted(
+    pieces: list[bytes], at_most: int
+) -> None:
+    kept = HeadAndTail(at_most)
+    for piece in pieces:
+        kept.add(piece)
+    data = b"".join(pieces).decode()
+    head, mark, rest = kept.text().partition("… ")
+    count, _, tail = rest.partition(" bytes left out …\n")
+    if not mark:
+        assert head == data
+        return
+    left_out = int(count.replace(",", ""))
+    head = head if data.startswith(head) else head.removesuffix("\n")
+    assert data.startswith(head)
+    assert data.endswith(tail)
+    assert len(head) + left_out + len(tail) in (len(data), len(data) + 1)
+    assert len(head) + len(tail) <= at_most + 1
 
 
 def test_a_short_stream_is_kept_whole_even_across_a_character() -> None:

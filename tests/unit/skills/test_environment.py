@@ -24,6 +24,13 @@ def test_a_server_gets_the_proxies_and_a_command_only_those_without_a_password()
     assert for_command({}, context) == ({"PATH": "/bin", "NO_PROXY": "x"} | MARKS, [])
 
 
+def test_a_server_knows_whose_certificates_are_trusted() -> None:
+    context = _context(SSL_CERT_FILE="/ca.pem", NODE_EXTRA_CA_CERTS="/ca.pem", CA_KEY="secret")
+    passed = {"SSL_CERT_FILE": "/ca.pem", "NODE_EXTRA_CA_CERTS": "/ca.pem"}
+    assert for_server("s", (), context) == passed | MARKS
+    assert for_command({}, context) == (MARKS, [])
+
+
 @pytest.mark.parametrize("name", ["LD_AUDIT", "node_options", "BASH_ENV", "PERSTACK_RUN_ID"])
 def test_a_protected_variable_is_not_passed_even_if_required(name: str) -> None:
     assert for_server("s", (name,), _context(**{name: "x"})) == MARKS

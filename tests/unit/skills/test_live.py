@@ -48,12 +48,16 @@ def test_whatever_the_pieces_nothing_is_lost_and_lines_stay_whole(
     assert "".join(shown) == data.decode(errors="replace")
 
 
-@given(st.integers(0, len(SECRET)), st.integers(0, 3 * MAX_UNBROKEN_CHARS))
-def test_a_word_is_not_cut_in_two_however_long_the_line(at: int, before: int) -> None:
+@given(
+    st.integers(0, len(SECRET)),
+    st.integers(0, 3 * MAX_UNBROKEN_CHARS),
+    st.sampled_from(["word ", '"k":1,', "[1,2]", "key\t", "<td>"]),
+)
+def test_a_word_is_not_cut_in_two_however_long_the_line(at: int, before: int, filling: str) -> None:
     shown: list[str] = []
     live = LiveOutput(shown.append)
     lines = LiveLines(live)
-    text = f"{'word ' * (before // 5)}{SECRET} and more"
+    text = f"{filling * (before // 5)}{SECRET}{filling}and more"
     for piece in (text[: before + at], text[before + at :]):
         lines.add(piece.encode())
         live.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
-from perstack.domain.usage import Cost
+from perstack.domain.usage import Cost, Usage
 from perstack.projection.views import EntryView, InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
 from perstack_tui.gateway import DefinitionsUpdate
@@ -26,7 +26,7 @@ from perstack_tui.state.review import Review
 from perstack_tui.state.stream import StreamLines
 from perstack_tui.state.timeline import lanes_of, step_along, timeline_lines
 from perstack_tui.state.tree import tree_lines
-from perstack_tui.state.wording import amount, countdown, span_of_time, spent
+from perstack_tui.state.wording import amount, countdown, span_of_time, spent, tokens
 from perstack_tui.text import cell, crop, width_of, wrap
 from tests.fakes.gateway import (
     NOW,
@@ -185,6 +185,9 @@ def test_what_is_unknown_is_shown_so_and_what_was_not_spent_is_not_shown() -> No
     assert spent(Cost(usd=0.12, partial=True)) == " · ≥ $0.12"
     assert spent(Cost(partial=True)) == " · $?"
     assert spent(Cost()) == ""
+    assert tokens(Usage(partial=True)) == "?"
+    assert tokens(Usage(total_tokens=812, partial=True)) == "812"
+    assert tokens(Usage()) == "0"
 
 
 def test_agents_that_need_a_person_come_first() -> None:

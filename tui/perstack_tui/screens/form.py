@@ -71,7 +71,7 @@ class FormSheet(Sheet[None]):
         self._field.cursor_position = len(draft)
         asked = self._form.field
         self._field.placeholder = flat(asked.title) if asked is not None else ""
-        if asked is None or (self._form.choices and not draft):
+        if asked is None or self._form.takes_several or (self._form.choices and not draft):
             self._pane.focus()
         else:
             self._field.focus()
@@ -129,14 +129,23 @@ class FormSheet(Sheet[None]):
         choices = self._form.choices[:9]
         if event.key == "enter" and self._form.field is None:
             self._send()
+        elif event.key == "enter" and self._form.takes_several:
+            self._take(self._field.value)
         elif character.isdecimal() and 0 < int(character) <= len(choices):
-            self._fill(choices[int(character) - 1])
+            self._choose(choices[int(character) - 1])
         elif event.key in ("pagedown", "pageup"):
             self._pane.scroll_lines(5 if event.key == "pagedown" else -5)
         elif event.key in ("tab", "down", "enter"):
             self._field.focus()
         elif event.is_printable and character:
             self._fill(self._field.value + character)
+
+    def _choose(self, choice: str) -> None:
+        """Take the choice; where several can be taken, go on choosing."""
+        self._fill(self._form.choose(choice))
+        if self._form.takes_several:
+            self._pane.focus()
+            self.refresh_view()
 
     def _fill(self, text: str) -> None:
         self._field.value = text
@@ -156,7 +165,10 @@ class FormSheet(Sheet[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the field; go to the next one, or send."""
         event.stop()
-        self._error = self._form.take(event.value.strip()) or ""
+        self._take(event.value)
+
+    def _take(self, text: str) -> None:
+        self._error = self._form.take(text.strip()) or ""
         if self._error:
             self.refresh_view()
         elif self._form.is_last:

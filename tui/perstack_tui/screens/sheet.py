@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from textual import events
+from textual.await_complete import AwaitComplete
+from textual.message import Message
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from perstack_tui.screens.port import Host
 from perstack_tui.widgets.pane import Pane
 
 Result = TypeVar("Result")
+# What a person did; several of them may be on their way when the first one closes the sheet.
+_DEEDS: Final = (events.InputEvent, events.Paste, Input.Submitted, Input.Changed, Pane.Chosen)
 
 
 class Sheet(ModalScreen[Result], Generic[Result]):
-    """A screen over the main one that is told when the view changed."""
+    """A screen over the main one that is told when the view changed.
+
+    It closes once: what was typed behind the key that closed it does nothing in it any more.
+    """
 
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host = host
+        self._is_left = False
+        self._outcome: Result | None = None
 
     def refresh_view(self) -> None:
         """Paint what is known now."""
@@ -26,3 +37,25 @@ class Sheet(ModalScreen[Result], Generic[Result]):
         """Fill the pane to its new size."""
         event.stop()
         self.refresh_view()
+
+    # --- closing ----------------------------------------------------------------------------
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Close with `result`, unless it was closed before; below another sheet, after that."""
+        if self._is_left:
+            return AwaitComplete.nothing()
+        self._is_left, self._outcome = True, result
+        # Textual takes away the topmost screen, whichever is told to go.
+        return super().dismiss(result) if self.is_active else AwaitComplete.nothing()
+
+    def on_screen_resume(self) -> None:
+        """Go now if it was closed while another sheet was open over it."""
+        if self._is_left:
+            super().dismiss(self._outcome)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """Take nothing that was done behind the key that closed the sheet."""
+        if self._is_left and isinstance(message, _DEEDS):
+            message.stop()
+        else:
+            await super()._dispatch_message(message)

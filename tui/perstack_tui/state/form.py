@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from perstack.domain.inputs import InputField, fields_of, form_lines
@@ -53,6 +53,22 @@ class Form:
         if asked is None:
             return ()
         return YES_OR_NO if asked.kind == "boolean" else asked.labels
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether several of the choices of the field at hand may be chosen."""
+        return self.field is not None and self.field.several
+
+    def choose(self, choice: str) -> str:
+        """Take a choice, or leave it again where several can be taken; return the field's text."""
+        asked = self.field
+        if asked is None or not asked.several:
+            return choice
+        chosen = _chosen(asked, self.draft())
+        left = [label for label in chosen if label != choice]
+        text = ", ".join(left if choice in chosen else [*chosen, choice])
+        self.texts[asked.name] = text
+        return text
 
     @property
     def is_last(self) -> bool:
@@ -106,19 +122,28 @@ class Form:
             if (fault := _fault(asked, text)) is not None:
                 self.at = at
                 raise ValueError(fault)
-            if text:
+            if text or (asked.several and asked.required):
                 answer[asked.name] = asked.value_of(text)
         return answer
 
 
 def _fault(asked: InputField, text: str) -> str | None:
-    if not text:
+    if not text and not (asked.several and asked.required):
         return f"{flat(asked.title)}: an answer is wanted" if asked.required else None
     try:
         asked.value_of(text)
     except ValueError as error:
         return f"{flat(asked.title)}: {flat(str(error))}"
     return None
+
+
+def _chosen(asked: InputField, text: str) -> list[str]:
+    """Return the labels of what `text` names; as many as there are, since more may follow."""
+    try:
+        values = replace(asked, at_least=0, at_most=None).chosen(text)
+    except ValueError:
+        return []
+    return [asked.labels[asked.choices.index(value)] for value in values]
 
 
 def form_pane_lines(form: Form, width: int) -> list[Line]:
@@ -145,11 +170,12 @@ def _closed_field(each: InputField, text: str) -> Line:
 
 
 def _open_field(form: Form, each: InputField, width: int) -> list[Line]:
-    wanted = "" if each.choices else each.kind
-    wanted = wanted if each.required else f"{wanted}, may be left out".lstrip(", ")
+    wanted = each.wanted if each.required else f"{each.wanted}, may be left out".lstrip(", ")
+    chosen = _chosen(each, form.draft()) if each.several else []
     lines = [line(("› ", "accent"), (flat(each.title), "strong"), (f"  {wanted}", "muted"))]
     lines += [note("    " + text) for text in wrap(each.description, width - 4) if text.strip()]
     for number, choice in enumerate(form.choices, 1):
         key = str(number) if number <= 9 else " "
-        lines.append(line((f"    {key}  ", "accent"), (flat(choice), "text")))
+        mark = "✓ " if choice in chosen else "  " if each.several else ""
+        lines.append(line((f"    {key}  ", "accent"), (mark, "done"), (flat(choice), "text")))
     return lines

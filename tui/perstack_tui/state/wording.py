@@ -102,7 +102,9 @@ def countdown(expires_at: int | None, now_ms: int) -> str:
 
 
 def tokens(usage: Usage) -> str:
-    """Return total tokens in at most five cells: `0`, `812`, `9.6k`, `61k`, `1.2M`."""
+    """Return total tokens in at most five cells: `0`, `812`, `9.6k`, `61k`, `1.2M`, `?`."""
+    if usage.partial and not usage.total_tokens:
+        return "?"
     return amount(usage.total_tokens or usage.input_tokens + usage.output_tokens)
 
 

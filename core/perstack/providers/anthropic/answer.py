@@ -57,6 +57,7 @@ class ClaudeAnswer:
             case "message_start":
                 message = obj(read.get("message"))
                 self._count(message.get("usage"))
+                self._usage.pop("output_tokens", None)  # What it will be is told at the end.
                 self._see_container(message)
             case "content_block_start":
                 return self._begin(count(read.get("index")), obj(read.get("content_block")))
@@ -144,7 +145,10 @@ def _new_block(said: Mapping[str, object]) -> Block | None:
 
 
 def to_usage(counted: Mapping[str, int]) -> Usage:
-    """Return the sums as Perstack counts: cached tokens are input tokens too."""
+    """Return the sums as Perstack counts: cached tokens are input tokens too.
+
+    What is not `counted` is unknown; caches may be left out by servers that have none.
+    """
     cached = counted.get("cache_read_input_tokens", 0)
     written = counted.get("cache_creation_input_tokens", 0)
     read = counted.get("input_tokens", 0) + cached + written
@@ -156,4 +160,5 @@ def to_usage(counted: Mapping[str, int]) -> Usage:
         total_tokens=read + said,
         cached_input_tokens=cached,
         cache_write_tokens=written,
+        partial=not {"input_tokens", "output_tokens"} <= counted.keys(),
     )

@@ -158,4 +158,5 @@ def _joined(first: Generation, second: Generation) -> Generation:
         parts=(*first.parts, *second.parts),
         finish=second.finish,
         usage=first.usage.plus(second.usage),
+        requests=(*(first.requests or (first.usage,)), second.usage),
     )

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from perstack.domain.usage import Usage
 from perstack.ports.model import FinishReason, Generation, Spoken
-from perstack.providers.answer import Answer, Block, settle
+from perstack.providers.answer import MOST_BLOCKS, Answer, Block, settle
+from perstack.providers.http_rules import too_large
 from perstack.providers.openai.chat_wire import PLAIN, Dialect
 from perstack.providers.openai.thoughts import Thoughts
 from perstack.providers.wire import clean, count, items, obj, text
@@ -31,6 +32,7 @@ class ChatAnswer:
         self._thinking = Block("thinking")
         self._text = Block("text")
         self._calls: dict[int, Block] = {}
+        self._places: dict[str, int] = {}
         self._answer = Answer()
         self._finish = ""
         self._usage: Mapping[str, object] | None = None
@@ -107,15 +109,23 @@ class ChatAnswer:
         self._answer.grow(block, text(function.get("arguments")))
 
     def _find_call(self, index: int | None, position: int, call_id: str) -> Block:
-        """Return the call a piece belongs to; without an index, its id or its place says so."""
+        """Return the call a piece belongs to; without an index, its id or its place says so.
+
+        Raises:
+            ProviderError: there are more calls than anybody means.
+        """
         if index is None:
-            known = [
-                at for at, block in self._calls.items() if call_id and block.call_id == call_id
-            ]
-            index = known[0] if known else position
-            if not known and call_id and index in self._calls:
+            known = self._places.get(call_id)
+            index = position if known is None else known
+            if known is None and call_id and index in self._calls:
                 index = len(self._calls)
-        return self._calls.setdefault(index, Block("call"))
+        if index not in self._calls:
+            if len(self._calls) >= MOST_BLOCKS:
+                raise too_large()
+            self._calls[index] = Block("call")
+        if call_id:
+            self._places.setdefault(call_id, index)
+        return self._calls[index]
 
 
 def _extra(said: Mapping[str, object]) -> Mapping[str, object]:
@@ -128,8 +138,8 @@ def to_usage(said: Mapping[str, object], *, hidden_reasoning: bool = False) -> U
 
     `hidden_reasoning`: the vendor leaves reasoning out of the output, but not out of the total.
     """
-    read = count(said.get("prompt_tokens")) or 0
-    wrote = count(said.get("completion_tokens")) or 0
+    told = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
+    read, wrote = (tokens or 0 for tokens in told)
     details = obj(said.get("prompt_tokens_details"))
     cached = count(details.get("cached_tokens")) or count(said.get("prompt_cache_hit_tokens")) or 0
     written = count(details.get("cache_write_tokens")) or 0
@@ -144,4 +154,5 @@ def to_usage(said: Mapping[str, object], *, hidden_reasoning: bool = False) -> U
         total_tokens=read + wrote,
         cached_input_tokens=min(cached, read),
         cache_write_tokens=min(written, read),
+        partial=None in told,
     )

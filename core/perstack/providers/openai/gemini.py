@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from perstack.providers.failures import check_headers
 from perstack.providers.google_cloud import VENDOR, read_google_cloud
 from perstack.providers.google_token import VARIABLE, GoogleToken
 from perstack.providers.models import ReasoningBudget, budget_tokens
-from perstack.providers.openai.access import TokenAccess, keyed_access
+from perstack.providers.openai.access import Access, TokenAccess, keyed_access
 from perstack.providers.openai.chat import ChatCompletionsModel
 from perstack.providers.openai.chat_wire import Dialect, Json
 from perstack.providers.setup import Setup
@@ -35,7 +36,8 @@ def open_google(setup: Setup) -> ChatCompletionsModel:
         url="GOOGLE_GENERATIVE_AI_BASE_URL",
         usual=AI_STUDIO_URL,
     )
-    return ChatCompletionsModel(setup, access, _dialect(setup), no_tools=_NO_TOOLS)
+    compatible = _compatible(access)
+    return ChatCompletionsModel(setup, compatible, _dialect(setup), no_tools=_NO_TOOLS)
 
 
 def open_vertex(setup: Setup) -> ChatCompletionsModel:
@@ -89,6 +91,12 @@ def _level(model: str, version: tuple[int, int], tokens: int) -> str:
         return "low"
     knows_medium = "pro" not in model or version >= (3, 1)
     return "medium" if tokens <= 5000 and knows_medium else "high"
+
+
+def _compatible(access: Access) -> Access:
+    """Return the compatible endpoint: the address is often set as Google's own protocol has it."""
+    is_native = access.url.endswith(("/v1beta", "/v1alpha"))
+    return replace(access, url=f"{access.url}/openai") if is_native else access
 
 
 def _version(model: str) -> tuple[int, int] | None:

@@ -181,8 +181,8 @@ def _text_of(item: Mapping[str, object]) -> str:
 
 def to_usage(said: Mapping[str, object]) -> Usage:
     """Return the counts as Perstack has them, which are the vendor's own."""
-    read = count(said.get("input_tokens")) or 0
-    wrote = count(said.get("output_tokens")) or 0
+    told = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    read, wrote = (tokens or 0 for tokens in told)
     details = obj(said.get("input_tokens_details"))
     reasoned = count(obj(said.get("output_tokens_details")).get("reasoning_tokens")) or 0
     return Usage(
@@ -192,4 +192,5 @@ def to_usage(said: Mapping[str, object]) -> Usage:
         total_tokens=read + wrote,
         cached_input_tokens=min(count(details.get("cached_tokens")) or 0, read),
         cache_write_tokens=min(count(details.get("cache_write_tokens")) or 0, read),
+        partial=None in told,
     )

@@ -69,12 +69,19 @@ def _reader(
 def _writer(
     name: str, description: str, taken: type[A], work: Callable[[Workspace, A], Given]
 ) -> BaseTool:
-    """Writers go one after another, so that two edits of one response lose nothing."""
+    """Writers go one after another, so that two edits of one response lose nothing.
+
+    Those of parallel runs do, too; only one of each run waits for that, and takes up a thread.
+    """
+
+    def alone(workspace: Workspace, checked: A) -> Given:
+        with workspace.one_writer:
+            return work(workspace, checked)
 
     async def call(desk: Desk, args: Mapping[str, JsonValue]) -> ToolOutcome:
         checked = taken.take(args)
         async with desk.one_writer:
-            return _outcome(await anyio.to_thread.run_sync(work, desk.workspace, checked))
+            return _outcome(await anyio.to_thread.run_sync(alone, desk.workspace, checked))
 
     return BaseTool(name, description, taken, call)
 

@@ -26,12 +26,17 @@ Json = dict[str, JsonValue]
 
 MAX_STREAM_BYTES: Final = 100_000
 DRAIN_S: Final = 1.0
+_LONGEST_LINE: Final = 4_096
 SILENT: Final = "Command executed successfully, but produced no output."
 _NAMES: Final = ("stdout", "stderr")
 
 
 class HeadAndTail:
-    """The first and the last bytes of a stream, whatever its length."""
+    """The first and the last bytes of a stream, whatever its length.
+
+    It is cut between lines unless they are very long: half a secret is none that whoever takes
+    secrets out could recognise.
+    """
 
     def __init__(self, at_most: int = MAX_STREAM_BYTES) -> None:
         self._half = at_most // 2
@@ -51,10 +56,16 @@ class HeadAndTail:
 
     def text(self) -> str:
         """Return what was kept, and say how much was not."""
-        head, tail = (bytes(part).decode(errors="replace") for part in (self._head, self._tail))
         if not self._left_out:
             return bytes(self._head + self._tail).decode(errors="replace")
-        return f"{head}\n… {self._left_out:,} bytes left out …\n{tail}"
+        end = self._head.rfind(b"\n", -_LONGEST_LINE) + 1 or len(self._head)
+        start = self._tail.find(b"\n", 0, _LONGEST_LINE) + 1
+        left_out = self._left_out + len(self._head) - end + start
+        head, tail = (
+            bytes(part).decode(errors="replace") for part in (self._head[:end], self._tail[start:])
+        )
+        between = "" if head.endswith("\n") else "\n"
+        return f"{head}{between}… {left_out:,} bytes left out …\n{tail}"
 
 
 class _Outputs:

@@ -17,6 +17,7 @@ from perstack.skills.base.arguments import DeleteDirectoryArguments, MoveArgumen
 from perstack.skills.base.failure import ToolFailure
 from perstack.skills.base.files import TEMPORARY_PREFIX
 from perstack.skills.base.paths import DATA_DIRECTORY, Place, Workspace, translated
+from perstack.skills.base.rename import rename_to_new
 
 Json = dict[str, JsonValue]
 
@@ -43,7 +44,7 @@ def create_directory(workspace: Workspace, args: PathArguments) -> Json:
     """Make a directory, and those above it that are missing."""
     with workspace.locate(args.path, make_parents=True) as place:
         if place.found is not None:
-            raise ToolFailure("AlreadyExists", f"{args.path} already exists.")
+            raise _exists(args.path)
         os.mkdir(place.name, dir_fd=place.directory)
     return {"path": args.path}
 
@@ -55,8 +56,9 @@ def delete_directory(workspace: Workspace, args: DeleteDirectoryArguments) -> Js
             raise ToolFailure("NotFound", f"Directory {args.path} does not exist.")
         if place.is_root or not place.is_directory:
             raise ToolFailure("NotADirectory", f"{args.path} is not a directory to delete.")
+        workspace.refuse_holder_of_data(place)
         if args.recursive:
-            shutil.rmtree(place.name, dir_fd=place.directory)
+            _remove_all(place, args.path)
         else:
             _remove_empty(place, args.path)
     return {"path": args.path}
@@ -73,10 +75,14 @@ def move_file(workspace: Workspace, args: MoveArguments) -> Json:
         if source.is_root:
             raise ToolFailure("AccessDenied", "The workspace itself cannot be moved.")
         if target.found is not None:
-            raise ToolFailure("AlreadyExists", f"{args.destination} already exists.")
-        os.rename(
-            source.name, target.name, src_dir_fd=source.directory, dst_dir_fd=target.directory
-        )
+            raise _exists(args.destination)
+        workspace.refuse_holder_of_data(source)
+        try:
+            rename_to_new(source, target)
+        except FileExistsError as error:
+            raise _exists(args.destination) from error
+        except OSError as error:
+            raise translated(error, args.source) from error
     return {"source": args.source, "destination": args.destination}
 
 
@@ -107,15 +113,11 @@ def _details(place: Place, found: os.stat_result) -> Json:
         "modified": _iso(found.st_mtime),
         "accessed": _iso(found.st_atime),
         "permissions": {
-            "readable": _may(place, os.R_OK),
-            "writable": _may(place, os.W_OK),
-            "executable": _may(place, os.X_OK),
+            "readable": place.may(os.R_OK),
+            "writable": place.may(os.W_OK),
+            "executable": place.may(os.X_OK),
         },
     }
-
-
-def _may(place: Place, what: int) -> bool:
-    return os.access(place.name, what, dir_fd=place.directory, follow_symlinks=False)
 
 
 def _is_hidden(name: str, *, is_root: bool) -> bool:
@@ -142,6 +144,19 @@ def _kind(found: os.stat_result) -> str:
     if stat.S_ISREG(found.st_mode):
         return "file"
     return "symlink" if stat.S_ISLNK(found.st_mode) else "other"
+
+
+def _exists(path: str) -> ToolFailure:
+    return ToolFailure("AlreadyExists", f"{path} already exists.")
+
+
+def _remove_all(place: Place, path: str) -> None:
+    try:
+        shutil.rmtree(place.name, dir_fd=place.directory)
+    except RecursionError as error:
+        raise ToolFailure("TooDeep", f"{path} is nested too deeply to be deleted so.") from error
+    except OSError as error:
+        raise translated(error, path) from error
 
 
 def _remove_empty(place: Place, path: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final, TextIO
 
+from anyio import from_thread
 from pydantic import JsonValue
 
 from perstack.skills.base.arguments import (
@@ -28,6 +29,7 @@ MAX_EDIT_BYTES: Final = 20_000_000
 MAX_ECHO_CHARS: Final = 2_000
 TEMPORARY_PREFIX: Final = ".perstack-"
 _PIECE: Final = 65_536
+_LINES_BETWEEN_CHECKS: Final = 1_000
 
 
 def read_text_file(workspace: Workspace, args: ReadArguments) -> Json:
@@ -54,9 +56,8 @@ def append_text_file(workspace: Workspace, args: TextArguments) -> Json:
     with workspace.locate(args.path) as place:
         check_file(place, args.path)
         _check_writable(place, args.path)
-        with os.fdopen(place.open(os.O_WRONLY | os.O_APPEND), "ab") as file:
-            opened = os.fstat(file.fileno())
-            if not stat.S_ISREG(opened.st_mode) or opened.st_nlink > 1:
+        with _opened(place, args.path, to_append=True) as file:
+            if os.fstat(file.fileno()).st_nlink > 1:
                 raise ToolFailure("AccessDenied", f"{args.path} also has another name (hard link).")
             file.write(data)
     return {"path": args.path, "text": _echo(args.text)}
@@ -74,7 +75,7 @@ def edit_text_file(workspace: Workspace, args: EditArguments) -> Json:
                 "NoMatch", f"Could not find exact match for oldText in file {args.path}"
             )
         new_text = args.new_text.replace("\r\n", "\n")
-        if "\r\n" in content:
+        if "\r\n" in (match.group() if "\n" in match.group() else content):
             new_text = new_text.replace("\n", "\r\n")
         edited = content[: match.start()] + new_text + content[match.end() :]
         _replace(place, _encoded(edited), args.path)
@@ -120,10 +121,18 @@ def check_file(place: Place, path: str) -> None:
 def _reading(workspace: Workspace, path: str) -> Generator[BinaryIO, None, None]:
     with workspace.locate(path, follow=True) as place:
         check_file(place, path)
-        with os.fdopen(place.open(os.O_RDONLY), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ToolFailure("NotAFile", f"{path} is not a regular file.")
+        with _opened(place, path) as file:
             yield file
+
+
+@contextmanager
+def _opened(place: Place, path: str, *, to_append: bool = False) -> Generator[BinaryIO, None, None]:
+    """Open a regular file; what took its name since it was looked at may be a device or a pipe."""
+    fd = place.open(os.O_WRONLY | os.O_APPEND if to_append else os.O_RDONLY)
+    with os.fdopen(fd, "ab" if to_append else "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ToolFailure("NotAFile", f"{path} is not a regular file.")
+        yield file
 
 
 def _refuse_binary(file: BinaryIO, path: str) -> None:
@@ -136,6 +145,8 @@ def _read_lines(text: TextIO, first: int, stop: int | None) -> Json:
     pieces: list[str] = []
     length = number = 0
     while (stop is None or number < stop) and (piece := text.readline(_PIECE)):
+        if number % _LINES_BETWEEN_CHECKS == 0:
+            from_thread.check_cancelled()  # to come to a line far down may take long
         if number >= first:
             room = MAX_READ_CHARS - length
             if len(piece) > room:
@@ -162,7 +173,7 @@ def _cut(pieces: list[str], start_of_next: str, first: int, number: int) -> Json
 
 def _whole_text(place: Place, path: str) -> str:
     check_file(place, path)
-    with os.fdopen(place.open(os.O_RDONLY), "rb") as file:
+    with _opened(place, path) as file:
         data = file.read(MAX_EDIT_BYTES + 1)
     if len(data) > MAX_EDIT_BYTES:
         raise ToolFailure("TooLarge", f"{path} is larger than {MAX_EDIT_BYTES:,} bytes.")
@@ -194,7 +205,8 @@ def _replace(place: Place, data: bytes, path: str) -> None:
 
 
 def _check_writable(place: Place, path: str) -> None:
-    if place.found is not None and not place.found.st_mode & 0o222:
+    protected = place.found is not None and not place.found.st_mode & 0o222
+    if protected or not place.may(os.W_OK):
         raise ToolFailure("NotWritable", f"File {path} is not writable.")
 
 

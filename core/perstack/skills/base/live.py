@@ -11,6 +11,7 @@ import anyio
 INTERVAL_S: Final = 0.1
 MAX_LIVE_CHARS: Final = 1_000_000
 MAX_UNBROKEN_CHARS: Final = 4_096
+_BREAKS: Final = " \t\"',;()[]{}<>"
 REST_IS_SILENT: Final = "\n… what follows is not shown live …\n"
 
 
@@ -59,7 +60,8 @@ class LiveLines:
     """One stream on its way to a `LiveOutput`: bytes come in, whole lines go out.
 
     Lines are kept whole since whoever shows them takes secrets out, and half a secret is none that
-    could be recognised. A line without an end goes out in parts, broken between words if it can be.
+    could be recognised. A line without an end goes out in parts, broken if it can be where no
+    secret would be: after a blank, a quote, a comma, a bracket.
     """
 
     def __init__(self, live: LiveOutput) -> None:
@@ -74,7 +76,7 @@ class LiveLines:
         text = self._rest + self._decoder.decode(piece)
         end = max(text.rfind("\n"), text.rfind("\r")) + 1
         if len(text) - end > MAX_UNBROKEN_CHARS:
-            end = max(end, text.rfind(" ") + 1) or len(text)
+            end = max(end, *(text.rfind(mark) + 1 for mark in _BREAKS)) or len(text)
         self._live.take(text[:end])
         self._rest = text[end:]
 

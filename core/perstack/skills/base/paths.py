@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +24,10 @@ from perstack.skills.base.failure import ToolFailure
 DATA_DIRECTORY: Final = "perstack"
 _MAX_LINKS: Final = 40
 _MAX_PATH: Final = 4096
+# Each directory on the way is held open; sixteen calls at once must leave the program some.
+_MAX_DEPTH: Final = 48
+# By the identity of the directory; a program works in one or two.
+_WRITERS: Final[dict[tuple[int, int], threading.Lock]] = {}
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -59,6 +64,10 @@ class Place:
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return os.open(self.name, flags, mode, dir_fd=self.directory)
 
+    def may(self, what: int) -> bool:
+        """Whether this process may do `what` (`os.R_OK` and so on) with it."""
+        return os.access(self.name, what, dir_fd=self.directory, follow_symlinks=False)
+
     def look(self) -> os.stat_result | None:
         """Return what the name stands for now, without following it."""
         return _look(self.directory, self.name)
@@ -74,14 +83,21 @@ class _Walk:
 
 
 class Workspace:
-    """A directory that tools may work in, held open until `close`."""
+    """A directory that tools may work in, held open until `close`.
+
+    `one_writer` is shared by all that this program has opened of the same directory: an edit reads
+    and replaces a file, and two of parallel runs would lose one another's.
+    """
 
     def __init__(self, root: Path, *, home: str | None = None) -> None:
         real = root.resolve(strict=True)
         self._roots = tuple({tuple(root.absolute().parts[1:]), tuple(real.parts[1:])})
         self._home = home
         self._fd = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._data: set[tuple[int, int]] = set()
+        self.one_writer = _WRITERS.setdefault(_identity(os.fstat(self._fd)), threading.Lock())
         self.path = real
+        self._data_identities()
 
     @property
     def descriptor(self) -> int:
@@ -127,6 +143,25 @@ class Workspace:
                 return os.open(place.name, _DIRECTORY, dir_fd=place.directory)
             except OSError as error:
                 raise translated(error, path) from error
+
+    def refuse_holder_of_data(self, place: Place) -> None:
+        """Raise a ToolFailure if the data directory is `place` or lies below it.
+
+        So it can be where `perstack` is a link to a directory of the workspace.
+        """
+        if place.found is None:
+            return
+        with ExitStack() as opened, suppress(FileNotFoundError, NotADirectoryError):
+            here = os.open(DATA_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd)
+            opened.callback(os.close, here)
+            while not os.path.samestat(now := os.fstat(here), os.fstat(self._fd)):
+                if os.path.samestat(now, place.found):
+                    raise _denied()
+                above = os.open("..", _DIRECTORY, dir_fd=here)
+                opened.callback(os.close, above)
+                if os.path.samestat(now, os.fstat(above)):
+                    return
+                here = above
 
     def _parts(self, path: str) -> deque[str]:
         if not path or len(path) > _MAX_PATH or not _can_be_a_name(path):
@@ -183,6 +218,10 @@ class Workspace:
         todo.extendleft(reversed(parts))
 
     def _step_down(self, walk: _Walk, part: str, path: str, *, make: bool) -> None:
+        if len(walk.names) >= _MAX_DEPTH:
+            raise ToolFailure(
+                "InvalidPath", f"The path leads through over {_MAX_DEPTH} directories."
+            )
         if make:
             with suppress(FileExistsError):
                 os.mkdir(part, dir_fd=walk.fds[-1])
@@ -195,16 +234,23 @@ class Workspace:
         self._refuse_data_identity(os.fstat(fd))
 
     def _refuse_data_identity(self, found: os.stat_result | None) -> None:
-        """Refuse the data directory also where a mount or a lax file system gives it another name.
+        """Refuse the data directory also under another name.
 
-        It is looked up each time, since a run may begin before it exists.
+        It has one where `perstack` is a link, where a file system or a mount gives it one, and
+        after a command has moved it away.
         """
-        if found is None:
-            return
-        with suppress(FileNotFoundError):
-            data = os.stat(DATA_DIRECTORY, dir_fd=self._fd)
-            if os.path.samestat(data, found):
-                raise _denied()
+        if found is not None and _identity(found) in self._data_identities():
+            raise _denied()
+
+    def _data_identities(self) -> set[tuple[int, int]]:
+        """Which directories are or were the data directory; looked up, since it may come later."""
+        with suppress(OSError):
+            self._data.add(_identity(os.stat(DATA_DIRECTORY, dir_fd=self._fd)))
+        return self._data
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _split(path: str) -> list[str]:

@@ -3,7 +3,8 @@
 Inside, the whole file system is read-only but for the workspace, in which `perstack/` stays
 read-only; `/tmp` and `/run` (where the sockets of other services are) are empty and private;
 processes, IPC and, unless it is allowed, the network are the sandbox's own, and all privileges are
-dropped. If that cannot be had, nothing runs.
+dropped. `/proc` is read-only, too: without that, root without privileges could still set what
+the kernel does for the whole machine. If all this cannot be had, nothing runs.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Sandbox:
         words += ["--tmpfs", PRIVATE_TMP, "--tmpfs", "/run"]
         for path in self._needed_of_run():
             words += ["--ro-bind-try", path, path]
-        return [*words, "--bind", root, root, "--ro-bind-try", data, data]
+        words += ["--bind", root, root, "--ro-bind-try", data, data]
+        return [*words, "--remount-ro", "/proc"]
 
     def _needed_of_run(self) -> list[str]:
         """Programs of systems that keep them there; how names are resolved, where that is."""

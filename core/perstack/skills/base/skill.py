@@ -47,7 +47,7 @@ class OpenBaseSkill:
         self._settings = settings
         self._host = host
         try:
-            sandbox = open_sandbox(context, workspace) if self._offers("exec") else None
+            sandbox = open_sandbox(context, workspace) if self._settings.offers("exec") else None
         except ConfigError:
             workspace.close()
             raise
@@ -64,7 +64,7 @@ class OpenBaseSkill:
 
     def specs(self) -> list[ToolSpec]:
         """Return the tools that `pick` and `omit` leave; names that are no tools are tolerated."""
-        return [self._spec(tool) for tool in TOOLS if self._offers(tool.name)]
+        return [self._spec(tool) for tool in TOOLS if self._settings.offers(tool.name)]
 
     async def call(
         self, name: str, args: Mapping[str, JsonValue], tool_call_id: ToolCallId | None = None
@@ -84,10 +84,6 @@ class OpenBaseSkill:
             return _failed("InvalidArguments", _explain(error))
         except OSError as error:
             return _failed(type(error).__name__, error.strerror or type(error).__name__)
-
-    def _offers(self, name: str) -> bool:
-        settings = self._settings
-        return (not settings.pick or name in settings.pick) and name not in settings.omit
 
     def _spec(self, tool: BaseTool) -> ToolSpec:
         return ToolSpec(

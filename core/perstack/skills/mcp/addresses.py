@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from threading import Thread
 from typing import Final
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 
 # The host and port of an endpoint to the addresses that it has now, at least one.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -41,10 +45,31 @@ async def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of `host`, the best first.
 
     Raises:
-        OSError: it has none.
+        OSError: it has none, or is no name.
     """
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    # The system's look-up cannot be cancelled and may take a minute. At its end a program waits
+    # for the threads of the event loop; for one of our own that is a daemon it does not.
+    answered = anyio.Event()
+    found: list[str] = []
+    failures: list[OSError] = []
+    token = anyio.lowlevel.current_token()
+
+    def look_up() -> None:
+        try:
+            places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(dict.fromkeys(str(address[0]) for *_, address in places))
+        except OSError as error:
+            failures.append(error)
+        except UnicodeError as error:
+            failures.append(OSError(str(error)))
+        with suppress(RuntimeError):  # the program has ended meanwhile
+            anyio.from_thread.run_sync(answered.set, token=token)
+
+    Thread(target=look_up, name="address look-up", daemon=True).start()
+    await answered.wait()
+    if failures:
+        raise failures[0]
+    return found
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:

@@ -7,16 +7,20 @@ and nobody waits for an answer that cannot come.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Final
 
+import anyio
 import httpx2
 from pydantic import JsonValue, TypeAdapter
 
+from perstack.skills.mcp.first_event import FirstEvent
 from perstack.skills.mcp.lenient import BROKEN_REPLY, CONNECTION_CUT, CONVERSATION_LOST, Json, sound
 from perstack.skills.mcp.limits import MAX_MESSAGE_BYTES
+from perstack.skills.mcp.values import EVENT, TooManyValuesError, ValueCounter
 from perstack.skills.text import printable
 
 SESSION_HEADER: Final = "mcp-session-id"
@@ -24,6 +28,7 @@ _SERVER_ERROR: Final = -32000
 _MAX_STREAM_BYTES: Final = 4 * MAX_MESSAGE_BYTES
 _MAX_ERROR_BYTES: Final = 65_536
 _SHOWN_CHARS: Final = 200
+_COMPRESSED: Final = "its answer is compressed although that was not asked for"
 _JSON: Final[TypeAdapter[JsonValue]] = TypeAdapter(JsonValue)
 
 
@@ -46,7 +51,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     `over_events`: answers come on a stream that was opened before (the older transport); what is
     said here then goes to `reply`, and requests are sent through `later`, as the SDK would send
     nothing else until the server has taken one. `notice_s` is how long a server may take to
-    accept a message that it need not answer.
+    accept a message that it need not answer, `reopen_s` how long at least is between two openings
+    of streams, however soon a server wants them opened again.
     """
 
     def __init__(
@@ -57,19 +63,22 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         reply: Callable[[Json], Awaitable[None]],
         later: Callable[[Callable[[], Awaitable[object]]], None],
         notice_s: float,
+        reopen_s: float,
     ) -> None:
         self._inner = inner
         self._over_events = over_events
         self._reply = reply
         self._later = later
         self._notice_s = notice_s
+        self._reopen_s = reopen_s
+        self._may_open_at = -math.inf
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request; see the module."""
         if request.method == "GET":
             return await self._open_stream(request)
         if request.method != "POST":
-            return await self._inner.handle_async_request(request)
+            return await self._leave(request)
         if self._over_events and _id_of(request) is not None:
             self._later(partial(self._settle, request))
             return httpx2.Response(HTTPStatus.ACCEPTED)
@@ -86,11 +95,32 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return await self._answer_for(request, failed)
 
     async def _open_stream(self, request: httpx2.Request) -> httpx2.Response:
+        await self._wait_to_open()
         response = await self._inner.handle_async_request(request)
-        if response.is_success or not self._over_events:
+        why = _why_no_stream(response)
+        if why is None:
+            if isinstance(response.stream, httpx2.AsyncByteStream):
+                stream = response.stream
+                first = FirstEvent(stream, request.url) if self._over_events else stream
+                response.stream = _Bounded(first, None if self._over_events else _MAX_STREAM_BYTES)
             return response
         await response.aclose()
-        raise UnusableAnswerError(_status_words(response.status_code))
+        if self._over_events:
+            raise UnusableAnswerError(why)
+        # Calls go on without that stream. The SDK would follow a redirect, but not from here.
+        return httpx2.Response(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    async def _wait_to_open(self) -> None:
+        now = anyio.current_time()
+        opens_at = max(now, self._may_open_at)
+        self._may_open_at = opens_at + self._reopen_s
+        await anyio.sleep_until(opens_at)
+
+    async def _leave(self, request: httpx2.Request) -> httpx2.Response:
+        """Send what ends the conversation; what is answered matters to nobody."""
+        response = await self._inner.handle_async_request(request)
+        await response.aclose()
+        return httpx2.Response(HTTPStatus.OK)
 
     async def _post(self, request: httpx2.Request) -> httpx2.Response:
         if _id_of(request) is None:
@@ -104,14 +134,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             ) from error
         except httpx2.TransportError as error:
             raise RequestFailedError(CONNECTION_CUT, "the connection broke") from error
-        if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        if _is_compressed(response):
             await response.aclose()
-            raise RequestFailedError(
-                BROKEN_REPLY, "its answer is compressed although that was not asked for"
-            )
+            raise RequestFailedError(BROKEN_REPLY, _COMPRESSED)
         if response.is_success and _is(response, "text/event-stream"):
             if isinstance(response.stream, httpx2.AsyncByteStream):
-                response.stream = _Bounded(response.stream)
+                response.stream = _Bounded(response.stream, _MAX_STREAM_BYTES)
             return response
         try:
             return await self._whole(request, response)
@@ -163,17 +191,25 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A stream of events that ends once it is larger than any answer could be."""
+    """A stream of events that ends once it says more than any answer could.
 
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+    `at_most` bounds all its bytes together; None for a stream that all answers come on.
+    """
+
+    def __init__(self, inner: httpx2.AsyncByteStream, at_most: int | None) -> None:
         self._inner = inner
-        self._left = _MAX_STREAM_BYTES
+        self._left = math.inf if at_most is None else at_most
+        self._values = ValueCounter(EVENT)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner:
             self._left -= len(chunk)
             if self._left < 0:
                 raise UnusableAnswerError(f"it sent more than {_MAX_STREAM_BYTES:,} bytes")
+            try:
+                self._values.add(chunk)
+            except TooManyValuesError as error:
+                raise UnusableAnswerError(str(error)) from error
             yield chunk
 
     async def aclose(self) -> None:
@@ -189,16 +225,19 @@ def unreachable(error: httpx2.TransportError) -> str:
 
 
 async def _read(response: httpx2.Response, at_most: int) -> bytes:
-    body = bytearray()
+    body, values = bytearray(), ValueCounter()
     if not isinstance(response.stream, httpx2.AsyncByteStream):
         return b""
     try:
         async for chunk in response.stream:
             body += chunk
+            values.add(chunk)
             if len(body) > at_most:
                 raise RequestFailedError(
                     BROKEN_REPLY, f"it sent a message of more than {at_most:,} bytes"
                 )
+    except TooManyValuesError as error:
+        raise RequestFailedError(BROKEN_REPLY, str(error)) from error
     except httpx2.TransportError as error:
         raise RequestFailedError(CONNECTION_CUT, "the connection broke") from error
     return bytes(body)
@@ -216,6 +255,18 @@ def _id_of(request: httpx2.Request) -> JsonValue:
     message = _parsed(request.content)
     is_request = isinstance(message, dict) and "method" in message
     return message.get("id") if isinstance(message, dict) and is_request else None
+
+
+def _why_no_stream(response: httpx2.Response) -> str | None:
+    if not response.is_success:
+        return _status_words(response.status_code)
+    if _is_compressed(response):
+        return _COMPRESSED
+    return None if _is(response, "text/event-stream") else "its answer is no stream of events"
+
+
+def _is_compressed(response: httpx2.Response) -> bool:
+    return response.headers.get("content-encoding", "").lower() not in ("", "identity")
 
 
 def _is(response: httpx2.Response, content_type: str) -> bool:

@@ -18,6 +18,7 @@ from mcp_types import jsonrpc_message_adapter
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from perstack import __version__
+from perstack.skills.mcp.first_event import NoEndpointError
 from perstack.skills.mcp.guarded import GuardedTransport, UnusableAnswerError, unreachable
 from perstack.skills.mcp.launch import Launch, Streams
 from perstack.skills.mcp.lenient import mended
@@ -162,6 +163,7 @@ async def _client(
             reply=inbox.put,
             later=inbox.later,
             notice_s=limits.connect_s,
+            reopen_s=limits.reopen_s,
         ),
         headers={"User-Agent": _NAME, **target.headers, "Accept-Encoding": "identity"},
         # How long a call may take, the session decides: it can be waiting for a person.
@@ -212,8 +214,10 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, UnusableAnswerError):
+    if isinstance(error, UnusableAnswerError | NoEndpointError):
         return str(error)
-    if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.ReadError):
+    if isinstance(error, httpx2.TransportError) and not isinstance(
+        error, httpx2.ReadError | httpx2.SSEError
+    ):
         return unreachable(error)
     return "the conversation broke"

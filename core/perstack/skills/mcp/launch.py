@@ -88,4 +88,4 @@ class Launch:
 
     def tell(self, message: str) -> None:
         """Let it be known what happened to the server."""
-        self.notice(SkillStderr(skill_name=self.skill_name, message=message))
+        self.notice(SkillStderr(skill_name=self.skill_name, message=self.clean(message)))

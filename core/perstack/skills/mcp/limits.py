@@ -12,7 +12,8 @@ class ServerLimits:
     `slow_start_s` is for commands that may download the server first (npx, uvx). A server has
     `leave_s` to end by itself once its input is closed, then `grace_s` once it is asked to; one
     at an address has `leave_s` to take note that we leave. `connect_s` bounds each attempt to
-    reach an address, `idle_s` how long a stream that a server keeps open may be silent.
+    reach an address, `idle_s` how long a stream that a server keeps open may be silent, `reopen_s`
+    how long at least is between two openings of such streams.
     """
 
     start_s: float = 15.0
@@ -24,6 +25,7 @@ class ServerLimits:
     restarts: int = 3
     connect_s: float = 10.0
     idle_s: float = 3_600.0
+    reopen_s: float = 1.0
 
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

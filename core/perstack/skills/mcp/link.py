@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from perstack.skills.mcp.lenient import mended
 from perstack.skills.mcp.limits import MAX_MESSAGE_BYTES
+from perstack.skills.mcp.values import LINE, ValueCounter
 from perstack.skills.process import Supervised
 from perstack.skills.text import printable
 
@@ -97,10 +98,12 @@ async def _lines(stream: anyio.abc.ByteReceiveStream) -> AsyncGenerator[bytes, N
     """Yield whole lines; what is left at the end is no line.
 
     Raises:
-        ValueError: a line is longer than `MAX_MESSAGE_BYTES`.
+        ValueError: a line is longer than `MAX_MESSAGE_BYTES`, or holds too many values.
     """
     line = bytearray()
+    values = ValueCounter(LINE)
     async for piece in stream:
+        values.add(piece)
         first, *others = piece.split(b"\n")
         line += first
         for other in others:

@@ -36,7 +36,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request to the first checked address that takes it."""
-        place = request.url.host, request.url.port or _default_port(request.url)
+        place = _name(request.url), request.url.port or _default_port(request.url)
         failure: httpx2.TransportError = httpx2.ConnectError("it has no address")
         for address in await self._addresses(*place):
             try:
@@ -59,7 +59,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
                 addresses = await self._resolve(host, port)
         except TimeoutError as error:
             raise httpx2.ConnectTimeout("its name could not be looked up in time") from error
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             raise httpx2.ConnectError("its name could not be looked up") from error
         if refused := [each for each in addresses if not self._may_connect(each)]:
             raise AddressRefusedError(f"its name stands for the private address {refused[0]}")
@@ -71,7 +71,7 @@ def _to(request: httpx2.Request, address: str) -> httpx2.Request:
     """Return the request for an address; its Host header and certificate stay the name's."""
     extensions = dict(request.extensions)
     if request.url.scheme == "https":
-        extensions["sni_hostname"] = request.url.host
+        extensions["sni_hostname"] = _name(request.url)
     return httpx2.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -79,6 +79,11 @@ def _to(request: httpx2.Request, address: str) -> httpx2.Request:
         stream=request.stream,
         extensions=extensions,
     )
+
+
+def _name(url: httpx2.URL) -> str:
+    """Return the host as it is asked for and proven: one in other scripts stays encoded."""
+    return url.raw_host.decode("ascii")
 
 
 def _default_port(url: httpx2.URL) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
+
+from pydantic import JsonValue
 
 _MIN_CHARS: Final = 8
 
@@ -22,3 +24,19 @@ class Redactor:
         for value, name in self._values:
             text = text.replace(value, f"[{name}]")
         return text
+
+
+def cleaned(value: JsonValue, clean: Callable[[str], str]) -> JsonValue:
+    """Return `value` with each of its texts, also the names of members, made clean."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [cleaned(each, clean) for each in value]
+    return cleaned_object(value, clean) if isinstance(value, dict) else value
+
+
+def cleaned_object(
+    value: Mapping[str, JsonValue], clean: Callable[[str], str]
+) -> dict[str, JsonValue]:
+    """Return an object with each of its texts, also the names of members, made clean."""
+    return {clean(name): cleaned(each, clean) for name, each in value.items()}

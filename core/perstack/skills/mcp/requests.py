@@ -45,6 +45,7 @@ from perstack.domain.messages import (
 )
 from perstack.ports.skills import Elicitation, Sampling, SkillHost
 from perstack.skills.mcp.launch import Launch
+from perstack.skills.mcp.redact import cleaned_object
 from perstack.skills.mcp.reports import Reports
 
 _OBJECT: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
@@ -171,11 +172,13 @@ class Requests:
         asked = Elicitation(
             skill_name=self.launch.skill_name,
             message=self.launch.clean(params.message),
-            answer_schema=_OBJECT.validate_python(params.requested_schema),
+            answer_schema=cleaned_object(
+                _OBJECT.validate_python(params.requested_schema), self.launch.clean
+            ),
         )
         with self.patience.held():
             answer = await host.elicit(asked)
-        # A form's values are texts, numbers and booleans, as the host has checked.
+        # A form's values are texts, numbers, booleans or lists of texts, as the host has checked.
         return ElicitResult.model_validate({"action": answer.action, "content": answer.content})
 
     async def _sample(

@@ -60,12 +60,7 @@ class McpServer:
     @property
     def tools(self) -> list[ListedTool]:
         """The tools that `pick` and `omit` leave, as first listed."""
-        pick, omit = self.skill.pick, self.skill.omit
-        return [
-            tool
-            for tool in self._pinned.all
-            if (not pick or tool.name in pick) and tool.name not in omit
-        ]
+        return [tool for tool in self._pinned.all if self.skill.offers(tool.name)]
 
     def tell(self, message: str) -> None:
         """Let it be known what happened to one of the tools."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from perstack.config.commands import server_command
+from perstack.config.headers import holds_secret
 from perstack.domain.expert import BASE_SKILL, AnyMcpSkill, McpStdioSkill
 from perstack.errors import ConfigError
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice
@@ -21,7 +21,6 @@ from perstack.skills.mcp.server import McpServer
 from perstack.skills.mcp.stdio import StdioTarget
 
 _DOWNLOADERS: Final = frozenset({"npx", "uvx", "pnpx", "bunx", "pipx", "docker", "deno"})
-_SECRET: Final = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class ServerMaker:
             required_value(name, variable, self.context.env)
         target = remote_target(name, skill, self.context.env, self.resolve)
         secrets = self._values([*skill.required_env, *header_variables(skill)])
-        secrets |= {name: value for name, value in skill.headers.items() if _SECRET.search(name)}
+        secrets |= {name: value for name, value in skill.headers.items() if holds_secret(name)}
         launch = Launch(
             skill_name=name,
             skill=skill,

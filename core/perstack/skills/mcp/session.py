@@ -5,7 +5,7 @@ Importing this imports the SDK, which takes half a second: only a run with an MC
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -39,6 +39,7 @@ from perstack.skills.mcp.lenient import (
     OUTPUT_SCHEMA,
 )
 from perstack.skills.mcp.limits import MAX_PAGES, MAX_TOOLS
+from perstack.skills.mcp.redact import cleaned_object
 from perstack.skills.mcp.reports import Reports
 from perstack.skills.mcp.requests import Patience, Requests
 from perstack.skills.mcp.results import outcome_of
@@ -88,7 +89,11 @@ class Session:
             answer = await self._session.initialize()
         except (MCPError, *_UNUSABLE) as error:
             raise SkillError(f"its handshake failed: {_short(error)}") from error
-        return ServerInfo(name=answer.server_info.name, version=answer.server_info.version)
+        name, version = (
+            self._launch.clean(said)[:_SHOWN_CHARS]
+            for said in (answer.server_info.name, answer.server_info.version)
+        )
+        return ServerInfo(name=name, version=version)
 
     async def list_tools(self) -> list[ListedTool]:
         """Return the tools of all pages, as far as the bounds allow.
@@ -163,7 +168,7 @@ class Session:
     def _usable(self, tools: list[Tool]) -> list[ListedTool]:
         """Leave out what would make a model's vendor refuse the whole request."""
         listed: list[ListedTool] = []
-        for tool in map(_listed, tools):
+        for tool in (_listed(each, self._launch.clean) for each in tools):
             why = why_broken(tool.input_schema)
             if why is None:
                 listed.append(tool)
@@ -181,7 +186,8 @@ class Session:
         value = result.structured_content
         problem = await anyio.to_thread.run_sync(checker.problem, value, abandon_on_cancel=True)
         if problem is not None:
-            raise SkillError(f"its answer is not what it declares: {problem}")
+            shown = self._launch.clean(problem)
+            raise SkillError(f"its answer is not what it declares: {shown}")
 
     def _translated(self, error: MCPError) -> Exception:
         if error.code == CONVERSATION_LOST:
@@ -229,11 +235,11 @@ def _short(error: Exception) -> str:
     return str(error).partition("\n")[0][:_SHOWN_CHARS]
 
 
-def _listed(tool: Tool) -> ListedTool:
+def _listed(tool: Tool, clean: Callable[[str], str]) -> ListedTool:
     meta = _OBJECT.validate_python(tool.meta or {})
     return ListedTool(
         name=tool.name,
-        description=tool.description or "",
-        input_schema=_OBJECT.validate_python(meta.get(INPUT_SCHEMA)),
+        description=clean(tool.description or ""),
+        input_schema=cleaned_object(_OBJECT.validate_python(meta.get(INPUT_SCHEMA)), clean),
         output_schema=meta.get(OUTPUT_SCHEMA),
     )

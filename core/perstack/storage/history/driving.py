@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio import to_thread
+
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import JobId, RunId
 from perstack.domain.jobs import Job, RunSetting
@@ -38,7 +40,7 @@ class Tools:
 
 
 class FileDrivenJob:
-    """A job that this process holds the lock of. Saving and opening runs wait for the disk."""
+    """A job that this process holds the lock of. Several runs may be opened at once."""
 
     def __init__(self, tools: Tools, job_id: JobId) -> None:
         layout = tools.layout
@@ -91,25 +93,53 @@ class FileDrivenJob:
         finally:
             self._lock.release()
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Replace the job's record atomically and durably.
 
         Raises:
             StorageError: it could not be written; the old record is intact.
         """
+        await to_thread.run_sync(self._save, job)
+
+    async def create_run(self, setting: RunSetting) -> FileRunLog:
+        """Begin a run's history; the run is on the disk when this returns.
+
+        Raises:
+            ConflictError: the run exists.
+            StorageError: it could not be written.
+        """
+        return await to_thread.run_sync(self._create_run, setting)
+
+    async def reopen_run(self, run_id: RunId) -> tuple[StoredRun, FileRunLog]:
+        """Read a run and open it for appending; a torn last record is cut off.
+
+        Raises:
+            NotFoundError: no such run.
+            CorruptRecordError: a record before the last one is damaged.
+            ConflictError: the run is open.
+        """
+        return await to_thread.run_sync(self._reopen_run, run_id)
+
+    def say(self, delta: Delta) -> None:
+        """Show a piece of streaming text to whoever follows; kept nowhere."""
+        self._live.add_delta(delta)
+
+    @property
+    def _held(self) -> JobRecord:
+        if self._record is None:
+            raise ConflictError(f"job {self._job_id} is not held")
+        return self._record
+
+    # ---------------------------------------------------------------- what waits for the disk
+
+    def _save(self, job: Job) -> None:
         if job.id != self._job_id:
             raise UsageError(f"job {job.id} cannot be saved in the place of job {self._job_id}")
         with self._writing:
             self._write(JobRecord(job, self._known_heads()))
         self._live.add_save()
 
-    def create_run(self, setting: RunSetting) -> FileRunLog:
-        """Begin a run's history; the run is on the disk when this returns. Any thread may call it.
-
-        Raises:
-            ConflictError: the run exists.
-            StorageError: it could not be written.
-        """
+    def _create_run(self, setting: RunSetting) -> FileRunLog:
         if setting.job_id != self._job_id:
             raise UsageError(f"run {setting.run_id} belongs to job {setting.job_id}")
         tools, run_id = self._tools, setting.run_id
@@ -129,14 +159,7 @@ class FileDrivenJob:
         self._live.add_event(run_id, -1)
         return log
 
-    def reopen_run(self, run_id: RunId) -> tuple[StoredRun, FileRunLog]:
-        """Read a run and open it for appending; a torn last record is cut off.
-
-        Raises:
-            NotFoundError: no such run.
-            CorruptRecordError: a record before the last one is damaged.
-            ConflictError: the run is open.
-        """
+    def _reopen_run(self, run_id: RunId) -> tuple[StoredRun, FileRunLog]:
         open_log = self._logs.get(run_id)
         if open_log is not None and open_log.is_open:
             raise ConflictError(f"run {run_id} is open already")
@@ -154,16 +177,6 @@ class FileDrivenJob:
                 heads = {**self._held.heads, run_id: len(events) - 1}
                 self._write(JobRecord(self.job, heads))
         return found.stored, log
-
-    def say(self, delta: Delta) -> None:
-        """Show a piece of streaming text to whoever follows; kept nowhere."""
-        self._live.add_delta(delta)
-
-    @property
-    def _held(self) -> JobRecord:
-        if self._record is None:
-            raise ConflictError(f"job {self._job_id} is not held")
-        return self._record
 
     def _make_folders(self) -> None:
         tools = self._tools

@@ -161,11 +161,29 @@ class Reader:
 
         Raises:
             NotFoundError: no such job.
+            CorruptRecordError: a run's settings are damaged, or gone while its records are there.
         """
         if not self.layout.record(job_id).exists():
             raise NotFoundError(f"no job {job_id}", hint="list the jobs with: perstack jobs")
+        self._miss_none(job_id)
         found = [self.setting(job_id, run_id) for run_id in self.run_ids(job_id)]
         return sorted(found, key=lambda setting: (setting.started_at, setting.run_id))
+
+    def _miss_none(self, job_id: JobId) -> None:
+        """Refuse a job of which a run is gone, by what its record or the run's own log knows."""
+        for run_id, head in self.job(job_id).heads.items():
+            setting = self.layout.setting(job_id, run_id)
+            if head >= 0 and not setting.exists():
+                missing = f"job {job_id} has records of run {run_id}, but {setting} is missing"
+                raise CorruptRecordError(missing, hint=_RESTORE)
+        runs = self.layout.runs(job_id)
+        with explained("list", runs):
+            for folder in _entries(runs):
+                events, setting = folder / "events.jsonl", folder / "run-setting.json"
+                # In this order: the setting is there before the first record is.
+                if events.exists() and events.stat().st_size and not setting.exists():
+                    missing = f"{events} holds records, but {setting.name} is missing"
+                    raise CorruptRecordError(missing, hint=_RESTORE)
 
     def jobs(self) -> Iterator[Job]:
         """Yield the jobs, last driven first; those whose record cannot be read are left out."""

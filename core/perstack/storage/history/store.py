@@ -30,7 +30,7 @@ class FileHistory:
     """All jobs of a workspace, in files below its `perstack` folder (see `layout`).
 
     Nothing is made before the first job is created or followed. What blocks runs in worker
-    threads, but for a held job's own methods, which say so.
+    threads.
     """
 
     def __init__(
