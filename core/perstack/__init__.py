@@ -56,3 +56,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "perstack.library")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -197,6 +197,7 @@ def test_a_server_at_an_address_is_used_as_the_file_says(
 [experts."e2e".skills."far"]
 type = "{type_}"
 endpoint = "{far.url}/{kind}?key=sk-query-secret"
+allowPrivate = true
 bearerTokenEnv = "FAR_TOKEN"
 omit = ["add"]
 """

@@ -266,6 +266,12 @@ def subtask(
     )
 
 
+def tool_subtask(name: str, tool: str, args: str, skill: str = "@perstack/base") -> ProposedSubtask:
+    """A tool's call that waits; `args` is JSON."""
+    made = subtask(name, args, "medium", skill)
+    return made.model_copy(update={"tool_name": tool})
+
+
 def gate(
     name: str = "gate-1",
     *,

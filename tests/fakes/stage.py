@@ -123,6 +123,14 @@ class Stage:
             self.app.post_message(events.Key(key, character))
         await self.settle()
 
+    async def burst(self, *keys: str) -> None:
+        """Press keys in no time at all, after a moment of quiet."""
+        self.seconds.now += 2
+        for key in keys:
+            character = _CHARACTERS.get(key, key if len(key) == 1 else None)
+            self.app.post_message(events.Key(key, character))
+        await self.settle()
+
     async def write(self, text: str) -> None:
         """Type `text`."""
         await self.press(*("space" if letter == " " else letter for letter in text))

@@ -87,6 +87,7 @@ allowPrivate = false
 [experts."lead".skills."older"]
 type = "mcpSseSkill"
 endpoint = "http://127.0.0.1:3001/sse"
+allowPrivate = true
 [experts."@team/writer"]
 instruction = "Write."
 [experts.asker]

@@ -237,8 +237,10 @@ async def test_processes_that_open_a_new_database_at_once_make_one(tmp_path: Pat
     for process in started:
         process.start()
     workers.join(started)
+    # SQLite's own files may stay when those who close last close together.
+    own = {"perstack.db", "perstack.db-wal", "perstack.db-shm"}
     for path in paths:
-        assert [entry.name for entry in path.parent.iterdir()] == ["perstack.db"]
+        assert "perstack.db" in {entry.name for entry in path.parent.iterdir()} <= own
     await prepare(paths[0], ["k1"])
 
 
@@ -265,7 +267,7 @@ async def test_a_migration_killed_halfway_is_made_by_the_next_process(path: Path
     victim.start()
     os.kill(inside.get(timeout=workers.TIMEOUT_S), signal.SIGKILL)
     victim.join(workers.TIMEOUT_S)
-    connected = workers.migrating(path)
+    connected = await anyio.to_thread.run_sync(workers.migrating, path)
     with connected.engine.begin() as connection:
         query = "SELECT colour FROM consensus_checkpoints"
         assert connection.exec_driver_sql(query).fetchall() == [(None,)]

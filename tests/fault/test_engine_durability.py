@@ -21,7 +21,8 @@ from perstack.errors import ConflictError, NotFoundError, StorageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import ModelRequest
 from perstack.ports.system import RandomIds
-from perstack.projection.run_state import RunState, made_checkpoint
+from perstack.projection.event_facts import made_checkpoint
+from perstack.projection.run_state import RunState
 from tests.fakes.engine import FakeSkills, Reply, World, done, expert, says
 from tests.fakes.history import FaultyFiles, Killed
 from tests.fakes.stories import (
@@ -29,6 +30,7 @@ from tests.fakes.stories import (
     Script,
     Stage,
     Story,
+    SyncNoting,
     Turn,
     conversation,
     crashed,
@@ -218,6 +220,17 @@ async def test_from_each_of_30_checkpoints_a_fork_finishes_and_the_past_stays(
         assert (await world.go_on(again)).outcome.text == "the end"
     assert [hashlib.sha256(path.read_bytes()).digest() for path in past] == hashes
     assert len(await world.history.list_runs(ended.job_id)) == 31
+
+
+async def test_what_a_fork_goes_back_to_is_on_the_disk_whoever_wrote_it(tmp_path: Path) -> None:
+    ended = await World(tmp_path, lambda _, __: says("one"), (expert("host"),)).start()
+    files = SyncNoting(tmp_path)
+    files.synced.clear()  # whoever wrote it was killed before it was synced
+    world = World(tmp_path, lambda _, __: says("two"), (expert("host"),), files=files)
+    forked = await world.go_on(Continuation(job_id=ended.job_id, text="and?"))
+    parent = tmp_path / f"perstack/jobs/{ended.job_id}/runs/{ended.run_id}/events.jsonl"
+    assert forked.run_id != ended.run_id
+    assert files.synced[parent] == parent.stat().st_size
 
 
 # -------------------------------------------------------------------- races: D12

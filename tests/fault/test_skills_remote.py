@@ -40,11 +40,11 @@ def notices() -> Notices:
 
 
 def over_http(server: McpHttp) -> McpHttpSkill:
-    return McpHttpSkill(endpoint=f"{server.url}/mcp?key=sk-very-secret")
+    return McpHttpSkill(endpoint=f"{server.url}/mcp?key=sk-very-secret", allow_private=True)
 
 
 def over_sse(server: McpHttp) -> McpSseSkill:
-    return McpSseSkill(endpoint=f"{server.url}/sse?key=sk-very-secret")
+    return McpSseSkill(endpoint=f"{server.url}/sse?key=sk-very-secret", allow_private=True)
 
 
 def _opener(words: str) -> Skills:

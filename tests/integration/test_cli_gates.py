@@ -232,3 +232,26 @@ async def test_a_tool_marked_for_approval_waits_as_well(tmp_path: Path) -> None:
         await program.run("consensus", "approve", consensus_id)
         assert (await running.ended()).code == 0
     assert (tmp_path / "made.txt").exists()
+
+
+async def test_who_decides_for_a_job_that_no_process_runs_is_told_how_it_goes_on(
+    program: Program,
+) -> None:
+    stopped = await program.run("run", "lead", "ship", "--no-wait")
+    consensus_id = stopped.one("requestApproval")["consensusId"]
+    assert stopped.code == 3
+    assert stopped.stderr.count("A decision is awaited") == 1
+    decided = await program.run("consensus", "approve", consensus_id)
+    (told,) = [line for line in decided.stdout.splitlines() if "No process runs the job" in line]
+    *_, command = told.partition("perstack ")
+    ended = await program.run(*command.split())
+    assert ended.all("completeRun")[-1]["text"] == "Shipped."
+    assert deployments(program) == ["deployed"]
+
+
+async def test_who_decides_for_a_run_that_waits_is_told_nothing_more(program: Program) -> None:
+    async with program.running("run", "lead", "ship") as running:
+        consensus_id = await waiting(running, program)
+        rejected = await program.run("consensus", "reject", consensus_id)
+        await running.ended()
+    assert rejected.stdout == f"Rejected {consensus_id}.\n"

@@ -54,6 +54,7 @@ instruction = "You are idle."
 [experts."idle".skills."web"]
 type = "mcpHttpSkill"
 endpoint = "https://127.0.0.1:9/mcp?token={SKILL_QUERY}"
+allowPrivate = true
 headers = {{ "X-Team" = "{SKILL_HEADER}" }}
 """
 

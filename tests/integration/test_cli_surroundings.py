@@ -69,12 +69,16 @@ async def test_what_no_vendor_could_read_is_sent_as_something_else(tmp_path: Pat
     assert len((await program.run("log", "--json")).events) == 1
 
 
+# Named: without HOME, what was accepted is not found.
+RUN: Final = ("run", "solo", "go", "--config", "perstack.toml")
+
+
 @pytest.mark.parametrize("setup", ["umask 000", "unset HOME", "ulimit -n 32"])
 async def test_the_history_is_the_users_own_whatever_the_shell_is_set_to(
     tmp_path: Path, setup: str
 ) -> None:
     program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=DONE)
-    ran = await program.run_words("sh", "-c", f"{setup}; exec {shlex.join(PROGRAM)} run solo go")
+    ran = await program.run_words("sh", "-c", f"{setup}; exec {shlex.join([*PROGRAM, *RUN])}")
     assert ran.code == 0, ran.stderr
     made = [tmp_path / "perstack", *(tmp_path / "perstack").rglob("*")]
     assert [path for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077] == []

@@ -30,6 +30,7 @@ from tests.fakes.gateway import (
     run,
     running_view,
     subtask,
+    tool_subtask,
 )
 from tests.fakes.stage import Stage
 
@@ -54,6 +55,42 @@ async def test_a_in_the_review_approves_everything_kept() -> None:
             ("decide", GATE, Decision(approved=True, reviewed_by="ana@pi"))
         ]
         assert isinstance(stage.app.screen, MainScreen)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_gated_tool_is_named_wherever_it_is_shown(size: tuple[int, int]) -> None:
+    args = '{"path": "x.txt", "mode": "0644"}'
+    asked = gate(subtasks=(tool_subtask("s1", "deleteFile", args),))
+    done = decided("gate-0", "approved", args)
+    (task,) = done.proposed_subtasks
+    named = task.model_copy(update={"tool_name": "moveFile", "agent_type": "@perstack/base"})
+    done = done.model_copy(update={"proposed_subtasks": (named,)})
+    inbox = InboxView(pending=(asked,), decided=(done,))
+    stage = Stage(replace(busy_view(), inbox=inbox))
+    async with stage.play(size=size):
+        await stage.press("4")
+        shown = stage.text_of("#inbox")
+        assert "deleteFile x.txt" in shown
+        assert "skill @perstack/base" in shown
+        assert "moveFile x.txt" in shown
+        await stage.press("a")
+        review = stage.text_of("#review")
+        assert "Review · deleteFile x.txt" in review
+        assert "deleteFile (skill @perstack/base)" in review
+        assert f"deleteFile {args}" in review
+        await stage.press("a")
+        assert "approved: deleteFile x.txt" in stage.text_of("#notice")
+
+
+async def test_name_of_a_tool_is_read_to_its_end_before_it_can_be_approved() -> None:
+    long = "tool-" + "x" * 4_000 + "-and-delete-all"
+    asked = gate(subtasks=(tool_subtask("s1", long, "{}"),))
+    stage = Stage(replace(busy_view(), inbox=InboxView(pending=(asked,))))
+    async with stage.play():
+        await stage.press("a", "a")
+        assert decisions(stage) == []
+        await stage.press(*["J"] * 10)
+        assert "-and-delete-all" in stage.text_of("#review")
 
 
 async def test_dropped_subtask_makes_the_approval_partial() -> None:
@@ -456,6 +493,83 @@ async def test_filter_narrows_the_agents_and_escape_clears_it() -> None:
         assert stage.app.main.panes["agents"].keys == ["run-backfill"]
         await stage.press("escape")
         assert len(stage.app.main.panes["agents"].keys) == 9
+
+
+async def test_filter_that_hides_the_selected_run_selects_the_first_left() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        stage.app.state.select(RunId("run-writer"))
+        await stage.press("slash")
+        await stage.write("auditor")
+        assert stage.app.state.run_id == RunId("run-auditor")
+        assert "auditor" in stage.text_of("#stream")
+        await stage.press("escape")
+        assert stage.app.state.run_id == RunId("run-writer")
+
+
+async def test_filter_that_a_run_leaves_says_that_the_selected_one_is_hidden() -> None:
+    first = (job("job-1", (run("one", job="job-1"),)), job("job-2", (run("two", job="job-2"),)))
+    stage = Stage(WorkspaceView(first, caught_up=True))
+    async with stage.play(here=()):
+        stage.app.state.select(RunId("run-one"))
+        await stage.press("slash")
+        await stage.write("!done")
+        assert "hidden" not in stage.text_of("#agents")
+        after = (job("job-1", (run("one", "done", job="job-1", ended=1),)), first[1])
+        await stage.show(WorkspaceView(after, caught_up=True))
+        assert "selected one hidden" in stage.text_of("#agents")
+
+
+@pytest.mark.parametrize("pane", ["3", "1"])
+async def test_heading_of_a_table_stays_while_its_rows_scroll(pane: str) -> None:
+    runs = tuple(run(f"agent-{at}", job="job-1") for at in range(40))
+    stage = Stage(WorkspaceView((job("job-1", runs),), caught_up=True))
+    table = "#agents" if pane == "3" else "#tree"
+    async with stage.play(here=()):
+        await stage.press(pane, "G")
+        last = stage.text_of(table).splitlines()
+        assert "STATE" in last[1]
+        assert "agent-" in last[2]
+        assert stage.app.state.run_id == stage.app.main.panes[stage.app.main.active].keys[-1]
+        await stage.press(*["k"] * 39)
+        first = stage.text_of(table).splitlines()
+        assert "STATE" in first[1]
+        assert "run" in first[2]
+        assert stage.app.state.run_id == stage.app.main.panes[stage.app.main.active].keys[0]
+        for row in range(2, 10):
+            await stage.pilot.click(table, offset=(5, row))
+            await stage.settle()
+            name = str(stage.app.state.run_id).removeprefix("run-")
+            assert name in stage.text_of(table).splitlines()[row]
+
+
+async def test_what_is_decided_while_the_cursor_is_in_the_inbox_comes_first() -> None:
+    old = decided("gate-0", "approved", "the old one")
+    stage = Stage(replace(busy_view(), inbox=InboxView(decided=(old,))))
+    async with stage.play():
+        await stage.press("4")
+        new = decided("gate-2", "rejected", "the new one")
+        await stage.show(replace(busy_view(), inbox=InboxView(decided=(new, old))))
+        shown = stage.text_of("#inbox")
+        assert shown.index("the new one") < shown.index("the old one")
+
+
+async def test_observing_cockpit_offers_no_key_that_does_something() -> None:
+    stage = Stage(busy_view(), observing=True)
+    async with stage.play(here=()):
+        footer = stage.text_of("#footer")
+        assert not [word for word in ("new", "reply", "approve", "reject") if word in footer]
+        assert "filter" in footer
+
+
+async def test_enter_without_a_task_says_what_is_missing() -> None:
+    stage = Stage(busy_view())
+    async with stage.play():
+        await stage.press("n", "enter")
+        assert "say what it should do" in stage.text_of("#new-run-keys")
+        await stage.write("go")
+        assert "say what it should do" not in stage.text_of("#new-run-keys")
+        assert stage.gateway.calls == []
 
 
 async def test_observing_cockpit_starts_and_decides_nothing() -> None:

@@ -128,6 +128,24 @@ def test_scripted_model_is_named_on_the_screen(terminal: Terminal) -> None:
     assert terminal.await_end() == 143
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("", "the cockpit needs a terminal"), ("start nobody hi", "perstack.toml not found")],
+)
+def test_closed_standard_input_is_no_terminal(tmp_path: Path, command: str, told: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m perstack {command} <&-', sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(tmp_path)},
+    )
+    assert told in done.stdout + done.stderr
+    assert "internal error" not in done.stderr
+
+
 WITHOUT_TERMINAL = """
 from pathlib import Path
 from perstack.ports.frontend import CockpitRequest

@@ -326,3 +326,28 @@ async def test_the_schema_is_printed(tmp_path: Path) -> None:
     ran = await Program.make(tmp_path, "").run("config", "schema")
     assert ran.code == 0
     assert ran.stdout == schema_text()
+
+
+async def test_a_refusal_tells_what_was_doubtful_besides(tmp_path: Path) -> None:
+    """A key that is missing is there, misspelt; a provider is taken for the one it looks like."""
+    toml = """
+[provider]
+providerName = "scripte"
+[provider.setting]
+scenario = "s.toml"
+[experts.a]
+instrution = "x"
+"""
+    for words in (("config", "check"), ("run", "a", "go")):
+        ran = await Program.make(tmp_path, toml, trusted=False).run(*words)
+        assert ran.code == 1
+        assert 'write providerName = "scripted"' in ran.stderr
+        assert "unknown key; did you mean instruction?" in ran.stderr
+        assert "scenario" not in ran.stderr
+    said = await check(tmp_path, toml, "--json", trusted=False)
+    told = json.loads(said.stdout)
+    assert [entry["key"] for entry in told["problems"]] == [
+        "provider.providerName",
+        "experts.a.instruction",
+    ]
+    assert [entry["key"] for entry in told["warnings"]] == ["experts.a.instrution"]

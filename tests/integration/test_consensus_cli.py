@@ -79,6 +79,13 @@ def refused(workspace: Path, *args: str) -> PerstackError:
     return error
 
 
+def tool_gate(arguments: str, *, name: str = "deleteFile") -> ConsensusCheckpoint:
+    made = make_checkpoint(K1, text=arguments)
+    (task,) = made.proposed_subtasks
+    named = task.model_copy(update={"agent_type": "@perstack/base", "tool_name": name})
+    return made.model_copy(update={"proposed_subtasks": (named,)})
+
+
 def test_an_empty_workspace_lists_nothing_and_stays_empty(tmp_path: Path) -> None:
     assert said(tmp_path, "list") == "Nothing waits for a decision.\n"
     assert json.loads(said(tmp_path, "list", "--json")) == []
@@ -88,9 +95,27 @@ def test_an_empty_workspace_lists_nothing_and_stays_empty(tmp_path: Path) -> Non
 def test_the_list_shows_what_waits_and_for_how_long(tmp_path: Path) -> None:
     put(tmp_path, make_checkpoint(K1, expires_at=soon()))
     lines = said(tmp_path, "list").splitlines()
-    assert lines[0].split() == ["ID", "RISK", "STATE", "EXPERT", "REASON"]
+    assert lines[0].split() == ["ID", "RISK", "STATE", "EXPERT", "WHAT", "REASON"]
     assert lines[1].startswith(f"{K1}  high  pending, 9 min ")
-    assert lines[1].endswith("release-captain  Risk level 'high' at depth 1 requires consensus")
+    assert "  release-captain  devops: " in lines[1]
+    assert lines[1].endswith("  Risk level 'high' at depth 1 requires consensus")
+
+
+def test_a_gated_tool_is_named_wherever_it_is_listed_or_shown(tmp_path: Path) -> None:
+    put(tmp_path, tool_gate('{"path": "x.txt", "note": "' + "y" * 3_000 + ' the end"}'))
+    assert "  deleteFile x.txt  " in said(tmp_path, "list")
+    shown = said(tmp_path, "show", K1)
+    assert "Subtask s1: deleteFile (skill @perstack/base), risk high" in shown
+    assert '    deleteFile {"path": "x.txt", "note": "yyy' in shown
+    assert 'y the end"}\n' in shown
+
+
+def test_a_tool_s_hostile_name_and_arguments_are_printed_inert(tmp_path: Path) -> None:
+    put(tmp_path, tool_gate('{"path": "\x1b[2J\u202egone"}', name="rm\x1b[31m"))
+    for shown in (said(tmp_path, "list"), said(tmp_path, "show", K1)):
+        assert "rm" in shown
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
 
 
 def test_what_was_decided_is_listed_on_demand(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from anyio import to_thread
 
 from perstack.errors import CorruptRecordError, LockedError, StorageError, UsageError
-from perstack.storage.database.engine import Connected, connect
+from perstack.storage.database.engine import connect
 from perstack.storage.database.migrations import MIGRATIONS
 from perstack.storage.database.opener import has_database, open_consensus_store, open_database
 from tests.fakes.consensus import SetClock, make_checkpoint
@@ -49,8 +50,13 @@ def fail_halfway(connection: sa.Connection) -> None:
     connection.exec_driver_sql("INSERT INTO no_such_table VALUES (1)")
 
 
-def open_with(path: Path, *more: Callable[[sa.Connection], None]) -> Connected:
-    return connect(path, busy_s=5, migrations=[*MIGRATIONS, *more])
+async def migrate(path: Path, *more: Callable[[sa.Connection], None]) -> None:
+    """Open the database with these further versions of the schema, and close it again."""
+
+    def open_and_close() -> None:
+        connect(path, busy_s=5, migrations=[*MIGRATIONS, *more]).engine.dispose()
+
+    await to_thread.run_sync(open_and_close)
 
 
 def columns(path: Path) -> list[str]:
@@ -267,7 +273,7 @@ async def test_a_closed_database_says_so(path: Path) -> None:
 
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     await fill(path)
-    open_with(path, add_colour).engine.dispose()
+    await migrate(path, add_colour)
     before = path.read_bytes()
     with pytest.raises(StorageError, match=r"written by a newer Perstack \(schema 2; .* 1\)"):
         await open_consensus_store(path, clock=SetClock())
@@ -276,7 +282,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
 
 async def test_an_old_schema_is_migrated_after_a_backup(path: Path) -> None:
     await fill(path, 3)
-    open_with(path, add_colour).engine.dispose()
+    await migrate(path, add_colour)
     backup = path.with_name("perstack.db.bak-1")
     assert "colour" in columns(path)
     assert "colour" not in columns(backup)
@@ -289,14 +295,14 @@ async def test_an_old_schema_is_migrated_after_a_backup(path: Path) -> None:
 async def test_a_migration_that_fails_leaves_the_old_schema(path: Path) -> None:
     await fill(path)
     with pytest.raises(StorageError, match="no such table"):
-        open_with(path, fail_halfway)
+        await migrate(path, fail_halfway)
     assert "colour" not in columns(path)
-    open_with(path, add_colour).engine.dispose()
+    await migrate(path, add_colour)
     assert "colour" in columns(path)
 
 
 async def test_a_failed_first_migration_leaves_no_database(path: Path) -> None:
     with pytest.raises(StorageError, match="no such table"):
-        open_with(path, fail_halfway)
+        await migrate(path, fail_halfway)
     assert not path.exists()
     await fill(path)

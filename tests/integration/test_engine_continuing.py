@@ -17,7 +17,7 @@ from perstack.engine.plan import JobOutcome
 from perstack.errors import ConflictError, LimitError, NotFoundError, ProviderError, UsageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
-from perstack.projection.run_state import made_checkpoint
+from perstack.projection.event_facts import made_checkpoint
 from tests.fakes.engine import FakeSkills, World, decided, done, expert, latest_text, says
 
 pytestmark = pytest.mark.anyio
@@ -285,7 +285,7 @@ async def test_a_limit_to_go_on_with_is_more_than_the_job_has_taken(tmp_path: Pa
     world.max_steps = 2
     with pytest.raises(LimitError, match="has taken 7 of 2 steps") as refused:
         await world.go_on(Continuation(job_id=job_id, text="and?"))
-    assert refused.value.hint == "raise the limit: --max-steps 14"
+    assert refused.value.hint == "raise the limit: --max-steps 14 or maxSteps in perstack.toml"
 
 
 # -------------------------------------------------------------------- every checkpoint

@@ -23,7 +23,7 @@ from perstack.errors import PerstackError
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import FeedBatch
 from perstack.ports.model import Generation, ModelRequest
-from perstack.projection.run_state import made_checkpoint, spent_by
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.workspace import WorkspaceFold
 from tests.fakes.engine import FakeSkills, Heard, World, done, expert, says
 

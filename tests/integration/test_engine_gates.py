@@ -56,6 +56,7 @@ async def test_one_response_makes_one_checkpoint_with_a_subtask_each(tmp_path: P
     assert checkpoint.reason == "Risk level 'high' at depth 1 requires consensus"
     assert outcomes(ran) == {"ship": "ship ran", "tidy": "tidy ran"}
     assert [notice.kind for notice in ran.notifier.notices] == ["consensus"]
+    assert ran.notifier.notices[0].title == checkpoint.proposed_subtasks[0].input
 
 
 async def test_rejecting_returns_the_feedback_and_delegates_nothing(tmp_path: Path) -> None:
@@ -103,6 +104,7 @@ async def test_a_tool_marked_for_approval_waits_even_with_consensus_off(tmp_path
     (checkpoint,) = marked.gate.proposed.values()
     assert checkpoint.reviewer_strategy == "human"
     assert '"disk": "all"' in checkpoint.proposed_subtasks[0].input
+    assert [notice.title for notice in marked.notifier.notices] == ["wipe all"]
 
 
 async def test_no_wait_suspends_and_a_later_decision_releases_the_same_run(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from perstack.engine.control import StopControl
 from perstack.engine.recall import find_point
 from perstack.errors import LimitError
 from perstack.ports.frontend import Continuation
-from perstack.projection.run_state import RunState, made_checkpoint, spent_by
+from perstack.projection.event_facts import made_checkpoint, spent_by
+from perstack.projection.run_state import RunState
 from tests.fakes.stories import (
     Script,
     Stage,

@@ -25,8 +25,8 @@ from perstack.errors import (
     StorageError,
     UsageError,
 )
+from perstack.projection.event_facts import made_checkpoint
 from perstack.projection.markdown import MarkdownRuns
-from perstack.projection.run_state import made_checkpoint
 from perstack.services.exporting import Export
 from perstack.services.looking import JobRuns, see_job
 from tests.fakes.history import history
@@ -267,7 +267,7 @@ def test_nothing_that_is_said_breaks_out_of_its_block(
         *folded * bool(result.strip()),
         *["quotation"] * bool(said.strip()),
         *folded * 2,
-        *("paragraph", "quotation"),
+        *("paragraph", "paragraph", "quotation"),
     ]
 
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from perstack.domain.ids import JobId
 from perstack.engine.recall import recall
 from perstack.ports.frontend import Continuation
-from perstack.projection.run_state import made_checkpoint
+from perstack.projection.event_facts import made_checkpoint
 from tests.fakes.engine import FakeGate, FakeSkills, World, decided, done, expert
 from tests.fakes.old_history import JOBS, USER, write
 

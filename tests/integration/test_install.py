@@ -229,6 +229,7 @@ instruction = "You are solo."
 [experts.solo.skills.web]
 type = "{kind}"
 endpoint = "{server.url}{path}"
+allowPrivate = true
 """
         program = Program.make(tmp_path, toml, base_url=model.url)
         installed = await program.run("install")

@@ -157,6 +157,7 @@ def test_importing_the_library_loads_nothing_of_it() -> None:
 
 def test_every_name_of_the_library_is_there_and_no_other() -> None:
     assert all(getattr(perstack, name) for name in perstack.__all__)
+    assert {*perstack.__all__} <= {*dir(perstack)}
     with pytest.raises(AttributeError, match="nonsense"):
         getattr(perstack, "nonsense")  # noqa: B009  a type checker knows better
 

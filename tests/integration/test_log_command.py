@@ -14,7 +14,7 @@ from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.settings import Settings
 from perstack.errors import UsageError
-from perstack.projection.run_state import made_checkpoint
+from perstack.projection.event_facts import made_checkpoint
 from perstack.runtime import open_history
 from tests.unit.projection.builder import START_MS, Clock, Run, call, chain, in_order
 

@@ -10,7 +10,7 @@ import pytest
 
 from perstack.domain.events import Event
 from perstack.errors import CorruptRecordError, UsageError
-from perstack.projection.run_state import made_checkpoint
+from perstack.projection.event_facts import made_checkpoint
 from tests.fakes.stored import store, typed
 from tests.unit.projection.builder import Clock, Run, call, chain, parallel, usage
 from tests.unit.projection.test_replay import forks

@@ -142,7 +142,7 @@ async def test_a_run_that_ends_before_a_lazy_skill_is_ready_leaves_nothing(
 
 async def test_a_remote_skill_can_be_lazy(context: RunContext, notices: Notices) -> None:
     async with mcp_http() as server:
-        skill = McpHttpSkill(endpoint=f"{server.url}/mcp", lazy_init=True)
+        skill = McpHttpSkill(endpoint=f"{server.url}/mcp", allow_private=True, lazy_init=True)
         async with SKILLS.open(expert_with(far=skill), context, notices) as skills:
             assert "echo" not in skills.tools
             await skills.ready()

@@ -174,12 +174,12 @@ async def test_the_everything_server_over_streamable_http(
     context: RunContext, tmp_path: Path
 ) -> None:
     async with serving("streamableHttp", tmp_path) as url:
-        await check_opened(McpHttpSkill(endpoint=f"{url}/mcp"), context)
+        await check_opened(McpHttpSkill(endpoint=f"{url}/mcp", allow_private=True), context)
 
 
 async def test_the_everything_server_over_events(context: RunContext, tmp_path: Path) -> None:
     async with serving("sse", tmp_path) as url:
-        await check_opened(McpSseSkill(endpoint=f"{url}/sse"), context)
+        await check_opened(McpSseSkill(endpoint=f"{url}/sse", allow_private=True), context)
 
 
 async def test_the_filesystem_server_reads_and_writes_where_it_may(

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 SKILLS = Skills(QUICK)
 Remote = McpHttpSkill | McpSseSkill
 Make = Callable[[McpHttp], Remote]
+OWN = "add allowPrivate = true if the server is your own"
 
 
 @pytest.fixture
@@ -41,11 +42,11 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 def over_http(server: McpHttp) -> Remote:
-    return McpHttpSkill(endpoint=f"{server.url}/mcp")
+    return McpHttpSkill(endpoint=f"{server.url}/mcp", allow_private=True)
 
 
 def over_sse(server: McpHttp) -> Remote:
-    return McpSseSkill(endpoint=f"{server.url}/sse")
+    return McpSseSkill(endpoint=f"{server.url}/sse", allow_private=True)
 
 
 def leads_to(*addresses: str) -> Resolve:
@@ -114,7 +115,7 @@ async def test_an_address_is_announced_without_what_may_be_a_key(
     async with mcp_http() as server:
         endpoint = f"{server.url}{path}"
         model = McpHttpSkill if kind == "http" else McpSseSkill
-        skill = model(endpoint=f"{endpoint}?exaApiKey=sk-very-secret")
+        skill = model(endpoint=f"{endpoint}?exaApiKey=sk-very-secret", allow_private=True)
         async with SKILLS.open(expert_with(far=skill), context, notices):
             assert server.asked[0].path == f"{path}?exaApiKey=sk-very-secret"
         starting = notices[1]
@@ -220,6 +221,28 @@ async def test_an_address_that_is_plainly_wrong_is_refused_before_anything_is_se
 
 
 @pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "localhost.", "[::1]", "[::ffff:127.0.0.1]"]
+)
+async def test_this_machine_is_asked_only_if_the_file_says_that_the_server_is_ones_own(
+    context: RunContext, make: Make, host: str
+) -> None:
+    async with mcp_http() as server:
+        here = make(server)
+        foreign = here.model_copy(
+            update={"endpoint": here.endpoint.replace("127.0.0.1", host), "allow_private": False}
+        )
+        with pytest.raises(ConfigError, match="skill far leads to this machine") as caught:
+            async with SKILLS.open(expert_with(far=foreign), context, Notices()):
+                pytest.fail("opened")
+        assert caught.value.hint == OWN
+        assert server.asked == []
+        own = foreign.model_copy(update={"allow_private": True})
+        here_alone = Skills(QUICK, resolve=leads_to("127.0.0.1"))
+        async with here_alone.open(expert_with(far=own), context, Notices()) as skills:
+            assert text(await skills.call("echo", {"text": "x"})) == "x"
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "127.0.0.1",
@@ -243,11 +266,14 @@ async def test_a_name_that_stands_for_a_private_address_is_refused_when_it_is_co
 ) -> None:
     async with mcp_http() as server:
         port = server.url.rpartition(":")[2]
-        skill = McpHttpSkill(endpoint=f"https://mcp.example:{port}/mcp")
         skills = Skills(QUICK, resolve=leads_to(address, "93.184.215.14"))
-        with pytest.raises(SkillError, match="its name stands for the private address"):
-            async with skills.open(expert_with(far=skill), context, Notices()):
-                pytest.fail("opened")
+        for kind in (McpHttpSkill, McpSseSkill):
+            skill = kind(endpoint=f"https://mcp.example:{port}/mcp")
+            with pytest.raises(SkillError, match="stands for the private address") as caught:
+                async with skills.open(expert_with(far=skill), context, Notices()):
+                    pytest.fail("opened")
+            asked = f"its server is asked at {skill.endpoint}"
+            assert caught.value.hint == f"{asked}; {OWN}"
         assert server.asked == []
 
 
@@ -272,9 +298,10 @@ async def test_a_name_for_this_machine_that_now_leads_into_a_network_is_refused(
         async with Skills(QUICK).open(expert_with(far=skill), context, Notices()) as skills:
             assert text(await skills.call("echo", {"text": "x"})) == "x"
         elsewhere = Skills(QUICK, resolve=leads_to("10.0.0.1"))
-        with pytest.raises(SkillError, match=r"the private address 10\.0\.0\.1"):
+        with pytest.raises(SkillError, match=r"the private address 10\.0\.0\.1") as caught:
             async with elsewhere.open(expert_with(far=skill), context, Notices()):
                 pytest.fail("opened")
+        assert OWN not in str(caught.value.hint)
 
 
 async def test_what_was_checked_is_what_is_connected_to(context: RunContext, make: Make) -> None:

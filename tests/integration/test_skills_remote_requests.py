@@ -61,12 +61,18 @@ def context(tmp_path: Path) -> RunContext:
 def make(request: pytest.FixtureRequest) -> Make:
     def over_http(server: McpHttp) -> McpHttpSkill:
         return McpHttpSkill(
-            endpoint=f"{server.url}/mcp", bearer_token_env="API_KEY", sampling="allow"
+            endpoint=f"{server.url}/mcp",
+            allow_private=True,
+            bearer_token_env="API_KEY",
+            sampling="allow",
         )
 
     def over_sse(server: McpHttp) -> McpSseSkill:
         return McpSseSkill(
-            endpoint=f"{server.url}/sse", bearer_token_env="API_KEY", sampling="allow"
+            endpoint=f"{server.url}/sse",
+            allow_private=True,
+            bearer_token_env="API_KEY",
+            sampling="allow",
         )
 
     return over_http if request.param == "http" else over_sse
@@ -191,7 +197,7 @@ async def test_a_connection_that_breaks_while_the_server_asks_leaves_nobody_wait
     host = Answering(holds=anyio.Event())
     told: list[str] = []
     async with mcp_http() as server:
-        far = McpSseSkill(endpoint=f"{server.url}/sse")
+        far = McpSseSkill(endpoint=f"{server.url}/sse", allow_private=True)
         async with (
             SKILLS.open(expert_with(far=far), context, notices, host) as skills,
             anyio.create_task_group() as group,
@@ -230,7 +236,7 @@ async def test_what_is_said_beside_all_calls_is_heard_too(
 ) -> None:
     async with mcp_http() as server:
         server.listens = True
-        far = McpHttpSkill(endpoint=f"{server.url}/mcp")
+        far = McpHttpSkill(endpoint=f"{server.url}/mcp", allow_private=True)
         async with SKILLS.open(expert_with(far=far), context, notices) as skills:
             await until(lambda: bool(server.streams))
             await tells(skills, said("beside", aside=True))

@@ -14,7 +14,19 @@ MODULE_LINES: Final = 400
 CLASS_LINES: Final = 275
 BODY_LINES: Final = 40
 # What stands above the ceilings, and may not grow.
-LARGE: Final[dict[str, int]] = {}
+LARGE: Final = {
+    "core/perstack/domain/events.py": 473,
+    "core/perstack/engine/run.py": 460,
+    "core/perstack/engine/run.py:RunDriver": 352,
+    "core/perstack/projection/perstack_json.py:_extra": 51,
+    "core/perstack/projection/run_fold.py": 435,
+    "core/perstack/projection/run_fold.py:RunFold": 341,
+    "core/perstack/projection/run_state.py": 513,
+    "core/perstack/projection/run_state.py:fold": 53,
+    "core/perstack/services/consensus.py:ConsensusService": 302,
+    "tui/perstack_tui/local_gateway.py": 501,
+    "tui/perstack_tui/local_gateway.py:LocalGateway": 329,
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

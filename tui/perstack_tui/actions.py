@@ -124,6 +124,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
 BY_ID: Final = {action.id: action for action in ACTIONS}
 
 
+def is_deed(name: str) -> bool:
+    """Say whether the action does or opens something, other than showing another place."""
+    return name == "open" or BY_ID[name].group in ("work", "decide", "program")
+
+
 def footer_actions() -> list[Action]:
     """Return the footer's actions in order."""
     return sorted((action for action in ACTIONS if action.footer), key=lambda action: action.footer)

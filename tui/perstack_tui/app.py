@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
-from contextvars import Context, copy_context
+from contextlib import aclosing
 from typing import ClassVar, Final, TypeVar
 
-import anyio
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
-from textual.worker import Worker, WorkerError
+from textual.worker import Worker
 
 from perstack.config.trust import UntrustedError
 from perstack.errors import PerstackError
 from perstack_tui.gateway import Gateway, Update
+from perstack_tui.leaving import (
+    HANGUP_CODE,
+    LAST_RESORT_S,
+    LEAVE_S,
+    SIGNAL_LEAVE_S,
+    FromThreads,
+    Leaving,
+)
 from perstack_tui.opening import Opening
 from perstack_tui.pacer import Pacer
 from perstack_tui.screens.main import MainScreen
@@ -33,11 +40,6 @@ from perstack_tui.theme import THEMES, ink_for, textual_theme
 from perstack_tui.widgets.paint import Inked
 
 TWICE_S: Final = 1.5
-LEAVE_S: Final = 10.0
-SIGNAL_LEAVE_S: Final = 1.5
-CLEANUP_S: Final = 0.4
-LAST_RESORT_S: Final = 4.0
-HANGUP_CODE: Final = 129
 
 
 Result = TypeVar("Result")
@@ -60,12 +62,12 @@ class Cockpit(Inked, inherit_bindings=False):
         self.observing, self.reviewer = opening.observing, opening.reviewer
         self.state = CockpitState(awaited_job=opening.job_id)
         self.title = f"perstack {self.workspace_name}"
-        self._event_loop: asyncio.AbstractEventLoop | None = None
-        self._loop_context = Context()
-        self._gateway: Gateway | None = None
+        self.gateway: Gateway | None = None
         self._pump: Pump | None = None
-        self._updates: Worker[None] | None = None
-        self._ticking = self._leaving = self._started = False
+        self.updates: Worker[None] | None = None
+        self._ticking = self._started = False
+        self._leaving = Leaving(self)
+        self._from_threads: FromThreads | None = None
         self.pacer = Pacer(self, self._paint, opening.monotonic)
         self._interrupted = -TWICE_S
         self._waiting_before = 0
@@ -87,8 +89,8 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Paint the empty frame first; the runtime is loaded after that."""
-        self._event_loop = loop = asyncio.get_running_loop()
-        self._loop_context = copy_context()
+        loop = asyncio.get_running_loop()
+        self._from_threads = FromThreads()
         for number, code in self.opening.signals.items():
             loop.add_signal_handler(number, self.leave, code, SIGNAL_LEAVE_S)
         self.call_after_refresh(self._begin)
@@ -96,13 +98,13 @@ class Cockpit(Inked, inherit_bindings=False):
     # --- updates ----------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._updates = self.run_worker(self._open, group="updates")
+        self.updates = self.run_worker(self._open, group="updates")
 
     async def _open(self) -> None:
         try:
             self._pump = Pump(self.opening.make_fold(), self.monotonic)
-            self._gateway = await self.opening.open_gateway()
-            await self._consume(self._gateway.updates())
+            self.gateway = await self.opening.open_gateway()
+            await self._consume(self.gateway.updates())
         except PerstackError as error:
             self._report(error)
         except ExceptionGroup as group:
@@ -130,7 +132,7 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def request_paint(self, *, now: bool = False) -> None:
         """Paint, `now` for what a key did, else at most every 50 ms; many requests, one paint."""
-        if self._running and not self._leaving:
+        if self._running and not self._leaving.begun:
             self.pacer.request(now=now)
 
     def _paint(self) -> None:
@@ -138,7 +140,7 @@ class Cockpit(Inked, inherit_bindings=False):
         if pump is not None:
             pump.drain(self.clock.now_ms())
             self._take(pump)
-        self._refresh_screens()
+        self.refresh_screens()
         if pump is not None and pump.dirty:
             self.request_paint()
         elif self.state.ticking and not self._ticking:
@@ -183,7 +185,8 @@ class Cockpit(Inked, inherit_bindings=False):
         self._ticking = False
         self.request_paint()
 
-    def _refresh_screens(self) -> None:
+    def refresh_screens(self) -> None:
+        """Paint what is known now, on every screen."""
         self.main.refresh_view()
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Sheet):
@@ -214,7 +217,9 @@ class Cockpit(Inked, inherit_bindings=False):
         failed: Callable[[PerstackError], None] | None = None,
     ) -> None:
         """Do `work` with the gateway; an error is told to `failed`, or to the user."""
-        gateway = self._gateway
+        if self._leaving.begun:
+            return
+        gateway = self.gateway
         if gateway is None:
             (failed or self._report)(PerstackError("the runtime is still being opened"))
             return
@@ -249,7 +254,13 @@ class Cockpit(Inked, inherit_bindings=False):
         self, sheet: ModalScreen[Result], closed: Callable[[Result | None], None] | None = None
     ) -> None:
         """Open a sheet over the main screen; `closed` gets what it gave."""
-        self.push_screen(sheet, closed)
+        if not self._leaving.begun:
+            self.push_screen(sheet, closed)
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close the topmost sheet; what was typed ahead for it does nothing below it."""
+        self.main.hold_keys()
+        return super().pop_screen()
 
     def next_theme(self) -> None:
         """Change the theme."""
@@ -269,19 +280,14 @@ class Cockpit(Inked, inherit_bindings=False):
         if not self.state.local_jobs:
             self.leave(0)
             return
-        self.push_screen(quit_sheet(self), self._quit_chosen)
+        if not self._leaving.detaching:
+            self.open_sheet(quit_sheet(self), self._quit_chosen)
 
     def _quit_chosen(self, key: str | None) -> None:
         if key == STOP:
             self.leave(0)
         elif key == DETACH:
-            jobs = sorted(self.state.local_jobs)
-
-            async def detach(gateway: Gateway) -> None:
-                await gateway.detach(jobs)
-                self.leave(0)
-
-            self.command(detach)
+            self._leaving.detach()
 
     async def action_quit(self) -> None:
         """Quit as `q` does; Textual calls this from its own keys."""
@@ -308,37 +314,12 @@ class Cockpit(Inked, inherit_bindings=False):
         self._in_loop(lambda: self.refresh(layout=True))
 
     def _in_loop(self, work: Callable[[], object]) -> None:
-        loop = self._event_loop
-        with suppress(RuntimeError):  # The loop has ended: so has what there was to do.
-            if loop is not None:
-                # Textual's timers find the app through the context; a thread has one of its own.
-                loop.call_soon_threadsafe(work, context=self._loop_context)
+        if self._from_threads is not None:
+            self._from_threads.run(work)
 
     def leave(self, code: int, within_s: float = LEAVE_S) -> None:
         """Stop what runs here at a step boundary, close everything, end with `code`."""
-        if self._leaving:
-            return
-        self.opening.end_after(code, within_s + LAST_RESORT_S)
-        self.tell("stopping at the next step…" if self.state.local_jobs else "leaving…")
-        self._refresh_screens()
-        self._leaving = True
-        self.run_worker(self._leave(code, within_s), group="leaving")
-
-    async def _leave(self, code: int, within_s: float) -> None:
-        """Close the gateway while its updates are still taken: what it runs, runs inside them."""
-        message: str | None = None
-        try:
-            with anyio.move_on_after(within_s):
-                if self._gateway is not None:
-                    await self._gateway.aclose()
-        except PerstackError as error:
-            code, message = code or error.exit_code, flat(error.message)
-        updates = self._updates
-        if updates is not None:
-            updates.cancel()
-            with anyio.move_on_after(CLEANUP_S), suppress(WorkerError):
-                await updates.wait()
-        self.exit(return_code=code, message=message)
+        self._leaving.leave(code, within_s)
 
 
 def _first_of(group: BaseExceptionGroup[PerstackError] | None) -> str:

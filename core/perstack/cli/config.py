@@ -156,15 +156,22 @@ def _refuse(error: ConfigError, *, as_json: bool) -> None:
     from perstack.cli.listeners import say
     from perstack.config.report import RefusedConfigError
 
-    problems = error.problems if isinstance(error, RefusedConfigError) else ()
+    refused = error if isinstance(error, RefusedConfigError) else None
+    problems = refused.problems if refused is not None else ()
+    warnings = refused.warnings if refused is not None else ()
     first, _, _ = error.message.partition("\n")
     if as_json:
-        told = [warning_json(problem) for problem in problems]
-        _print_json({"ok": False, "error": first, "hint": error.hint, "problems": told})
+        told = {
+            "problems": [warning_json(problem) for problem in problems],
+            "warnings": [warning_json(warning) for warning in warnings],
+        }
+        _print_json({"ok": False, "error": first, "hint": error.hint, **told})
     elif problems:
         say(f"Error: {first}")
         for problem in problems:
             say(f"  - {problem.with_hint()}")
+        for warning in warnings:
+            say(f"Warning: {warning.with_hint()}")
         say(f"Hint: {error.hint}")
     else:
         return

@@ -29,6 +29,7 @@ Feedback = Annotated[
 ]
 
 HERE = Path()
+_WHAT_CHARACTERS = 48
 
 
 def consensus_app() -> typer.Typer:
@@ -92,12 +93,14 @@ def approve(
     decided = _decide(consensus_id, workspace, feedback, approved=True, but=reject_subtask or [])
     kept, of = _kept(decided)
     typer.echo(f"Approved {decided.id}: {f'all {of}' if kept == of else f'{kept} of {of}'} kept.")
+    _say_if_nobody_goes_on(decided, workspace)
 
 
 def reject(consensus_id: Id, workspace: Workspace = HERE, feedback: Feedback = None) -> None:
     """Reject a checkpoint whole: the model is told, with your words."""
     decided = _decide(consensus_id, workspace, feedback, approved=False, but=[])
     typer.echo(f"Rejected {decided.id}.")
+    _say_if_nobody_goes_on(decided, workspace)
 
 
 def answer(
@@ -116,6 +119,25 @@ def answer(
         return await service.answer(await service.find(consensus_id), text)
 
     typer.echo(f"Answered {_ask_about(consensus_id, workspace, ask).id}.")
+
+
+def _say_if_nobody_goes_on(decided: ConsensusCheckpoint, workspace: Path) -> None:
+    """Say what to type when no process waits for the decision."""
+    import shlex
+
+    import anyio
+
+    from perstack.errors import NotFoundError
+    from perstack.runtime import open_history
+
+    try:
+        seen = anyio.run(open_history(workspace).look_at_job, decided.job_id)
+    except NotFoundError:
+        return
+    if not seen.alive:
+        again = ["perstack", "run", seen.job.coordinator_expert_key, "--continue-job", seen.job.id]
+        again += ["--workspace", str(workspace)] if workspace != HERE else []
+        typer.echo(f"No process runs the job. Go on with: {shlex.join(again)}")
 
 
 def _decide(
@@ -209,10 +231,27 @@ def _print_list(found: list[ConsensusCheckpoint], *, everything: bool) -> None:
         typer.echo("No consensus checkpoints." if everything else "Nothing waits for a decision.")
         return
     now = _now_ms()
-    rows = [(one.id, one.risk_level, _state(one, now), one.expert_key, one.reason) for one in found]
-    _print_table([("ID", "RISK", "STATE", "EXPERT", "REASON"), *rows])
+    rows = [
+        (one.id, one.risk_level, _state(one, now), one.expert_key, _what(one), one.reason)
+        for one in found
+    ]
+    _print_table([("ID", "RISK", "STATE", "EXPERT", "WHAT", "REASON"), *rows])
     if any(one.status == "pending" for one in found):
         typer.echo(f"\nTo decide: perstack consensus show|{_verbs(found)} ID")
+
+
+def _what(checkpoint: ConsensusCheckpoint) -> str:
+    """Return what would happen: `deleteFile x.txt`, `devops: deploy the docs`."""
+    from perstack.projection.gates import is_tool_call, subtask_phrase
+    from perstack.projection.phrases import one_line
+
+    if not checkpoint.proposed_subtasks:
+        return "-"
+    first, *others = checkpoint.proposed_subtasks
+    said = subtask_phrase(first, _WHAT_CHARACTERS)
+    if not is_tool_call(first):
+        said = one_line(f"{first.agent_type}: {said}", _WHAT_CHARACTERS)
+    return f"{said} (+{len(others)})" if others else said
 
 
 def _verbs(found: list[ConsensusCheckpoint]) -> str:
@@ -230,6 +269,8 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _print_checkpoint(checkpoint: ConsensusCheckpoint, audit: list[AuditEntry]) -> None:
+    from perstack.projection.gates import subtask_name, subtask_text
+
     _line(f"Consensus checkpoint {checkpoint.id}")
     _line(f"  State     {_state(checkpoint, _now_ms())}")
     _line(f"  Risk      {checkpoint.risk_level}")
@@ -239,8 +280,8 @@ def _print_checkpoint(checkpoint: ConsensusCheckpoint, audit: list[AuditEntry]) 
     for one in checkpoint.proposed_subtasks:
         typer.echo()
         mark = ", rejected" if one.id in rejected else ""
-        _line(f"Subtask {one.id}: {one.agent_type}, risk {one.estimated_risk_level}{mark}")
-        _print_block(one.input)
+        _line(f"Subtask {one.id}: {subtask_name(one)}, risk {one.estimated_risk_level}{mark}")
+        _print_block(subtask_text(one))
     typer.echo("\nWhat happened")
     for entry in audit:
         _line(f"  {_clock_time(entry.at)}  {entry.event} by {entry.actor}{_details(entry)}")

@@ -170,6 +170,7 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: s
         say(f"A question waits. Answer it with: {again}")
     if outcome.ending == "awaiting":
         say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
+        say(f"Once it is made, go on with: {again}")
     if outcome.ending == "limit":
         limit = outcome.overrun or "the step limit was reached"
         say(f"Stopped, {limit}. Go on with: {again}")

@@ -39,8 +39,9 @@ class Output:
 class JsonLines:
     """One compact JSON object per event."""
 
-    def __init__(self, *, full: bool) -> None:
+    def __init__(self, *, full: bool, waits_at_gates: bool = True) -> None:
         speak_utf8()
+        self._waits_at_gates = waits_at_gates
         self.output = Output()
         # A run that is forked begins with the state that `on_taken_up` tells.
         now_ms = SystemClock().now_ms
@@ -54,7 +55,7 @@ class JsonLines:
         """Print it; what waits for a person is also said on stderr, with what to type."""
         self.output.line(self._json.event_line(event))
         match event.body:
-            case RequestApproval(consensus_id=waiting):
+            case RequestApproval(consensus_id=waiting) if self._waits_at_gates:
                 say(f"A decision is awaited: perstack consensus show {waiting}")
             case RequestInput(consensus_id=waiting, skill_name=skill):
                 say(f"The tool server of {skill} asks: perstack consensus show {waiting}")

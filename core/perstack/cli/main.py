@@ -77,6 +77,7 @@ def _stand_in_for_closed_streams() -> None:
     while fd <= _STDERR_FD:
         fd = os.dup(fd)
     os.close(fd)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115, PTH123  for good
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123  for good
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123  for good
 

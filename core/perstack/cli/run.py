@@ -91,4 +91,5 @@ def run_headless(asked: o.Asked, over: Overrides, *, full_events: bool, no_wait:
     from perstack.cli.driving import drive_to_end
     from perstack.cli.listeners import JsonLines
 
-    return drive_to_end(asked, over, JsonLines(full=full_events), wait_at_gates=not no_wait)
+    lines = JsonLines(full=full_events, waits_at_gates=not no_wait)
+    return drive_to_end(asked, over, lines, wait_at_gates=not no_wait)

@@ -6,7 +6,7 @@ from typing import Final
 
 from perstack.config import limits
 from perstack.config.headers import read_headers
-from perstack.config.report import listed, shown
+from perstack.config.report import listed, meant, shown
 from perstack.config.table import Table, among, given
 from perstack.config.urls import fault_of_address, fault_of_any_host
 from perstack.config.vocabulary import OPENAI_APIS, PROVIDER_SETTINGS, PROVIDERS
@@ -51,11 +51,12 @@ def unavailable_provider(name: str) -> str:
 def _read_name(table: Table) -> ProviderName:
     name = table.text("providerName")
     found = among(name, PROVIDERS)
-    if name is not None and found is None:
-        table.problem(
-            "providerName", unavailable_provider(name), f'write providerName = "{PROVIDERS[0]}"'
-        )
-    return found or PROVIDERS[0]
+    if name is None or found is not None:
+        return found or PROVIDERS[0]
+    # The rest of the table is read as what was probably meant.
+    guess = among(meant(name, PROVIDERS), PROVIDERS) or PROVIDERS[0]
+    table.problem("providerName", unavailable_provider(name), f'write providerName = "{guess}"')
+    return guess
 
 
 def _read_setting(setting: Table, name: ProviderName) -> ProviderSettings:

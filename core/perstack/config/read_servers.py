@@ -8,7 +8,7 @@ from perstack.config import limits
 from perstack.config.headers import check_header_name, read_headers
 from perstack.config.report import printable
 from perstack.config.table import Table, given
-from perstack.config.urls import fault_of_address
+from perstack.config.urls import fault_of_server
 from perstack.config.vocabulary import ELICITATION, SAMPLING
 from perstack.domain.expert import Consent, McpHttpSkill, McpSseSkill, McpStdioSkill
 
@@ -108,7 +108,7 @@ def _read_address(entry: Table) -> _Address:
     endpoint = entry.text("endpoint", shortest=1)
     if "endpoint" not in entry:
         entry.problem("endpoint", "must be given: the server's address")
-    elif endpoint and (found := fault_of_address(endpoint, allow_private=allow_private)):
+    elif endpoint and (found := fault_of_server(endpoint, allow_private=allow_private)):
         entry.problem("endpoint", *found)
     read = _Address(
         endpoint=endpoint or "",

@@ -36,11 +36,22 @@ class ConfigWarning:
 
 
 class RefusedConfigError(ConfigError):
-    """The file can be read, and holds something that cannot be used: `problems`, all of them."""
+    """The file can be read, and holds something that cannot be used: `problems`, all of them.
 
-    def __init__(self, message: str, *, hint: str, problems: tuple[ConfigWarning, ...]) -> None:
+    `warnings` are what was doubtful besides: a key that is missing may be there, misspelt.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str,
+        problems: tuple[ConfigWarning, ...],
+        warnings: tuple[ConfigWarning, ...],
+    ) -> None:
         super().__init__(message, hint=hint)
         self.problems = problems
+        self.warnings = warnings
 
 
 class Report:
@@ -77,10 +88,12 @@ class Report:
         lines = [f"  - {problem.with_hint()}" for problem in problems[:_LISTED]]
         if len(problems) > _LISTED:
             lines.append(f"  - and {len(problems) - _LISTED} more")
+        lines += [f"  - {warning.with_hint()}" for warning in self._warnings[:_LISTED]]
         raise RefusedConfigError(
             "\n".join([f"{self._name}: Validation failed:", *lines]),
             hint=self._remedy(problems[0].line),
             problems=tuple(problems),
+            warnings=self.warnings,
         )
 
     def _remedy(self, line: int | None) -> str:

@@ -205,8 +205,10 @@ def _remote(kind: str) -> Schema:
         {
             "type": choice(says, (kind,)),
             **_mcp(),
-            "endpoint": url("The address: https, or http on this machine."),
-            "allowPrivate": flag("The address may be one of a private network.", default=False),
+            "endpoint": url("The address: https, or with allowPrivate http too."),
+            "allowPrivate": flag(
+                "The address may be this machine's or one of a private network.", default=False
+            ),
             "headers": headers("Headers that are sent as they stand; no secrets."),
             "headerEnv": named(
                 "Headers whose values are those of variables.", limits.HEADER_NAME, variable

@@ -32,7 +32,7 @@ from perstack.errors import ConfigError, StorageError
 Kind = Literal["command", "address", "variable"]
 
 _FILE: Final = "trust.json"
-_PRIVATE: Final = " (which may be in a private network)"
+_PRIVATE: Final = " (which may be this machine or in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
 

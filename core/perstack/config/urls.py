@@ -22,6 +22,7 @@ _PRIVATE_ENDS: Final = (".local", ".internal", ".lan", ".intranet", ".home.arpa"
 # Names that end in a number are read as addresses by some programs: 127.1, 0x7f000001.
 _POSES_AS_ADDRESS: Final = re.compile(r"(?:.*\.)?(?:\d+|0[xX][0-9A-Fa-f]*)\.?")
 _PUBLIC_HINT: Final = "write an https:// URL"
+OWN_SERVER_HINT: Final = "add allowPrivate = true if the server is your own"
 
 
 def fault_of_url(url: str) -> str | None:
@@ -52,6 +53,26 @@ def fault_of_address(url: str, *, allow_private: bool) -> tuple[str, str] | None
     if place == "public" and parts.scheme == "http":
         return "must be https, or http on a loopback address such as 127.0.0.1", _PUBLIC_HINT
     return None
+
+
+def fault_of_server(url: str, *, allow_private: bool) -> tuple[str, str] | None:
+    """Return why a tool server cannot be asked at `url` and what to write instead, or None.
+
+    It must be https to the outside. What is plainly on this machine or in a private network (by
+    its address or its name) needs `allow_private`, and may be http then: a file that came from
+    elsewhere is not to reach what listens there and asks nobody who they are.
+    """
+    parts = _split(url)
+    if isinstance(parts, str):
+        return parts, _PUBLIC_HINT
+    place = place_of(parts.hostname or "")
+    if place == "public":
+        public = "must be https, or lead to this machine or into a private network"
+        return (public, _PUBLIC_HINT) if parts.scheme == "http" else None
+    if allow_private:
+        return None
+    where = "to this machine" if place == "loopback" else "into a private network"
+    return f"leads {where}", OWN_SERVER_HINT
 
 
 def fault_of_any_host(url: str) -> str | None:

@@ -70,7 +70,7 @@ class RemoteSkill(McpSkill):
 
     `headers` are sent as they are; `header_env` names variables whose values are sent as headers,
     `bearer_token_env` one whose value is sent as `Authorization: Bearer`. `allow_private` lets the
-    address be one of a private network.
+    address be one of this machine or of a private network, over http too.
     """
 
     endpoint: str

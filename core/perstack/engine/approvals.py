@@ -23,6 +23,7 @@ from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
 from perstack.errors import NotFoundError, PerstackError
 from perstack.ports.notices import Notice
+from perstack.projection.gates import subtask_phrase
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
@@ -59,7 +60,7 @@ async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             job_id=run.job.job_id,
             run_id=run.run_id,
             expert_key=run.expert.key,
-            title=checkpoint.proposed_subtasks[0].input[:_TITLE_CHARACTERS],
+            title=subtask_phrase(checkpoint.proposed_subtasks[0], _TITLE_CHARACTERS),
             risk=checkpoint.risk_level,
             consensus_id=checkpoint.id,
             expires_at=checkpoint.expires_at,

@@ -7,14 +7,8 @@ from dataclasses import replace
 
 from perstack.domain.events import Event, StartRun
 from perstack.domain.ids import CheckpointId, RunId
-from perstack.projection.run_state import (
-    RunState,
-    fold,
-    initial,
-    made_checkpoint,
-    start_from,
-    without_messages,
-)
+from perstack.projection.event_facts import made_checkpoint
+from perstack.projection.run_state import RunState, fold, initial, start_from, without_messages
 
 
 def state_met(event: Event, state: RunState, points: Mapping[CheckpointId, RunState]) -> RunState:

@@ -33,6 +33,7 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
 from perstack.domain.usage import NO_USAGE
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import Folds
 from perstack.projection.inert import inert
 from perstack.projection.log_header import clock_time, usage_words
@@ -49,7 +50,7 @@ from perstack.projection.phrases import (
     result_text,
     sampled_phrase,
 )
-from perstack.projection.run_state import RunState, made_checkpoint, spent_by
+from perstack.projection.run_state import RunState
 
 _QUERY, _RESULT, _COMPLETION, _MESSAGE = 60, 40, 80, 100
 _INDENT = "    "

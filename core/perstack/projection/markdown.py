@@ -34,6 +34,7 @@ from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.messages import ExpertMessage, ThinkingPart, ToolCallPart, UserMessage, text_of
 from perstack.domain.usage import NO_USAGE
+from perstack.projection.event_facts import spent_by
 from perstack.projection.folding import Folds
 from perstack.projection.inert import inert
 from perstack.projection.log_header import (
@@ -46,7 +47,7 @@ from perstack.projection.log_header import (
 from perstack.projection.log_messages import part_text
 from perstack.projection.money import cost_words, usd_words
 from perstack.projection.phrases import COMPLETION_TOOL, call_phrase, one_line, request_phrase
-from perstack.projection.run_state import RunState, spent_by
+from perstack.projection.run_state import RunState
 from perstack.projection.transcript import WHY_SUSPENDED
 
 _ACTIVE: Final = re.compile(r"([\\`*_\[\]<>!&~|])")
@@ -115,14 +116,14 @@ class MarkdownRuns:
                     if isinstance(message, UserMessage):
                         yield from self._prose("Query", text_of(message.contents))
             case CallTools():
-                yield f"**Step {event.step_number}** · {clock_time(event.timestamp)}{_spent(event)}"
-                yield ""
+                yield from _step(event)
                 yield from self._message(event, body.new_message)
             case ToolReturned():
                 yield from self._result(body.result, before)
             case CompleteRun():
                 text = self._said.get(event.run_id, "")
                 if body.new_message is not None:
+                    yield from _step(event)
                     yield from self._thinking(body.new_message)
                     text = body.new_message.text
                 yield from self._prose("Result", text)
@@ -213,6 +214,12 @@ class MarkdownRuns:
         words = _inline(one_line(self._redact(text), _PHRASE))
         yield f"**{_inline(title)}**: {words}" if words else f"**{_inline(title)}**"
         yield ""
+
+
+def _step(event: Event) -> Iterator[str]:
+    """When a generation was made, and what it cost."""
+    yield f"**Step {event.step_number}** · {clock_time(event.timestamp)}{_spent(event)}"
+    yield ""
 
 
 def _spent(event: Event) -> str:

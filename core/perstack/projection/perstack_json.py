@@ -54,6 +54,7 @@ from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import RunStatus
 from perstack.domain.messages import ExpertMessage, Message
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import state_met
 from perstack.projection.messages import Messages, derived_id
 from perstack.projection.perstack_batch import answered_json, asked_json, head_json
@@ -70,14 +71,7 @@ from perstack.projection.perstack_parts import (
     results_json,
     to_line,
 )
-from perstack.projection.run_state import (
-    RunState,
-    fold,
-    initial,
-    made_checkpoint,
-    spent_by,
-    with_messages,
-)
+from perstack.projection.run_state import RunState, fold, initial, with_messages
 
 __all__ = ["PerstackJson", "to_line"]
 

@@ -46,7 +46,6 @@ from perstack.projection.phrases import (
 )
 from perstack.projection.run_state import RunState, fold, initial, without_messages
 
-_RESUMABLE: Final = (StopRunByExceededMaxSteps, StopRunByExceededBudget, SuspendRun)
 _WHY: Final = {
     "user": "stopped",
     "signal": "stopped by a signal",
@@ -217,10 +216,11 @@ def _decision(body: ResolveApproval) -> str:
 
 def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:
     body = event.body
-    go_on = f"perstack run {shlex.quote(event.expert_key)} '…' --continue-job {event.job_id}"
     match body:
         case StopRunByInteractiveTool():
-            yield from _question(line, _call(run.state, body), f"{go_on} -i")
+            expert = shlex.quote(event.expert_key)
+            answer = f"perstack run {expert} '…' --continue-job {event.job_id} -i"
+            yield from _question(line, _call(run.state, body), answer)
         case StopRunByExceededMaxSteps():
             yield line.step("stopped: the step limit is reached")
         case StopRunByExceededBudget():
@@ -233,8 +233,6 @@ def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:
             yield from _result(line, run, body)
         case _:
             pass
-    if line.depth == 0 and isinstance(body, _RESUMABLE):
-        yield line.under(f"to go on: {go_on}")
 
 
 def _call(state: RunState, body: StopRunByInteractiveTool) -> ToolCallPart | None:

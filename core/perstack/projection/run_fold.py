@@ -32,6 +32,7 @@ from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.usage import NO_COST, NO_USAGE
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import state_met
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
@@ -42,14 +43,7 @@ from perstack.projection.phrases import (
     question_of,
     request_phrase,
 )
-from perstack.projection.run_state import (
-    RunState,
-    fold,
-    initial,
-    made_checkpoint,
-    spent_by,
-    without_messages,
-)
+from perstack.projection.run_state import RunState, fold, initial, without_messages
 from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
 from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
 

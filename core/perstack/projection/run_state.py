@@ -10,9 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
-from pydantic import ConfigDict, ValidationError
-
-from perstack.domain.base import Model
 from perstack.domain.events import (
     AttemptCompletion,
     Body,
@@ -53,7 +50,7 @@ from perstack.domain.events import (
     ToolReturned,
     ToolRoute,
 )
-from perstack.domain.expert import BASE_SKILL, ExpertRef
+from perstack.domain.expert import ExpertRef
 from perstack.domain.ids import (
     CheckpointId,
     ConsensusId,
@@ -71,31 +68,17 @@ from perstack.domain.messages import (
     ToolMessage,
     ToolResultPart,
     UserMessage,
-    text_of,
 )
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.errors import NotFoundError
 from perstack.ports.skills import Todo
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.messages import Messages, derived_id
+from perstack.projection.todos import todos_after
 
 _NO_RUN: Final = RunId("")
 _NO_JOB: Final = JobId("")
 _NO_EXPERT: Final = ExpertRef(key=ExpertKey(""), name="", version="")
-_TODO_TOOLS: Final = ("todo", "clearTodo")
-
-
-class _TodoItem(Model):
-    model_config = ConfigDict(extra="ignore")
-
-    id: int
-    title: str
-    completed: bool
-
-
-class _TodoAnswer(Model):
-    model_config = ConfigDict(extra="ignore")
-
-    todos: tuple[_TodoItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,24 +300,6 @@ def with_messages(state: RunState, messages: Messages) -> RunState:
     return _but(state, messages=messages)
 
 
-def made_checkpoint(event: Event) -> CheckpointId | None:
-    """Return the checkpoint that `event` made, None when it made none."""
-    match event.body:
-        case (
-            ContinueToNextStep(checkpoint_id=made)
-            | SuspendRun(checkpoint_id=made)
-            | StopRunByDelegate(checkpoint_id=made)
-            | StopRunByInteractiveTool(checkpoint_id=made)
-            | StopRunByExceededMaxSteps(checkpoint_id=made)
-            | StopRunByExceededBudget(checkpoint_id=made)
-            | StopRunByError(checkpoint_id=made)
-            | CompleteRun(checkpoint_id=made)
-        ):
-            return made
-        case _:
-            return None
-
-
 def _but(state: RunState, **changes: object) -> RunState:
     """Return `state` with `changes`: what `dataclasses.replace` does, at a tenth of its cost.
 
@@ -343,15 +308,6 @@ def _but(state: RunState, **changes: object) -> RunState:
     changed = object.__new__(RunState)
     changed.__dict__.update(state.__dict__, **changes)
     return changed
-
-
-def spent_by(body: Body) -> tuple[Usage, float | None]:
-    """Return the tokens that an event stands for and their cost in USD, None when unknown."""
-    match body:
-        case CallTools() | Retry() | CompleteRun() | SampleModel() | StopRunByError():
-            return body.usage, 0.0 if body.usage == NO_USAGE else body.cost_usd
-        case _:
-            return NO_USAGE, 0.0
 
 
 def _spent(cost: Cost, body: Body) -> Cost:
@@ -408,7 +364,7 @@ def _fold_batch(
             return _opened(state, body)
         case ToolReturned():
             results = {**state.results, body.result.id: body.result}
-            return _but(state, results=results, todos=_todos_after(state.todos, body.result))
+            return _but(state, results=results, todos=todos_after(state.todos, body.result))
         case RequestApproval():
             asked = {call: Approval(body.consensus_id) for call in body.subtasks.values()}
             return _but(state, approvals={**state.approvals, **asked})
@@ -555,14 +511,3 @@ def _completed(state: RunState, body: CompleteRun) -> RunState:
         retry_count=0,
         completing=False,
     )
-
-
-def _todos_after(todos: tuple[Todo, ...], result: ToolResult) -> tuple[Todo, ...]:
-    """The list as the base skill's answer gives it; an answer of another shape changes nothing."""
-    if result.skill_name != BASE_SKILL or result.tool_name not in _TODO_TOOLS or result.is_error:
-        return todos
-    try:
-        answer = _TodoAnswer.model_validate_json(text_of(result.result))
-    except ValidationError:
-        return todos
-    return tuple(Todo(item.id, item.title, item.completed) for item in answer.todos)

@@ -12,9 +12,9 @@ from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.usage import NO_COST, NO_USAGE
 from perstack.errors import NotFoundError, StorageError, UsageError
 from perstack.ports.history import History, JobLook, StoredRecord
+from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.log_header import JobState, job_state
 from perstack.projection.replay import makes_one_of
-from perstack.projection.run_state import made_checkpoint, spent_by
 
 SHORTEST_PREFIX = 4
 _FIRST_SHOWN = 3

@@ -157,7 +157,9 @@ class Runs:
         if wanted.checkpoint_id is not None:
             point, found = await find_point(self._history, job.id, wanted.checkpoint_id)
             _warn_of(found.damage, listener)
-            return _forked(wanted, point, found.state)
+            taken = _forked(wanted, point, found.state)
+            await _made_sure(held, point.run_id)
+            return taken
         try:
             recalled = await recall(self._history, job.id, job.coordinator_run_id)
         except NotFoundError:
@@ -168,7 +170,9 @@ class Runs:
             await held.save(_completed(job, recalled, used))
         if state.status in _AFRESH and state.checkpoint_id is not None:
             point = ForkPoint(run_id=job.coordinator_run_id, checkpoint_id=state.checkpoint_id)
-            return _forked(wanted, point, state)
+            taken = _forked(wanted, point, state)
+            await _made_sure(held, point.run_id)
+            return taken
         _, log = await held.reopen_run(job.coordinator_run_id)
         try:
             return _Taken(state, _in_place(wanted, recalled), log)
@@ -192,6 +196,15 @@ async def find_job(history: History, wanted: Continuation) -> Job:
             "No jobs found in this workspace", hint="start one: perstack run <expert> <query>"
         )
     return found
+
+
+async def _made_sure(held: DrivenJob, run_id: RunId) -> None:
+    """Have on the disk what a fork goes back to: a killed process may have left it unsynced."""
+    _, log = await held.reopen_run(run_id)
+    try:
+        await log.sync()
+    finally:
+        log.close()
 
 
 def _warn_of(damage: str | None, listener: Listener) -> None:
@@ -224,7 +237,8 @@ def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
     if used.steps >= plan.settings.max_steps:
         raise LimitError(
             f"job {job.id} has taken {used.steps} of {plan.settings.max_steps} steps",
-            hint=f"raise the limit: --max-steps {min(2 * used.steps, MAX_STEPS[1])}",
+            hint=f"raise the limit: --max-steps {min(2 * used.steps, MAX_STEPS[1])}"
+            " or maxSteps in perstack.toml",
         )
     if (over := overrun(plan.settings.budget, used)) is not None:
         raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}, or {over.key}")

@@ -63,16 +63,46 @@ def test_what_a_started_server_may_ask_is_read() -> None:
     [
         "https://mcp.example/sse",
         "https://mcp.example:8443/x?y=1",
-        "http://127.0.0.1:3001/sse",
-        "http://localhost/x",
-        "http://[::1]:1/x",
-        "https://127.0.0.1/x",
+        "https://[2606:2800:21f:cb07:6820:80da:af6b:8b2c]/x",
     ],
 )
-def test_public_https_and_loopback_endpoints_are_accepted(url: str) -> None:
-    skill = web(SSE + f'endpoint = "{url}"\n')
-    assert isinstance(skill, McpSseSkill)
+@pytest.mark.parametrize("kind", [SSE, HTTP])
+def test_public_https_endpoints_are_accepted(kind: str, url: str) -> None:
+    skill = web(kind + f'endpoint = "{url}"\n')
+    assert isinstance(skill, McpSseSkill | McpHttpSkill)
     assert skill.endpoint == url
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "127.8.9.1",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "mcp.localhost",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+    ],
+)
+@pytest.mark.parametrize("kind", [SSE, HTTP])
+def test_endpoints_on_this_machine_need_allow_private(kind: str, host: str, scheme: str) -> None:
+    """S6: a file from elsewhere does not reach what listens here, however it is spelt."""
+    given = f'endpoint = "{scheme}://{host}:3001/sse"\n'
+    for refused in (given, given + "allowPrivate = false\n"):
+        (line,) = refused_lines(kind + refused)
+        assert line == (
+            "experts.writer.skills.web.endpoint (line 5): leads to this machine; add "
+            "allowPrivate = true if the server is your own"
+        )
+    skill = web(kind + given + "allowPrivate = true\n")
+    assert isinstance(skill, McpSseSkill | McpHttpSkill)
+    assert skill.endpoint == f"{scheme}://{host}:3001/sse"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +126,8 @@ def test_private_endpoints_need_allow_private(kind: str, url: str) -> None:
     """S6, as far as the text of the file tells; names are looked at again when connecting."""
     (line,) = refused_lines(kind + f'endpoint = "{url}"\n')
     assert line == (
-        "experts.writer.skills.web.endpoint (line 5): leads into a private network; if that is "
-        "meant, write allowPrivate = true beside"
+        "experts.writer.skills.web.endpoint (line 5): leads into a private network; add "
+        "allowPrivate = true if the server is your own"
     )
     assert read(kind + f'endpoint = "{url}"\nallowPrivate = true\n')
 
@@ -112,9 +142,17 @@ def test_private_endpoints_need_allow_private(kind: str, url: str) -> None:
             "endpoint (line 5): must have 1 to 2,048 characters; it has 2,068",
         ),
         ("endpoint = 1", "endpoint (line 5): must be a string, not 1"),
-        ('endpoint = "http://mcp.example"', "endpoint (line 5): must be https, or http on a loop"),
+        ('endpoint = "http://mcp.example"', "endpoint (line 5): must be https, or lead to this"),
+        (
+            'endpoint = "http://mcp.example"\nallowPrivate = true',
+            "endpoint (line 5): must be https, or lead to this",
+        ),
         ('endpoint = "https://me:pw@mcp.example"', "endpoint (line 5): must not hold a user name"),
-        ('endpoint = "https://127.1"', "endpoint (line 5): must name its host plainly"),
+        *(
+            (f'endpoint = "https://{host}"{more}', "endpoint (line 5): must name its host plainly")
+            for host in ("127.1", "2130706433", "0x7f000001", "0x7f.1", "127.0.0.0x1", "0177.0.0.1")
+            for more in ("", "\nallowPrivate = true")
+        ),
         ('endpoint = "ws://mcp.example"', "endpoint (line 5): must be a URL such as https://"),
         (
             AT + 'allowPrivate = "yes"',

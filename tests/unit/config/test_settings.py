@@ -138,7 +138,7 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
             (
                 'provider.providerName (line 2): Provider "gogle" is not available. Available '
                 "providers: anthropic, google, openai, ollama, azure-openai, amazon-bedrock, "
-                'google-vertex, deepseek, scripted; write providerName = "anthropic"'
+                'google-vertex, deepseek, scripted; write providerName = "google"'
             ),
         ),
         ("experts = []", "experts (line 1): must be a table, not a list"),

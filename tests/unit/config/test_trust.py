@@ -68,10 +68,10 @@ def test_that_a_server_may_use_the_model_unasked_is_shown() -> None:
     ]
 
 
-def test_that_an_address_may_be_in_a_private_network_is_shown() -> None:
+def test_that_an_address_may_be_private_is_shown() -> None:
     skill = McpHttpSkill(endpoint="https://mcp.example/x", allow_private=True)
     assert texts(s=skill) == [
-        "connect to https://mcp.example/x (which may be in a private network)"
+        "connect to https://mcp.example/x (which may be this machine or in a private network)"
     ]
 
 

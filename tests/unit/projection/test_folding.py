@@ -5,9 +5,9 @@ from __future__ import annotations
 from perstack.domain.events import Event, SuspendRun
 from perstack.domain.ids import ToolCallId
 from perstack.domain.jobs import ForkPoint
+from perstack.projection.event_facts import made_checkpoint
 from perstack.projection.folding import Folds
 from perstack.projection.run_fold import RunFold
-from perstack.projection.run_state import made_checkpoint
 from tests.unit.projection.builder import Run, call, in_order
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,11 +12,12 @@ from textual.containers import Container, Vertical
 from textual.screen import Screen
 
 from perstack.domain.ids import ExpertKey, RunId
-from perstack_tui.actions import ACTIONS
+from perstack_tui.actions import ACTIONS, is_deed
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.work import Work
 from perstack_tui.state.agents import agent_lines, agents_badge
 from perstack_tui.state.bars import crumb_line, footer_line, header_line, notice_line, tabs_line
+from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, inbox_lines
 from perstack_tui.state.layout import PANES, Arrangement, PaneName, arrange
 from perstack_tui.state.stream import StreamLines, stream_badge, stream_title
@@ -28,12 +29,14 @@ from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 from perstack_tui.widgets.prompt import Prompt
 
+_HEADS: Final[dict[PaneName, int]] = {"tree": 1, "agents": 1}
+
 
 class MainScreen(Screen[None]):
     """Paints `CockpitState` and turns keys into selection and work."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(action.keys, f"do('{action.id}')", action.label, show=False)
+        Binding(action.keys, f"press('{action.id}')", action.label, show=False)
         for action in ACTIONS
         if action.id not in ("interrupt", "palette")
     ]
@@ -44,7 +47,8 @@ class MainScreen(Screen[None]):
         self.host = host
         self.active: PaneName = "tree"
         self.panes: dict[PaneName, Pane] = {
-            name: Pane(id=name, follows=name == "stream") for name in PANES
+            name: Pane(id=name, follows=name == "stream", heads=_HEADS.get(name, 0))
+            for name in PANES
         }
         self.prompt = Prompt()
         self._bars = {
@@ -60,6 +64,7 @@ class MainScreen(Screen[None]):
         self._seen_lines = 0
         self._stream_run: RunId | None = None
         self._work = Work(self, host)
+        self._grace: Grace | None = None
 
     def compose(self) -> ComposeResult:
         """A fixed number of widgets, whatever the history."""
@@ -156,7 +161,7 @@ class MainScreen(Screen[None]):
         self._bars["tabs"].show(tabs_line(state, self.active))
         self._bars["crumbs"].show(crumb_line(state))
         self._bars["notice"].show(notice_line(state, now, inbox_shown=shown))
-        self._bars["footer"].show(footer_line(state, width))
+        self._bars["footer"].show(footer_line(state, width, observing=self.host.observing))
 
     def _paint_tree(self, now: int) -> None:
         state, pane = self.host.state, self.panes["tree"]
@@ -185,7 +190,7 @@ class MainScreen(Screen[None]):
             local=state.local_jobs,
             needle=state.needle,
         )
-        frame = Frame("3 Agents", agents_badge(state.index, len(order), state.needle))
+        frame = Frame("3 Agents", agents_badge(state.index, order, state.needle, state.run_id))
         pane.show(lines, selected=state.run_id, frame=frame)
 
     def _paint_inbox(self, now: int) -> None:
@@ -224,6 +229,18 @@ class MainScreen(Screen[None]):
             bar.refresh()
 
     # --- keys and clicks --------------------------------------------------------------------
+
+    def hold_keys(self) -> None:
+        """A sheet closes: keys that do something count again once the keyboard was quiet."""
+        self._grace = Grace(self.host.monotonic)
+
+    def action_press(self, name: str) -> None:
+        """Do the action `name`, whose key was pressed, unless it was meant for a sheet."""
+        if self._grace is not None and is_deed(name):
+            if not self._grace.admits():
+                return
+            self._grace = None
+        self.action_do(name)
 
     def action_do(self, name: str) -> None:
         """Do the action `name` of the registry."""

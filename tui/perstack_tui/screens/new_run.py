@@ -49,16 +49,7 @@ class NewRunSheet(Sheet[None]):
         """Focus the field."""
         self._field.focus()
         self._field.cursor_position = len(self._field.value)
-        self.query_one("#new-run-keys", Bar).show(
-            line(
-                (" ↑↓", "accent"),
-                (" Expert  ", "muted"),
-                ("⏎", "accent"),
-                (" start  ", "muted"),
-                ("esc", "accent"),
-                (" close, the text is kept", "muted"),
-            )
-        )
+        self.query_one("#new-run-keys", Bar).show(_KEYS)
 
     def refresh_view(self) -> None:
         """Paint the Experts."""
@@ -75,6 +66,7 @@ class NewRunSheet(Sheet[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep the draft."""
         self.host.state.drafts[DRAFT] = event.value
+        self.query_one("#new-run-keys", Bar).show(_KEYS)
 
     def on_key(self, event: events.Key) -> None:
         """Pick the Expert, or close."""
@@ -101,6 +93,7 @@ class NewRunSheet(Sheet[None]):
         event.stop()
         query = event.value.strip()
         if not query:
+            self.query_one("#new-run-keys", Bar).show(_NO_TASK)
             return
         expert, state = self._expert, self.host.state
 
@@ -113,6 +106,17 @@ class NewRunSheet(Sheet[None]):
 
         self.host.command(start)
         self.dismiss(None)
+
+
+_KEYS = line(
+    (" ↑↓", "accent"),
+    (" Expert  ", "muted"),
+    ("⏎", "accent"),
+    (" start  ", "muted"),
+    ("esc", "accent"),
+    (" close, the text is kept", "muted"),
+)
+_NO_TASK = line((" ✗ ", "fail"), ("say what it should do, then ⏎ starts it", "fail"))
 
 
 def _expert_lines(summary: ExpertSummary, width: int, *, chosen: bool) -> list[Line]:

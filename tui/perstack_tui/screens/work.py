@@ -34,6 +34,7 @@ class Work:
         self._screen = screen
         self._host = host
         self._follow_up_job = JobId("")
+        self._before_filter: RunId | None = None
         self._table: dict[str, Callable[[], None]] = {
             "next_pane": lambda: screen.step_pane(1),
             "previous_pane": lambda: screen.step_pane(-1),
@@ -245,6 +246,7 @@ class Work:
     def _filter(self) -> None:
         if not self._screen.panes["agents"].display:
             self._screen.go_to("agents")
+        self._before_filter = self._host.state.run_id
         self._screen.prompt.ask("filter", "filter agents", self._host.state.needle)
 
     def _help(self) -> None:
@@ -255,7 +257,7 @@ class Work:
     def typed(self, purpose: Purpose, text: str) -> None:
         """Act on what is being typed."""
         if purpose == "filter":
-            self._host.state.needle = text
+            self._host.state.filter_agents(text, self._before_filter)
             self._host.request_paint(now=True)
         else:
             self._host.state.drafts[("follow_up", self._follow_up_job)] = text
@@ -276,7 +278,7 @@ class Work:
     def left(self, purpose: Purpose) -> None:
         """Act on escape: a filter goes, a draft stays."""
         if purpose == "filter":
-            self._host.state.needle = ""
+            self._host.state.filter_agents("", self._before_filter)
         self._close_prompt(self._screen.active)
 
     def _close_prompt(self, pane: PaneName) -> None:

@@ -101,11 +101,14 @@ def processes(index: Index) -> int:
     return len({(job.host, job.pid) for job in index.view.jobs if job.alive})
 
 
-def agents_badge(index: Index, shown: int, needle: str) -> str:
-    """Return how many rows are shown, of how many processes."""
+def agents_badge(index: Index, order: Sequence[RunId], needle: str, chosen: RunId | None) -> str:
+    """Return how many rows are shown, of how many processes; and if `chosen` is not among them."""
     if not index.runs:
         return ""
+    shown = len(order)
     count = f"/{flat(needle)} · {shown} of {len(index.runs)}" if needle else str(shown)
+    if shown and chosen is not None and chosen not in order:
+        count += " · selected one hidden"
     at_work = processes(index)
     word = "process" if at_work == 1 else "processes"
     return f"{count} · {at_work} {word}" if at_work else count
@@ -120,7 +123,7 @@ def origin_of(job: JobView, local: frozenset[JobId]) -> str:
     return f":{job.pid}"
 
 
-def age_of(run: RunView, now_ms: int) -> str:
+def time_of(run: RunView, now_ms: int) -> str:
     """Return how long the run has gone on, or took."""
     if is_live(run):
         return span_of_time(now_ms - run.started_at)
@@ -134,7 +137,7 @@ def _header(columns: Columns) -> Line:
         text += cell("COST", columns.cost, "right")
     if columns.context:
         text += cell("CTX", columns.context, "right")
-    text += cell("AGE", 7, "right") + "  " + cell("FROM", columns.origin - 2)
+    text += cell("TIME", 7, "right") + "  " + cell("FROM", columns.origin - 2)
     return note(text + (cell("JOB", columns.job) if columns.job else ""))
 
 
@@ -155,7 +158,7 @@ def _row(
     if columns.context:
         share = "" if run.context_window_usage is None else f"{run.context_window_usage:.0%}"
         spans.append((cell(share, columns.context, "right"), "muted"))
-    spans.append((cell(age_of(run, now_ms), 7, "right"), "muted"))
+    spans.append((cell(time_of(run, now_ms), 7, "right"), "muted"))
     origin = origin_of(job, local)
     spans.append(("  " + cell(origin, columns.origin - 2), "muted"))
     if columns.job:

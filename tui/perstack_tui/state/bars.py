@@ -137,15 +137,15 @@ def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
     return Line((*head, (headline(item), "text")), right)
 
 
-def footer_line(state: CockpitState, width: int) -> Line:
-    """Return the keys that do something now, as many as fit."""
+def footer_line(state: CockpitState, width: int, *, observing: bool = False) -> Line:
+    """Return the keys that do something now, as many as fit; who only observes does little."""
     last = [action for action in footer_actions() if action.group == "program"]
     right: tuple[Span, ...] = tuple(span for action in last for span in _hint(action))
     room = width - sum(len(text) for text, _ in right) - 1
     spans: list[Span] = [(" 1-5", "accent"), (" pane  ", "muted")]
     room -= 11
     for action in footer_actions():
-        if action in last or not _applies(action, state):
+        if action in last or not _applies(action, state, observing=observing):
             continue
         hint = _hint(action)
         room -= sum(len(text) for text, _ in hint)
@@ -159,7 +159,9 @@ def _hint(action: Action) -> tuple[Span, Span]:
     return (action.shown, "accent"), (f" {action.label}  ", "muted")
 
 
-def _applies(action: Action, state: CockpitState) -> bool:
+def _applies(action: Action, state: CockpitState, *, observing: bool) -> bool:
+    if observing and action.group in ("work", "decide"):
+        return False
     if action.id in ("approve", "reject"):
         return any(item.gate is not None for item in state.pending)
     if action.id == "stop":

@@ -81,9 +81,9 @@ class CockpitState:
         self.index = index_of(view)
         items = {item.key: item for item in items_of(view.inbox)}
         keys = self.item_order.arrange(list(items), held=hold_inbox)
-        decided = [key for key in keys if key.kind == "decided"]
         self.items = [items[key] for key in keys if key.kind != "decided"]
-        self.items += [items[key] for key in decided]
+        # Not held: the newest comes first, as it will after the next start.
+        self.items += [item for key, item in items.items() if key.kind == "decided"]
         self._settle_item()
         self._settle_run()
 
@@ -119,6 +119,14 @@ class CockpitState:
     def agents(self, *, held: bool) -> list[RunId]:
         """Return the watch table's order; `held` while the cursor is in it."""
         return self.agent_order.arrange(ranked(self.index, self.needle), held=held)
+
+    def filter_agents(self, needle: str, wanted: RunId | None) -> None:
+        """Show the runs that match; select `wanted` if it is one of them, else the first."""
+        self.needle = needle
+        found = ranked(self.index, needle)
+        chosen = wanted if wanted in found else next(iter(found), None)
+        if chosen is not None and chosen != self.run_id:
+            self.select(chosen)
 
     def tree_key(self) -> RunId | None:
         """Return the row of the tree that stands for the selected run."""

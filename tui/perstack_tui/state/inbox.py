@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from perstack.domain.ids import RunId
 from perstack.projection.views import InboxView, QuestionView
@@ -24,6 +24,8 @@ from perstack_tui.text import crop, flat, width_of
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
+
+_HEADLINE: Final = 400
 
 EMPTY = (
     BLANK,
@@ -94,10 +96,15 @@ def headline(item: Item) -> str:
 
 
 def gate_headline(gate: ConsensusCheckpoint) -> str:
-    """Return what the consensus checkpoint is about: its first subtask."""
+    """Return what the consensus checkpoint is about: its first subtask, a tool's name first."""
     if not gate.proposed_subtasks:
         return "nothing proposed"
-    return flat(asked_text(gate).strip())
+    first = gate.proposed_subtasks[0]
+    if first.input_request is not None:
+        return flat(asked_text(gate).strip())
+    from perstack.projection.gates import subtask_phrase
+
+    return flat(subtask_phrase(first, _HEADLINE))
 
 
 def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
@@ -143,9 +150,13 @@ def _time_left(gate: ConsensusCheckpoint, now_ms: int) -> tuple[str, Role]:
 
 
 def _for_whom(gate: ConsensusCheckpoint) -> str:
-    """Return who would work, and how many subtasks there are."""
-    names = list(dict.fromkeys(task.agent_type for task in gate.proposed_subtasks))
-    whom = f" → {flat(', '.join(names))}" if names else ""
+    """Return which Expert or skill would work, and how many subtasks there are."""
+    from perstack.projection.gates import is_tool_call
+
+    tools = [task.agent_type for task in gate.proposed_subtasks if is_tool_call(task)]
+    experts = [task.agent_type for task in gate.proposed_subtasks if not is_tool_call(task)]
+    whom = f" → {flat(', '.join(dict.fromkeys(experts)))}" if experts else ""
+    whom += f" · skill {flat(', '.join(dict.fromkeys(tools)))}" if tools else ""
     count = len(gate.proposed_subtasks)
     return whom if count == 1 else f"{whom} · {count_of(count, 'subtask')}"
 

@@ -128,6 +128,8 @@ def review_lines(review: Review, width: int, now_ms: int) -> tuple[Line, ...]:
 
 
 def _subtask_lines(review: Review, task: ProposedSubtask, width: int) -> Iterable[Line]:
+    from perstack.projection.gates import subtask_name, subtask_text
+
     chosen = task.id == review.selected
     kept = task.id not in review.dropped
     word: Role = "text" if kept else "muted"
@@ -136,21 +138,15 @@ def _subtask_lines(review: Review, task: ProposedSubtask, width: int) -> Iterabl
         ("[x]   " if kept else "[ ]   ", "done" if kept else "fail"),
         (cell(RISK_WORDS[task.estimated_risk_level], 6), RISK_ROLES[task.estimated_risk_level]),
         (flat(f"{task.id}  "), "muted"),
-        (flat(_what(task)), "strong" if chosen else word),
+        (flat(subtask_name(task)), "strong" if chosen else word),
     )
     yield Line(head, () if kept else ((" dropped", "fail"),), task.id)
-    for text in wrap(task.input, max(8, width - 14)):
+    for text in wrap(subtask_text(task), max(8, width - 14)):
         yield Line(((" " * 14 + text, word),), key=task.id)
     yield BLANK
 
 
-def _what(task: ProposedSubtask) -> str:
-    if task.agent_type and task.agent_type != task.tool_name:
-        return f"{task.agent_type} (call {task.tool_name})"
-    return task.agent_type or task.tool_name
-
-
 def _hidden_note(gate: ConsensusCheckpoint) -> Line:
-    if any(has_hidden(task.input) for task in gate.proposed_subtasks):
+    if any(has_hidden(task.tool_name + task.input) for task in gate.proposed_subtasks):
         return line(("! hidden or direction-changing characters are shown as ‹U+….›", "fail"))
     return note("every character shown · nothing hidden")

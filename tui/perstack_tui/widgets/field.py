@@ -32,6 +32,15 @@ class Field(Input):
         """Replace a range, by typing or pasting, with what is clean of `text`."""
         super().replace(clean(text) if len(text) > 1 or has_hidden(text) else text, start, end)
 
+    async def _on_key(self, event: events.Key) -> None:
+        """Submit at once on enter: a binding would act once what is typed behind it was taken."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            await self.action_submit()
+        else:
+            await super()._on_key(event)
+
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()

@@ -42,7 +42,14 @@ class Pane(Widget, can_focus=True):
     class Opened(Chosen):
         """The user opened the line with `key`."""
 
-    def __init__(self, *, id: str, framed: bool = True, follows: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002
+        framed: bool = True,
+        follows: bool = False,
+        heads: int = 0,
+    ) -> None:
         super().__init__(id=id)
         self.lines: Sequence[Line] = ()
         self.frame = Frame()
@@ -51,6 +58,7 @@ class Pane(Widget, can_focus=True):
         self.following = follows
         self._framed = framed
         self._tails = follows
+        self._heads = heads
         self._strips: dict[int, tuple[Line, int, bool, bool, int, Strip]] = {}
 
     @property
@@ -77,11 +85,19 @@ class Pane(Widget, can_focus=True):
             self.refresh()
             return
         for row in range(self.inner_height):
-            at = self.top + row
+            at = self._line_in(row)
             if _line_at(before, at) != _line_at(lines, at) or (
                 moved and _line_at(lines, at).key in (selected, old_selected)
             ):
                 self._refresh_row(row)
+
+    @property
+    def heads(self) -> int:
+        """How many of the first lines stay where they are while the others scroll."""
+        return self._heads if self.inner_height > self._heads + 1 else 0
+
+    def _line_in(self, row: int) -> int:
+        return row if row < self.heads else self.top + row
 
     def _refresh_row(self, row: int) -> None:
         offset = 1 if self._framed else 0
@@ -103,8 +119,8 @@ class Pane(Widget, can_focus=True):
             return
         if at[-1] >= self.top + self.inner_height:
             self.top = at[-1] - self.inner_height + 1
-        if at[0] < self.top:
-            self.top = at[0]
+        if at[0] < self.top + self.heads:
+            self.top = max(0, at[0] - self.heads)
         if self.top and all(line.key is None for line in self.lines[: self.top]):
             self.top = 0
 
@@ -167,10 +183,10 @@ class Pane(Widget, can_focus=True):
         """Return line `y` of the widget."""
         ink, focused, width = ink_of(self), self.has_focus, self.size.width
         if not self._framed:
-            return self._row(self.top + y)
+            return self._row(self._line_in(y))
         if y == 0 or y == self.size.height - 1:
             return edge(ink, self.frame, width, top=y == 0, focused=focused)
-        return walled(ink, self._row(self.top + y - 1), focused=focused)
+        return walled(ink, self._row(self._line_in(y - 1)), focused=focused)
 
     def _row(self, at: int) -> Strip:
         ink, focused, width = ink_of(self), self.has_focus, self.inner_width
@@ -210,7 +226,8 @@ class Pane(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Choose the line under the pointer; a double click opens it."""
-        line = _line_at(self.lines, self.top + event.y - (1 if self._framed else 0))
+        row = event.y - (1 if self._framed else 0)
+        line = _line_at(self.lines, self._line_in(row) if row >= 0 else -1)
         if line.key is not None:
             self.choose(line.key)
             if event.chain == 2:

@@ -16,12 +16,12 @@ from urllib.request import proxy_bypass_environment  # pyright: ignore[reportAtt
 import anyio
 import anyio.to_thread
 
-from perstack.config.urls import fault_of_address, place_of
+from perstack.config.urls import OWN_SERVER_HINT, fault_of_server, place_of
 from perstack.domain.expert import McpSseSkill, RemoteSkill
 from perstack.errors import ConfigError, SkillError
 from perstack.skills.environment import required_value
 from perstack.skills.mcp.addresses import Resolve, is_loopback, is_public, resolve
-from perstack.skills.mcp.launch import Launch, Streams, Transport
+from perstack.skills.mcp.launch import Launch, Streams, Tally, Transport
 
 Kind = Literal["sse", "http"]
 _PROXY_SCHEMES: Final = ("http", "https")
@@ -29,7 +29,11 @@ _PROXY_SCHEMES: Final = ("http", "https")
 
 @dataclass(frozen=True, slots=True)
 class RemoteTarget:
-    """Where a server is and what it is sent. `proxy` is the URL of a proxy on the way, or None."""
+    """Where a server is and what it is sent.
+
+    `proxy` is the URL of a proxy on the way, or None. `refusals` counts the addresses that its
+    name stood for and that were not spoken to.
+    """
 
     kind: Kind
     endpoint: str
@@ -37,6 +41,7 @@ class RemoteTarget:
     allow_private: bool
     proxy: str | None = field(default=None, repr=False)
     resolve: Resolve = resolve
+    refusals: Tally = field(default_factory=Tally, compare=False)
 
     @property
     def shown(self) -> str:
@@ -44,15 +49,29 @@ class RemoteTarget:
         return urlunsplit(urlsplit(self.endpoint)._replace(query="", fragment=""))
 
     def may_connect(self, address: str) -> bool:
-        """Whether an address that the endpoint's name stands for may be spoken to."""
-        if self.allow_private or is_public(address):
+        """Judge an address that the endpoint's name stands for; a refusal is counted."""
+        if self._admits(address):
             return True
-        host = urlsplit(self.endpoint).hostname or ""
-        return place_of(host) == "loopback" and is_loopback(address)
+        self.refusals.add()
+        return False
+
+    @property
+    def hint(self) -> str:
+        """Where the server is asked, and what lets it be one that was refused."""
+        hint = f"its server is asked at {self.shown}"
+        if self.refusals.count and not self.allow_private:
+            hint += f"; {OWN_SERVER_HINT}"
+        return hint
 
     def transport(self, launch: Launch) -> Transport:
         """Return the way to a conversation of its own."""
         return _Conversation(self, launch)
+
+    def _admits(self, address: str) -> bool:
+        # A name for this machine must not take a conversation, over http perhaps, off it.
+        if place_of(urlsplit(self.endpoint).hostname or "") == "loopback":
+            return self.allow_private and is_loopback(address)
+        return self.allow_private or is_public(address)
 
 
 def remote_target(
@@ -63,7 +82,7 @@ def remote_target(
     Raises:
         ConfigError: the address cannot be used, or a variable for a header is not set.
     """
-    fault = fault_of_address(skill.endpoint, allow_private=skill.allow_private)
+    fault = fault_of_server(skill.endpoint, allow_private=skill.allow_private)
     if fault is not None:
         why, hint = fault
         raise ConfigError(f"The endpoint of skill {name} {why}", hint=hint)
@@ -111,7 +130,7 @@ class _Conversation(Transport):
     def not_ready(self, why: str) -> SkillError:
         return SkillError(
             f"Skill {self._launch.skill_name} could not be started: {why}",
-            hint=f"its server is asked at {self._target.shown}",
+            hint=self._target.hint,
         )
 
 

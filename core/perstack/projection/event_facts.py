@@ -1,0 +1,48 @@
+"""What one event tells by itself: the checkpoint that it made, what it stands for in money."""
+
+from __future__ import annotations
+
+from perstack.domain.events import (
+    Body,
+    CallTools,
+    CompleteRun,
+    ContinueToNextStep,
+    Event,
+    Retry,
+    SampleModel,
+    StopRunByDelegate,
+    StopRunByError,
+    StopRunByExceededBudget,
+    StopRunByExceededMaxSteps,
+    StopRunByInteractiveTool,
+    SuspendRun,
+)
+from perstack.domain.ids import CheckpointId
+from perstack.domain.usage import NO_USAGE, Usage
+
+
+def made_checkpoint(event: Event) -> CheckpointId | None:
+    """Return the checkpoint that `event` made, None when it made none."""
+    match event.body:
+        case (
+            ContinueToNextStep(checkpoint_id=made)
+            | SuspendRun(checkpoint_id=made)
+            | StopRunByDelegate(checkpoint_id=made)
+            | StopRunByInteractiveTool(checkpoint_id=made)
+            | StopRunByExceededMaxSteps(checkpoint_id=made)
+            | StopRunByExceededBudget(checkpoint_id=made)
+            | StopRunByError(checkpoint_id=made)
+            | CompleteRun(checkpoint_id=made)
+        ):
+            return made
+        case _:
+            return None
+
+
+def spent_by(body: Body) -> tuple[Usage, float | None]:
+    """Return the tokens that an event stands for and their cost in USD, None when unknown."""
+    match body:
+        case CallTools() | Retry() | CompleteRun() | SampleModel() | StopRunByError():
+            return body.usage, 0.0 if body.usage == NO_USAGE else body.cost_usd
+        case _:
+            return NO_USAGE, 0.0
