@@ -206,11 +206,11 @@ def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
     root.setLevel(logging.WARNING)
 
 
-def open_history(workspace: Path) -> History:
-    """Return the workspace's history."""
+def open_history(workspace: Path, folder: Path | None = None) -> History:
+    """Return the workspace's history; `folder` is where it lies, if not in `perstack`."""
     from perstack.storage.history.store import FileHistory
 
-    return FileHistory(workspace, clock=SystemClock(), ids=RandomIds())
+    return FileHistory(workspace, clock=SystemClock(), ids=RandomIds(), folder=folder)
 
 
 def has_database(workspace: Path) -> bool:

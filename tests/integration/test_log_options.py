@@ -49,6 +49,26 @@ def test_a_job_is_named_by_its_first_characters(tmp_path: Path) -> None:
         log(tmp_path, "--job", "abcd")
 
 
+def test_a_history_that_lies_elsewhere_is_named_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "before").mkdir()
+    store(tmp_path / "before", chain(), job="moved1")
+    elsewhere = (tmp_path / "before" / "perstack").rename(tmp_path / "kept")
+    monkeypatch.setenv("PERSTACK_STORAGE_PATH", str(elsewhere))
+    told = typed("log").stdout
+    assert f"Storage: {elsewhere}\n" in told
+    assert "Job: moved1 (showing latest job)\n" in told
+    assert "moved1" in typed("jobs").stdout
+    here = tmp_path / "here"
+    here.mkdir()
+    store(here, parallel(), job="local1")
+    assert "Job: local1" in log(here)
+    monkeypatch.setenv("PERSTACK_STORAGE_PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="there is no folder"):
+        typed("log")
+
+
 def test_verbose_adds_ids_usage_and_cost_and_cuts_nothing(tmp_path: Path) -> None:
     events = talkative()
     store(tmp_path, events)

@@ -139,7 +139,7 @@ class _Found:
 
 async def _read(where: _Where, request: LogRequest, spool: Spool) -> _Found | None:
     """Read what was asked for, None when there is no such job, run, checkpoint or event."""
-    from perstack.cli.looking import history_of
+    from perstack.cli.looking import history_of, storage_of
     from perstack.errors import NotFoundError
     from perstack.projection.log_page import LogPage
     from perstack.services.looking import JobRuns, see_job
@@ -157,7 +157,7 @@ async def _read(where: _Where, request: LogRequest, spool: Spool) -> _Found | No
     if not scan.matched or (where.checkpoint is not None and scan.checkpoint is None):
         return None
     is_latest = where.job is None and where.run is None
-    storage = str(where.workspace.absolute() / "perstack")
+    storage = str(storage_of(where.workspace))
     return _Found(LogPage(seen.job, seen.state, is_latest, storage), scan, damage)
 
 

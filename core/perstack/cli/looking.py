@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perstack.ports.history import History
+
+
+HERE: Final = Path()
+STORAGE: Final = "PERSTACK_STORAGE_PATH"
+
+
+def storage_of(workspace: Path) -> Path:
+    """Return where the history is: what the environment says, unless a folder was named."""
+    given = os.environ.get(STORAGE)
+    if given and workspace == HERE:
+        return Path(given).absolute()
+    return workspace.absolute() / "perstack"
 
 
 def history_of(workspace: Path) -> History:
@@ -22,10 +34,14 @@ def history_of(workspace: Path) -> History:
     from perstack.errors import UsageError
     from perstack.runtime import open_history
 
-    if not workspace.is_dir():
-        raise UsageError(f"there is no folder {str(workspace)!a}", hint="check --workspace")
+    storage = storage_of(workspace)
+    is_elsewhere = storage != workspace.absolute() / "perstack"
+    wanted = storage if is_elsewhere else workspace
+    if not wanted.is_dir():
+        told_by = STORAGE if is_elsewhere else "--workspace"
+        raise UsageError(f"there is no folder {str(wanted)!a}", hint=f"check {told_by}")
     logging.getLogger("perstack").addHandler(_SAYS)
-    return open_history(workspace)
+    return open_history(workspace, storage if is_elsewhere else None)
 
 
 class _Says(logging.Handler):

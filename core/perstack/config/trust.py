@@ -246,4 +246,5 @@ def acceptances(env: Mapping[str, str]) -> Acceptances:
 
 
 def _key(config: Path) -> str:
-    return os.path.realpath(config)
+    # A path may hold bytes that are no text, which JSON could not.
+    return os.fsencode(os.path.realpath(config)).decode(errors="backslashreplace")

@@ -181,3 +181,12 @@ def test_a_named_file_may_do_what_it_says_but_not_what_its_history_says(tmp_path
     from_history = Demand("command", "start sh -c evil")
     assert trust.lacking([START], own=[START]) == ()
     assert trust.lacking([from_history], own=[START]) == (from_history,)
+
+
+def test_a_path_that_is_no_text_is_remembered_like_any_other(tmp_path: Path) -> None:
+    demand = Demand("command", "start server")
+    odd, other = tmp_path / "inv\udcffalid" / "perstack.toml", tmp_path / "perstack.toml"
+    accepted = Acceptances(tmp_path / "state")
+    accepted.accept(odd, [demand])
+    assert accepted.lacking(odd, [demand]) == ()
+    assert accepted.lacking(other, [demand]) == (demand,)

@@ -21,19 +21,28 @@ LIVE_SUFFIX: Final = ".jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below `workspace`. Every method raises `UsageError` for an id that is no safe name."""
+    """Paths below `workspace`, or in `folder` if the history is kept elsewhere.
+
+    Every method raises `UsageError` for an id that is no safe name.
+    """
 
     workspace: Path
+    folder: Path | None = None
+
+    @property
+    def storage(self) -> Path:
+        """The folder of everything."""
+        return self.folder or self.workspace / "perstack"
 
     @property
     def jobs(self) -> Path:
         """The folder of jobs."""
-        return self.workspace / "perstack" / "jobs"
+        return self.storage / "jobs"
 
     @property
     def live(self) -> Path:
         """The folder that followers watch."""
-        return self.workspace / "perstack" / "live"
+        return self.storage / "live"
 
     def job(self, job_id: JobId) -> Path:
         """The job's folder."""

@@ -27,16 +27,23 @@ _JOBS_AT_ONCE: Final = 64
 
 
 class FileHistory:
-    """All jobs of a workspace, in files below its `perstack` folder (see `layout`).
+    """All jobs of a workspace, in files below its `perstack` folder, or in `folder` (see `layout`).
 
     Nothing is made before the first job is created or followed. What blocks runs in worker
     threads.
     """
 
     def __init__(
-        self, workspace: Path, *, clock: Clock, ids: Ids, files: Files | None = None
+        self,
+        workspace: Path,
+        *,
+        clock: Clock,
+        ids: Ids,
+        files: Files | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self._tools = Tools(files or Files(), Layout(workspace.absolute()), clock, ids)
+        layout = Layout(workspace.absolute(), folder.absolute() if folder else None)
+        self._tools = Tools(files or Files(), layout, clock, ids)
         self._reader = self._tools.reader
 
     @asynccontextmanager
