@@ -125,8 +125,8 @@ BY_ID: Final = {action.id: action for action in ACTIONS}
 
 
 def is_deed(name: str) -> bool:
-    """Say whether the action does or opens something, other than showing another place."""
-    return name == "open" or BY_ID[name].group in ("work", "decide", "program")
+    """Say whether the action does something, or leads to it; looking about and help do not."""
+    return name in ("open", "quit") or BY_ID[name].group in ("work", "decide")
 
 
 def footer_actions() -> list[Action]:
