@@ -22,8 +22,9 @@ from perstack.config.load import LoadedConfig, load_source
 from perstack.config.overrides import apply_overrides
 from perstack.config.process_env import process_environment
 from perstack.config.secrets import redact, secret_values
-from perstack.config.trust import Demand, Trust, UntrustedError, acceptances
+from perstack.config.trust import Trust, acceptances
 from perstack.config.typed import Overrides
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from perstack.config.trust import Demand
+from perstack.config.untrusted import Demand
 from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 from perstack.domain.events import RunError
 from perstack.domain.ids import (

@@ -117,7 +117,7 @@ async def test_another_process_answers_and_the_call_goes_on(tmp_path: Path) -> N
     assert ran.one("requestInput")["message"] == "Which region?"
     resolved = ran.one("resolveInput")
     assert resolved["outcome"] == "accepted"
-    assert "eu" not in json.dumps(resolved)
+    assert '"eu"' not in json.dumps(resolved)
     assert ran.all("completeRun")[-1]["text"] == "Done."
 
 

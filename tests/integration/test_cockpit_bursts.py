@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perstack.config.trust import Demand, UntrustedError
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.domain.ids import ConsensusId, JobId, RunId
 from perstack.projection.views import InboxView, WorkspaceView

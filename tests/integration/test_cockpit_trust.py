@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from perstack.config.trust import Demand, UntrustedError
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack_tui.screens.trust import TrustSheet
 from tests.fakes.gateway import busy_view
 from tests.fakes.stage import Stage

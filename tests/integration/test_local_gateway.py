@@ -14,8 +14,8 @@ import anyio.to_thread
 import pytest
 import watchfiles
 
-from perstack.config.trust import UntrustedError
 from perstack.config.typed import Overrides
+from perstack.config.untrusted import UntrustedError
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
 from perstack.domain.ids import ExpertKey, JobId

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 from textual.pilot import Pilot
 
-from perstack.config.trust import Demand, UntrustedError
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.ids import RunId
 from perstack.projection.views import WorkspaceView
 from perstack_tui.app import Cockpit

@@ -145,3 +145,9 @@ def test_no_module_of_the_core_loads_the_screen(tmp_path: Path) -> None:
     )
     modules = loaded_by(first, cwd=tmp_path)
     assert packages(modules) & SCREEN == set()
+
+
+def test_the_cockpit_paints_before_it_loads_models_or_the_runtime(tmp_path: Path) -> None:
+    modules = loaded_by("import perstack_tui.app", cwd=tmp_path)
+    late = ("perstack.domain.base", "perstack.runtime", "perstack.engine", "perstack.storage")
+    assert [name for name in modules if name.startswith(late)] == []

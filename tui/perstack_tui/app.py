@@ -13,7 +13,7 @@ from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 from textual.worker import Worker
 
-from perstack.config.trust import UntrustedError
+from perstack.config.untrusted import UntrustedError
 from perstack.errors import PerstackError
 from perstack_tui.gateway import Gateway, Update
 from perstack_tui.leaving import (

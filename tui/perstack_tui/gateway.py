@@ -11,7 +11,7 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.projection.views import QuestionView
 
 if TYPE_CHECKING:
-    from perstack.config.trust import Demand
+    from perstack.config.untrusted import Demand
     from perstack.domain.consensus import ConsensusCheckpoint, Decision
     from perstack.ports.history import FeedBatch
 

@@ -21,8 +21,8 @@ from anyio.abc import TaskGroup
 from perstack.config.load import LoadedConfig
 from perstack.config.process_env import process_environment
 from perstack.config.remote import shown_url
-from perstack.config.trust import Demand
 from perstack.config.typed import Overrides
+from perstack.config.untrusted import Demand
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Delta, Event

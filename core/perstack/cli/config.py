@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from perstack.cli.known_tools import KnownTools
     from perstack.config.lockfile import Lock
     from perstack.config.report import ConfigWarning
-    from perstack.config.trust import Demand
+    from perstack.config.untrusted import Demand
     from perstack.domain.ids import ExpertKey
     from perstack.errors import ConfigError
     from perstack.runtime import Project

@@ -12,7 +12,7 @@ from perstack.config.commands import server_command
 from perstack.config.model_table import facts_of
 from perstack.config.report import ConfigWarning, printable
 from perstack.config.secrets import without_secrets
-from perstack.config.trust import Demand
+from perstack.config.untrusted import Demand
 from perstack.domain.base import Model
 from perstack.domain.expert import (
     BaseSkill,

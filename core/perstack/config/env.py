@@ -15,7 +15,8 @@ from typing import Final
 
 from perstack.config.dotenv import read_env_file
 from perstack.config.report import ConfigWarning, printable
-from perstack.config.trust import Demand, variable_demand
+from perstack.config.trust import variable_demand
+from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
 
 _REDIRECTS: Final = re.compile(

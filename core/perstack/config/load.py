@@ -25,7 +25,8 @@ from perstack.config.read_settings import (
 )
 from perstack.config.report import ConfigWarning, Report, printable
 from perstack.config.table import RawTable, Table
-from perstack.config.trust import Demand, demands_of
+from perstack.config.trust import demands_of
+from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey

@@ -16,54 +16,23 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from perstack.config.headers import holds_secret
 from perstack.config.report import printable
+from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
 from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
 from perstack.domain.settings import Settings
-from perstack.errors import ConfigError, StorageError
-
-Kind = Literal["command", "address", "variable"]
+from perstack.errors import StorageError
 
 _FILE: Final = "trust.json"
 _PRIVATE: Final = " (which may be this machine or in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Demand:
-    """One thing that a project would do with the user's means. `text` is shown whole."""
-
-    kind: Kind
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """The content hash that is accepted."""
-        return hashlib.sha256(f"{self.kind}\0{self.text}".encode()).hexdigest()
-
-
-class UntrustedError(ConfigError):
-    """The project asks for things that its user has not accepted; `demands` are those."""
-
-    code = "config.untrusted"
-
-    def __init__(self, path: Path, demands: tuple[Demand, ...]) -> None:
-        # Whole: what was not shown was not accepted.
-        listed = "".join(f"\n  {printable(demand.text)}" for demand in demands)
-        super().__init__(
-            f"{printable(str(path))} was found, not named, and has not been accepted yet. "
-            f"It would:{listed}",
-            hint="read it; then add --trust (once), or name the file with --config",
-        )
-        self.demands = demands
 
 
 class _Record(Model):

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 
 from perstack.config.load import parse_config
 from perstack.config.overrides import apply_overrides
-from perstack.config.trust import (
-    Acceptances,
-    Demand,
-    Trust,
-    UntrustedError,
-    acceptances,
-    demands_of,
-)
+from perstack.config.trust import Acceptances, Trust, acceptances, demands_of
 from perstack.config.typed import Overrides
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert, McpHttpSkill, McpStdioSkill, SkillSpec
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import NotifySettings, ProviderSettings, Settings

@@ -6,7 +6,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from perstack.config.trust import UntrustedError
+from perstack.config.untrusted import UntrustedError
 from perstack_tui.screens.port import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.grace import Grace
