@@ -21,7 +21,7 @@ from tests.unit.skills.support import (
     context_for,
     expert_with,
     fake_skill,
-    processes_of,
+    none_survive,
     text,
 )
 
@@ -73,7 +73,7 @@ async def test_a_line_without_an_end_ends_the_server_and_not_the_memory(
     assert outcome.is_error
     assert "it sent a message of more than 67,108,864 bytes" in notices.stderr()
     assert process.memory_info().rss - before < 300_000_000
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_an_answer_of_a_million_values_is_refused_before_it_is_read(

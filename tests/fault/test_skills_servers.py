@@ -22,6 +22,7 @@ from tests.unit.skills.support import (
     context_for,
     expert_with,
     fake_skill,
+    none_survive,
     processes_of,
     text,
     until,
@@ -66,7 +67,7 @@ async def test_a_server_that_dies_while_it_starts_is_named_with_its_last_words(
     )
     assert caught.value.hint is not None
     assert notices.of("fake") == ["skillStarting"]
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_a_command_that_does_not_exist_is_named(context: RunContext) -> None:
@@ -82,7 +83,7 @@ async def test_a_server_that_never_gets_ready_is_ended(context: RunContext, faul
     with pytest.raises(SkillError, match="it was not ready within 1 s"):
         async with IMPATIENT.open(expert_with(fake=skill), context, Notices()):
             pytest.fail("it opened")
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_one_server_that_fails_ends_the_others(context: RunContext, notices: Notices) -> None:
@@ -90,7 +91,7 @@ async def test_one_server_that_fails_ends_the_others(context: RunContext, notice
     with pytest.raises(SkillError, match="Skill bad could not be started"):
         async with SKILLS.open(expert, context, notices):
             pytest.fail("it opened")
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 @pytest.mark.parametrize("fault", ["crash_call", "crash_mid_reply"])
@@ -151,7 +152,7 @@ async def test_a_server_that_hangs_is_stopped_and_its_answer_not_waited_for(
     async with SKILLS.open(expert_with(fake=fake_skill("hang_call")), context, notices) as skills:
         outcome = await skills.call("echo", {"text": "x"})
         await until(lambda: notices.of("fake")[-1] == "skillDisconnected")
-        assert processes_of(context.run_id) == []
+        await none_survive(context.run_id)
     assert outcome.is_error
     assert "no answer within 0.4 s" in text(outcome)
     assert "was stopped" in text(outcome)
@@ -194,7 +195,7 @@ async def test_nothing_survives_a_run(context: RunContext, faults: tuple[str, ..
     async with SKILLS.open(expert_with(fake=skill), context, Notices()) as skills:
         await skills.call("spawn", {})
         assert len(processes_of(context.run_id)) >= 3
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_nothing_survives_a_cancelled_run(context: RunContext) -> None:
@@ -212,7 +213,7 @@ async def test_nothing_survives_a_cancelled_run(context: RunContext) -> None:
         await opened.wait()
         assert processes_of(context.run_id)
         group.cancel_scope.cancel()
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_nothing_survives_a_run_cancelled_while_servers_start(context: RunContext) -> None:
@@ -226,7 +227,7 @@ async def test_nothing_survives_a_run_cancelled_while_servers_start(context: Run
         group.start_soon(run)
         await until(lambda: len(processes_of(context.run_id)) >= 3)
         group.cancel_scope.cancel()
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 PROGRAM = """
@@ -269,4 +270,4 @@ async def test_a_stopped_supervisor_saves_nobody(context: RunContext, tmp_path: 
         for child in psutil.Process().children():
             if any("supervisor.py" in word for word in child.cmdline()):
                 child.suspend()
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)

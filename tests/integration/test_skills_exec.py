@@ -18,7 +18,14 @@ from perstack.ports.skills import RunContext, ToolOutcome
 from perstack.skills.base.command import SILENT
 from perstack.skills.base.skill import OpenBaseSkill
 from tests.fakes.skill_host import ShowingHost
-from tests.unit.skills.support import context_for, failure, processes_of, result, until
+from tests.unit.skills.support import (
+    context_for,
+    failure,
+    none_survive,
+    processes_of,
+    result,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -178,7 +185,7 @@ async def test_late_commands_are_ended_with_all_they_started(
     args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script], "timeout": 300}
     told = failure(await base.call("exec", args))
     assert told == {"error": "Command timed out after 300ms.", "stdout": "begun\n", "stderr": ""}
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 @pytest.mark.parametrize("number", ["KILL", "STOP", "TERM"])
@@ -189,7 +196,7 @@ async def test_a_command_that_turns_on_its_supervisor_gets_nowhere(
     args: dict[str, JsonValue] = {"command": "sh", "args": ["-c", script], "timeout": 500}
     with anyio.fail_after(15):
         failure(await base.call("exec", args))
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_one_command_that_kills_its_supervisor_takes_no_other_with_it(
@@ -215,7 +222,7 @@ async def test_what_a_command_leaves_running_neither_holds_up_the_call_nor_survi
     with anyio.fail_after(10):
         told = await _sh(base, "sleep 600 & (setsid sleep 600 &) ; echo done")
     assert told == {"output": "done\n"}
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_a_cancelled_call_leaves_nothing_running(
@@ -228,7 +235,7 @@ async def test_a_cancelled_call_leaves_nothing_running(
         await until((tmp_path / "begun").exists)
         assert processes_of(context.run_id)
         group.cancel_scope.cancel()
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_output_is_shown_while_the_command_runs_under_the_id_of_its_call(

@@ -23,7 +23,7 @@ from tests.unit.skills.support import (
     context_for,
     expert_with,
     fake_skill,
-    processes_of,
+    none_survive,
     result,
     text,
 )
@@ -70,7 +70,7 @@ async def test_a_command_for_the_base_skill_takes_its_place(
     connected = notices[1]
     assert isinstance(connected, SkillConnected)
     assert connected.total_duration_ms > 0
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_a_pinned_base_skill_is_started_and_never_lazy(

@@ -23,6 +23,7 @@ from tests.unit.skills.support import (
     context_for,
     expert_with,
     fake_skill,
+    none_survive,
     processes_of,
     result,
     text,
@@ -86,7 +87,7 @@ async def test_a_run_begins_before_a_lazy_skill_is_connected(
         assert {"echo", "record"} < set(skills.tools)
         assert text(await skills.call("echo", {"text": "x"})) == "x"
         await skills.ready()
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_names_do_not_depend_on_who_was_ready_first(context: RunContext) -> None:
@@ -137,7 +138,7 @@ async def test_a_run_that_ends_before_a_lazy_skill_is_ready_leaves_nothing(
     with anyio.fail_after(10):
         async with SKILLS.open(expert_with(fake=skill), context, Notices()):
             await until(lambda: len(processes_of(context.run_id)) >= 3)
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_a_remote_skill_can_be_lazy(context: RunContext, notices: Notices) -> None:

@@ -29,14 +29,7 @@ from perstack.errors import SkillError
 from perstack.ports.skills import ElicitationAnswer, RunContext, SamplingAnswer, SkillSet
 from perstack.skills.opener import Skills
 from tests.fakes.skill_host import Answering
-from tests.unit.skills.support import (
-    Notices,
-    context_for,
-    expert_with,
-    processes_of,
-    text,
-    until,
-)
+from tests.unit.skills.support import Notices, context_for, expert_with, none_survive, text, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -167,7 +160,7 @@ async def test_the_everything_server_over_its_pipes(tmp_path: Path) -> None:
         env = text(await skills.call("get-env", {}))
     assert '"NEEDED": "[NEEDED]"' in env
     assert "sk-canary" not in env
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_the_everything_server_over_streamable_http(
@@ -198,7 +191,7 @@ async def test_the_filesystem_server_reads_and_writes_where_it_may(
         refused = await skills.call("read_text_file", {"path": "/etc/hostname"})
         assert refused.is_error
     assert (tmp_path / "note.txt").read_text() == "milk is bought"
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_a_package_that_does_not_exist_is_named_with_what_npm_says(

@@ -26,7 +26,7 @@ from perstack.skills.base.skill import OpenBaseSkill
 from tests.fakes.cli import Program, by_expert, calls, finishes, play
 from tests.fakes.model_wire import Call
 from tests.fakes.skill_host import ShowingHost
-from tests.unit.skills.support import context_for, failure, processes_of, result, until
+from tests.unit.skills.support import context_for, failure, none_survive, result, until
 
 pytestmark = pytest.mark.anyio
 
@@ -248,7 +248,7 @@ async def test_late_commands_are_ended_with_all_they_started(
     script = "(trap '' TERM; sleep 600) & setsid sleep 600 & echo begun; sleep 600"
     told = failure(await base.call("exec", _sh(script, timeout=500)))
     assert told == {"error": "Command timed out after 500ms.", "stdout": "begun\n", "stderr": ""}
-    assert processes_of(context.run_id) == []
+    await none_survive(context.run_id)
 
 
 async def test_output_is_shown_live(context: RunContext) -> None:

@@ -116,6 +116,11 @@ def processes_of(run_id: str) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _is_of(process, run_id)]
 
 
+async def none_survive(run_id: str) -> None:
+    """Fail if a process of the run is still there 5 s later: one that is killed takes a moment."""
+    await until(lambda: processes_of(run_id) == [], within_s=5.0)
+
+
 def _is_of(process: psutil.Process, run_id: str) -> bool:
     try:
         alive = process.status() != psutil.STATUS_ZOMBIE
