@@ -33,7 +33,10 @@ after = "In doubt"
 text = "I looked: it had not been done."
 """
 # Python itself, starting, is not ours to keep calm: a signal comes when our first line has run.
+# What a shell starts in the background, these tests perhaps, is born deaf to Ctrl-C.
 ANNOUNCING: Final = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from perstack.cli.main import main
 import sys
 sys.stderr.write("up\\n")
