@@ -31,17 +31,17 @@ PARTS: Final = st.sampled_from(
     [
         *("..", ".", "", "sub", "deep", "file", "perstack", "Perstack", "jobs", "outside"),
         *("out", "top", "up", "here", "back", "away", "data", "loop", "gone", "chain", "~"),
-        *("work", "proc", "self", "root", "cwd", "\0", "\udcff", "x" * 300),
+        *("desk", "proc", "self", "root", "cwd", "\0", "\udcff", "x" * 300),
     ]
 )
-STARTS: Final = st.sampled_from(["", "", "/", "~/", "{work}/", "{work}/../work/", "{outside}/"])
+STARTS: Final = st.sampled_from(["", "", "/", "~/", "{desk}/", "{desk}/../desk/", "{outside}/"])
 
 
 class Site:
     """A workspace with links of all kinds, and the identities of all that may be reached."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = folder / "work"
+        self.root = folder / "desk"
         self.outside = folder / "outside"
         for made in ("sub/deep", "perstack/jobs", "sub/perstack"):
             (self.root / made).mkdir(parents=True)
@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
 def test_whatever_a_path_is_made_of_what_it_leads_to_is_the_workspaces(
     site: Site, start: str, parts: list[str], follow: bool
 ) -> None:
-    path = start.format(work=site.root, outside=site.outside) + "/".join(parts)
+    path = start.format(desk=site.root, outside=site.outside) + "/".join(parts)
     try:
         with site.workspace.locate(path, follow=follow) as place:
             found = place.found
