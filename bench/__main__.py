@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import cockpit, history, memory, runs, skills
+from bench import agents, cockpit, consensus, history, memory, recall, runs, skills, tasks
 from bench.measure import compile_all
 
 
@@ -24,6 +24,14 @@ def main() -> None:
         runs.delegates(rounds)
     if asked.only in {None, "memory"}:
         memory.concurrent_runs(rounds)
+    if asked.only == "recall":
+        recall.recall(rounds, recall.SIZES[:3] if asked.quick else recall.SIZES)
+    if asked.only == "tasks":
+        tasks.tasks(rounds)
+    if asked.only in {None, "consensus"}:
+        consensus.consensus(rounds)
+    if asked.only in {None, "agents"}:
+        agents.agents(rounds)
     if asked.only in {None, "log"}:
         history.log(rounds)
         history.jobs(rounds)
@@ -36,7 +44,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Perstack.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--only", choices=["start", "skills", "steps", "delegates", "memory", "log", "cockpit"]
+        "--only",
+        choices=[
+            "start",
+            "skills",
+            "steps",
+            "delegates",
+            "memory",
+            "recall",
+            "log",
+            "cockpit",
+            "tasks",
+            "agents",
+            "consensus",
+        ],
     )
     parser.add_argument("--quick", action="store_true", help="one round, fewer keys")
     return parser

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests import blocking
+from tests.fakes.postgres import PostgresServer, missing_postgres, postgres_server
 
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
@@ -39,3 +41,21 @@ def own_environment(
 def no_blocking_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program call nothing that blocks on its event loop."""
     blocking.forbid(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresServer]:
+    """Give a real PostgreSQL server, started once for all tests of this process."""
+    if (why := missing_postgres()) is not None:
+        pytest.skip(why)
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Give an empty database of each kind: a file that is not there yet, or a server's URL."""
+    if request.param == "sqlite":
+        return tmp_path / "perstack" / "perstack.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.emptied()

@@ -36,9 +36,10 @@ from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
 from perstack.ports.model import ChatModel
 from perstack.ports.skills import SkillOpener
+from perstack.project import Project, open_project
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.run_state import RunState
-from perstack.runtime import Project, Runtime, open_consensus, open_project, open_runtime
+from perstack.runtime import Runtime, open_consensus, open_runtime
 
 if TYPE_CHECKING:
     from perstack.services.consensus import ConsensusService

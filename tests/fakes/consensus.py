@@ -15,7 +15,15 @@ from perstack.domain.consensus import (
     ProposedSubtask,
 )
 from perstack.domain.forms import form_of
-from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, SubtaskId, ToolCallId
+from perstack.domain.ids import (
+    ConsensusId,
+    ExpertKey,
+    JobId,
+    RunId,
+    SessionId,
+    SubtaskId,
+    ToolCallId,
+)
 from perstack.domain.inputs import form_lines
 
 NOW_MS = 1_790_000_000_000
@@ -80,6 +88,34 @@ def make_checkpoint(
         risk_level="high",
         created_at=created_at,
         expires_at=expires_at,
+    )
+
+
+def make_proposal(
+    name: str = "k1", *, subtasks: int = 2, parent: str | None = "p1", expires_at: int | None = None
+) -> ConsensusCheckpoint:
+    """Tasks that no run waits with."""
+    asked = make_checkpoint(name, subtasks=subtasks, expires_at=expires_at)
+    tasks = tuple(
+        task.model_copy(
+            update={
+                "id": SubtaskId(f"{name}-{task.id}"),
+                "tool_call_id": "",
+                "tool_name": "",
+                "parent_task_id": parent,
+            }
+        )
+        for task in asked.proposed_subtasks
+    )
+    return asked.model_copy(
+        update={
+            "job_id": None,
+            "run_id": None,
+            "session_id": SessionId("session1"),
+            "task_id": tasks[0].id,
+            "parent_task_id": parent,
+            "proposed_subtasks": tasks,
+        }
     )
 
 

@@ -19,9 +19,10 @@ import anyio
 
 from perstack.domain.ids import ConsensusId
 from perstack.errors import PerstackError
-from perstack.ports.system import SystemClock
+from perstack.ports.system import SystemClock, Uuids
 from perstack.services.consensus import ConsensusService
-from perstack.storage.database.opener import database_path, open_consensus_store
+from perstack.services.handle import Handle
+from perstack.storage.database.opener import database_path, open_stores
 
 MARKS = ("PERSTACK_RUN_ID", "PERSTACK_JOB_ID")
 
@@ -54,7 +55,7 @@ def claim_to_drive(workspace: Path) -> None:
 async def decide(workspace: Path, name: str, allow_self: bool) -> None:
     clock = SystemClock()
     service = ConsensusService(
-        lambda: open_consensus_store(database_path(workspace), clock=clock),
+        Handle(lambda: open_stores(database_path(workspace), clock=clock, ids=Uuids())),
         clock=clock,
         workspace=workspace,
     )

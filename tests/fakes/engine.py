@@ -13,15 +13,17 @@ import anyio
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.events import Delta, Event, SkillConnected, SkillDisconnected
+from perstack.domain.events import Delta, Event
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
+from perstack.domain.server_events import SkillConnected, SkillDisconnected
 from perstack.domain.settings import BudgetSettings, ConsensusSettings, Settings
 from perstack.domain.usage import ModelPrice, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import NotFoundError
+from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
@@ -311,6 +313,8 @@ class World:
     heard: Heard = field(default_factory=Heard)
     control: StopControl = field(default_factory=StopControl)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    desk: Desk = NO_DESK
+    carrier: Carrier = NOBODY
 
     def __post_init__(self) -> None:
         self.model = FakeModel(self.mind)
@@ -334,24 +338,27 @@ class World:
             workspace=self.workspace,
             env={},
             wait_at_gates=self.wait_at_gates,
+            carrier=self.carrier,
+        )
+
+    @property
+    def deps(self) -> Deps:
+        return Deps(
+            model=self.vendor or self.model,
+            skills=self.skills,
+            gate=self.gate,
+            notifier=self.notifier,
+            clock=self.clock,
+            ids=RandomIds(),
+            redact=lambda text: text.replace("sk-canary", "[redacted]"),
+            version="test",
+            rng=self.rng,
+            desk=self.desk,
         )
 
     @property
     def runs(self) -> Runs:
-        return Runs(
-            self.history,
-            Deps(
-                model=self.vendor or self.model,
-                skills=self.skills,
-                gate=self.gate,
-                notifier=self.notifier,
-                clock=self.clock,
-                ids=RandomIds(),
-                redact=lambda text: text.replace("sk-canary", "[redacted]"),
-                version="test",
-                rng=self.rng,
-            ),
-        )
+        return Runs(self.history, self.deps)
 
     async def start(
         self, query: str = "go", *, expert_key: str | None = None, job_id: str | None = None

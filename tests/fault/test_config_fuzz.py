@@ -42,6 +42,7 @@ enabled = true
 requireForRiskLevels = ["high"]
 timeout = 60000
 highRiskPatterns = ["deploy"]
+reviewerMayApprove = "none"
 [budget]
 maxTokens = 100000
 maxCostUsd = 2.5
@@ -49,6 +50,19 @@ maxDuration = 600000
 [exec]
 sandbox = "bubblewrap"
 network = false
+[driftDetection]
+warningThreshold = 0.8
+behavior = "prevent"
+[resourceExhaustion]
+autoTerminate = true
+[resourceExhaustion.thresholds]
+maxApiCalls = 7
+[memory.vectorSearch]
+provider = "hashed"
+[slack]
+webhookUrl = "${SLACK_WEBHOOK_URL}"
+[github]
+token = "${GITHUB_TOKEN}"
 [notify]
 command = ["notify-send", "Perstack"]
 [experts."lead"]
@@ -246,6 +260,14 @@ GATES: dict[bytes, Callable[[LoadedConfig], bool]] = {
     b"\nmaxCostUsd = 2.5\n": lambda config: config.settings.budget.max_cost_usd == 2.5,
     b"\nmaxDuration = 600000\n": lambda config: config.settings.budget.max_duration == 600_000,
     b'\nsandbox = "bubblewrap"\n': lambda config: config.settings.exec.sandbox == "bubblewrap",
+    b'\nreviewerMayApprove = "none"\n':
+        lambda config: config.settings.consensus.reviewer_may_approve is None,
+    b'\nbehavior = "prevent"\n':
+        lambda config: config.settings.coordination.drift.behavior == "prevent",
+    b"\nautoTerminate = true\n":
+        lambda config: config.settings.coordination.resources.auto_terminate,
+    b"\nmaxApiCalls = 7\n":
+        lambda config: config.settings.coordination.resources.thresholds.max_api_calls == 7,
     b'\nrequireApproval = ["exec"]\n': lambda config: of_lead(config, BASE_SKILL)[0] == ("exec",),
     b'\nsampling = "deny"\n': lambda config: of_lead(config, "web")[1] == "deny",
 }  # fmt: skip
@@ -298,7 +320,9 @@ def test_a_gate_with_any_other_name_refuses_the_file(line: bytes) -> None:
             parse_config(Path("perstack.toml"), data)
 
 
-@pytest.mark.parametrize("table", [b"consensus", b"budget", b"exec"])
+@pytest.mark.parametrize(
+    "table", [b"consensus", b"budget", b"exec", b"driftDetection", b"resourceExhaustion"]
+)
 def test_a_table_of_gates_with_any_other_name_refuses_the_file(table: bytes) -> None:
     spellings = {table[:at] + table[at + 1 :] for at in range(len(table))}
     spellings |= {table[:at] + table[at : at + 1] + table[at:] for at in range(len(table))}

@@ -17,6 +17,7 @@ from perstack.domain.ids import ConsensusId
 from perstack.errors import ConflictError
 from perstack.ports.consensus import ConsensusStore
 from perstack.ports.system import SystemClock
+from perstack.storage.database.migrations import MIGRATIONS
 from perstack.storage.database.opener import open_consensus_store
 from tests.fakes import consensus_workers as workers
 from tests.fakes.consensus import SetClock, make_checkpoint, make_decision
@@ -254,7 +255,7 @@ async def test_processes_that_open_an_old_database_at_once_migrate_it_once(path:
     workers.join(started)
     assert sorted(entry.name for entry in path.parent.iterdir()) == [
         "perstack.db",
-        "perstack.db.bak-1",
+        f"perstack.db.bak-{len(MIGRATIONS)}",
     ]
     check_integrity(path)
 

@@ -8,8 +8,8 @@ import anyio
 import psutil
 import pytest
 
-from perstack.domain.events import SkillConnected
 from perstack.domain.messages import FileInlinePart, ImageInlinePart, TextPart
+from perstack.domain.server_events import SkillConnected
 from perstack.errors import SkillError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.skill import NAMES

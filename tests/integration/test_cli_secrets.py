@@ -22,9 +22,11 @@ PASSWORD: Final = "canary-password-0123456789"
 WEBHOOK: Final = "canary-webhook-0123456789"
 SKILL_HEADER: Final = "canary-mcp-header-0123456789"
 SKILL_QUERY: Final = "canary-mcp-query-0123456789"
+SLACK: Final = "canary-slack-0123456789"
+GITHUB: Final = "canary-github-0123456789"
 CANARIES: Final = (
     *(ANTHROPIC_KEY, SKILL_KEY, FILE_TOKEN, HEADER, PASSWORD, WEBHOOK),
-    *(SKILL_HEADER, SKILL_QUERY),
+    *(SKILL_HEADER, SKILL_QUERY, SLACK, GITHUB),
 )
 
 TOML: Final = f"""
@@ -36,6 +38,12 @@ enabled = true
 
 [notify]
 webhook = "https://127.0.0.1:9/{WEBHOOK}"
+
+[slack]
+webhookUrl = "https://127.0.0.1:9/{SLACK}"
+
+[github]
+token = "{GITHUB}"
 
 [experts."solo"]
 instruction = "You are solo."

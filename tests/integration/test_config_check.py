@@ -66,7 +66,10 @@ async def test_what_was_understood_is_printed(tmp_path: Path) -> None:
     assert rows["model"].startswith("claude-sonnet-5-5: window 1,000,000 tokens; reasons: yes;")
     assert rows["limits"].startswith("7 steps, 5 retries, 300,000 ms a generation, 128 runs")
     assert rows["budget"] == "1,000 tokens, $2.5"
-    assert rows["consensus"] == "on: high, medium risk waits, and what is deeper than 5"
+    assert rows["consensus"] == (
+        "on: high, medium risk waits, and what is deeper than 5; "
+        "a reviewing Expert may approve up to low risk"
+    )
     _, _, experts = ran.stdout.partition("\n\n")
     assert experts == (
         "lead 1.2.3\n"

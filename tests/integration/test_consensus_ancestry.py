@@ -10,14 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 
 from perstack.domain.consensus import ConsensusStatus
 from perstack.domain.ids import ConsensusId
 from perstack.errors import DeniedError
-from perstack.services.ancestry import refuse_if_inside_run
+from perstack.services.ancestry import refuse_if_inside_run, run_around
 from perstack.storage.database.opener import database_path, open_consensus_store
 from tests.fakes.consensus import SetClock, make_checkpoint
+from tests.fakes.consensus_decider import claim_to_drive
 
 pytestmark = pytest.mark.anyio
 
@@ -118,3 +120,36 @@ async def test_a_broken_file_hides_no_other(tmp_path: Path, line: bytes) -> None
     (tmp_path / "perstack" / "live" / "a.jsonl").write_bytes(line)
     with pytest.raises(DeniedError, match="job1"):
         refuse_if_inside_run(tmp_path)
+
+
+NESTED = """
+import os, subprocess, sys
+from pathlib import Path
+from perstack.services.ancestry import run_around
+if sys.argv[2] == "child":
+    print(run_around(Path(sys.argv[1])))
+else:
+    clean = {name: value for name, value in os.environ.items() if "PERSTACK" not in name}
+    subprocess.run([sys.executable, "-c", os.environ["NESTED"], sys.argv[1], "child"], env=clean)
+"""
+
+
+@pytest.mark.parametrize("mark", ["PERSTACK_RUN_ID", "PERSTACK_JOB_ID"])
+async def test_a_process_of_a_run_is_known_to_be_one_with_its_marks_and_without(
+    workspace: Path, mark: str
+) -> None:
+    assert run_around(workspace, env={}) is None
+    assert run_around(workspace, env={mark: "r1"}) == "r1"
+    env = {**os.environ, "NESTED": NESTED, mark: "r1"}
+    command = [sys.executable, "-c", NESTED, str(workspace), "parent"]
+    ran = await anyio.run_process(command, env=env)
+    assert ran.stdout.decode().strip() == "r1"
+
+
+async def test_a_process_below_a_driver_is_known_to_belong_to_its_job(workspace: Path) -> None:
+    claim_to_drive(workspace)
+    # This process drives the job; what it starts is inside it.
+    assert await anyio.to_thread.run_sync(run_around, workspace) is None
+    command = [sys.executable, "-c", NESTED, str(workspace), "child"]
+    ran = await anyio.run_process(command)
+    assert ran.stdout.decode().strip() == "job1"

@@ -14,10 +14,11 @@ from perstack.cli.consensus import consensus_app
 from perstack.domain.consensus import ConsensusCheckpoint, nobody_decided
 from perstack.domain.ids import ConsensusId
 from perstack.errors import ConflictError, UsageError
-from perstack.ports.consensus import ConsensusStore
-from perstack.ports.system import SystemClock
+from perstack.ports.stores import Stores
+from perstack.ports.system import SystemClock, Uuids
 from perstack.services.consensus import ConsensusService
-from perstack.storage.database.opener import database_path, open_consensus_store
+from perstack.services.handle import Handle
+from perstack.storage.database.opener import database_path, open_stores
 from tests.fakes.consensus import make_checkpoint, make_question
 
 K1 = ConsensusId("k1abcdefghijklmnopqrstuv")
@@ -25,10 +26,10 @@ CLOCK = SystemClock()
 
 
 def service_for(workspace: Path) -> ConsensusService:
-    def open_store() -> Awaitable[ConsensusStore]:
-        return open_consensus_store(database_path(workspace), clock=CLOCK)
+    def open_() -> Awaitable[Stores]:
+        return open_stores(database_path(workspace), clock=CLOCK, ids=Uuids())
 
-    return ConsensusService(open_store, clock=CLOCK, workspace=workspace)
+    return ConsensusService(Handle(open_), clock=CLOCK, workspace=workspace)
 
 
 def soon() -> int:

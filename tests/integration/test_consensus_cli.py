@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from perstack.cli.consensus import consensus_app
-from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.ids import ConsensusId
+from perstack.domain.consensus import ConsensusCheckpoint, Decision, Review, Verdict
+from perstack.domain.ids import ConsensusId, ExpertKey
 from perstack.errors import (
     ConflictError,
     CorruptRecordError,
@@ -21,9 +21,10 @@ from perstack.errors import (
     PerstackError,
     UsageError,
 )
+from perstack.ports.consensus import ReviewClaim
 from perstack.ports.system import SystemClock
 from perstack.storage.database.opener import database_path, open_consensus_store
-from tests.fakes.consensus import make_checkpoint, make_decision
+from tests.fakes.consensus import make_checkpoint, make_decision, make_proposal
 
 K1 = "k1abcdefghijklmnopqrstuv"
 HOSTILE = "rm \x1b[2J\x1b]52;c;eA==\x07 \u202egnp.exe \x9b31m [red]x[/] \r\n second line"
@@ -281,3 +282,33 @@ def test_help_is_plain_text(verb: str) -> None:
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
     assert not re.search("[\x1b╭│]", result.stdout)
+
+
+def test_approving_what_no_run_waits_with_says_which_tasks_were_made(tmp_path: Path) -> None:
+    put(tmp_path, make_proposal(K1, parent=None))
+    shown = said(tmp_path, "show", K1)
+    assert "Asked by  release-captain\n" in shown
+    text = said(tmp_path, "approve", K1, "--reject-subtask", f"{K1}-s1")
+    assert text == f"Approved {K1}: 1 of 2 kept.\nTask {K1}-s2 was made.\n"
+
+
+def test_what_a_reviewer_recommends_is_shown_inert(tmp_path: Path) -> None:
+    review = Review(
+        reviewer=ExpertKey("adversarial"),
+        verdict=Verdict(approved=True, feedback=HOSTILE),
+        structured=True,
+        started_at=1,
+        finished_at=2,
+    )
+
+    async def recommend() -> None:
+        store = await open_consensus_store(database_path(tmp_path), clock=SystemClock())
+        await store.create(make_checkpoint(K1))
+        await store.claim_review(ConsensusId(K1), ReviewClaim("me", 9, "adversarial"), now_ms=1)
+        assert await store.finish_review(ConsensusId(K1), "me", review)
+        await store.aclose()
+
+    anyio.run(recommend)
+    shown = said(tmp_path, "show", K1)
+    assert "  Review    adversarial would approve: rm " in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)

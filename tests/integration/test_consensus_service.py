@@ -20,9 +20,12 @@ from perstack.errors import (
     StorageError,
     UsageError,
 )
-from perstack.ports.consensus import ConsensusStore, Gate
+from perstack.ports.consensus import Gate
+from perstack.ports.stores import Stores
+from perstack.ports.system import Uuids
 from perstack.services.consensus import ConsensusService, Inbox, whoami
-from perstack.storage.database.opener import database_path, open_consensus_store
+from perstack.services.handle import Handle
+from perstack.storage.database.opener import database_path, open_stores
 from tests.fakes.consensus import NOW_MS, SetClock, make_checkpoint
 
 pytestmark = pytest.mark.anyio
@@ -41,11 +44,11 @@ async def make_service(tmp_path: Path, clock: SetClock) -> AsyncGenerator[Make]:
     made: list[ConsensusService] = []
 
     def make(*, auto_reject: bool = False, busy_s: float = 5.0) -> ConsensusService:
-        def open_store() -> Awaitable[ConsensusStore]:
-            return open_consensus_store(database_path(tmp_path), clock=clock, busy_s=busy_s)
+        def open_() -> Awaitable[Stores]:
+            return open_stores(database_path(tmp_path), clock=clock, ids=Uuids(), busy_s=busy_s)
 
         service = ConsensusService(
-            open_store, clock=clock, workspace=tmp_path, auto_reject=auto_reject
+            Handle(open_), clock=clock, workspace=tmp_path, auto_reject=auto_reject
         )
         made.append(service)
         return service

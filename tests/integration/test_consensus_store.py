@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import pytest
-import sqlalchemy as sa
 
 from perstack.domain.ids import ConsensusId, RunId
 from perstack.errors import ConflictError, CorruptRecordError, NotFoundError, UsageError
@@ -20,7 +18,6 @@ from tests.fakes.consensus import NOW_MS, SetClock, make_checkpoint, make_decisi
 pytestmark = pytest.mark.anyio
 
 K1 = ConsensusId("k1")
-POSTGRES = os.environ.get("PERSTACK_TEST_POSTGRES")
 
 
 @pytest.fixture
@@ -28,22 +25,9 @@ def clock() -> SetClock:
     return SetClock()
 
 
-@pytest.fixture(params=["sqlite", *(["postgres"] if POSTGRES else [])])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Give an empty database: a file, or the server's that PERSTACK_TEST_POSTGRES names."""
-    if request.param == "sqlite" or POSTGRES is None:
-        return tmp_path / "perstack" / "perstack.db"
-    server = sa.create_engine(POSTGRES)
-    with server.begin() as connection:
-        for table in ("consensus_audit", "consensus_checkpoints", "schema_version"):
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
-    server.dispose()
-    return POSTGRES
-
-
 @pytest.fixture
-async def store(target: Path | str, clock: SetClock) -> AsyncGenerator[ConsensusStore]:
-    opened = await open_consensus_store(target, clock=clock)
+async def store(database_target: Path | str, clock: SetClock) -> AsyncGenerator[ConsensusStore]:
+    opened = await open_consensus_store(database_target, clock=clock)
     yield opened
     await opened.aclose()
 
@@ -238,14 +222,14 @@ async def test_with_automatic_rejection_expiry_rejects(
 
 
 async def test_the_version_changes_with_every_change_and_only_then(
-    store: ConsensusStore, target: Path | str, clock: SetClock
+    store: ConsensusStore, database_target: Path | str, clock: SetClock
 ) -> None:
     seen = await store.version()
     assert await store.version() == seen
     await store.create(make_checkpoint())
     own = await store.version()
     assert own != seen
-    other = await open_consensus_store(target, clock=clock)
+    other = await open_consensus_store(database_target, clock=clock)
     assert await other.version() != own
     await other.decide(K1, make_decision(), now_ms=NOW_MS)
     assert await store.version() != own
@@ -253,9 +237,9 @@ async def test_the_version_changes_with_every_change_and_only_then(
 
 
 async def test_another_handle_sees_a_change_at_once(
-    store: ConsensusStore, target: Path | str, clock: SetClock
+    store: ConsensusStore, database_target: Path | str, clock: SetClock
 ) -> None:
-    other = await open_consensus_store(target, clock=clock)
+    other = await open_consensus_store(database_target, clock=clock)
     await store.create(make_checkpoint())
     assert (await other.get(K1)).status == "pending"
     await store.decide(K1, make_decision(), now_ms=NOW_MS)

@@ -185,3 +185,21 @@ async def test_a_stop_is_felt_while_a_gate_cannot_be_proposed(tmp_path: Path) ->
     ran.control = type(ran.control)()
     assert (await ran.go_on(Continuation(job_id=stopped.job_id))).outcome.text == "end"
     assert len(ran.heard.types("requestApproval")) == 1
+
+
+async def test_a_chain_of_harmless_delegations_waits_once_it_is_too_deep(tmp_path: Path) -> None:
+    def pass_on(request: ModelRequest, turn: int) -> Generation:
+        below = {"lead": "a", "a": "b", "b": "c"}.get(request.expert_key)
+        if below is None or turn > 1:
+            return done(f"{request.expert_key} is done")
+        return says("", (below, {"query": "read it"}))
+
+    gate = FakeGate(verdict=lambda checkpoint: decided(checkpoint, approved=False))
+    chain = (expert("lead", "a"), expert("a", "b"), expert("b", "c"), expert("c"))
+    rules = ConsensusSettings(enabled=True, max_depth=2)
+    ran = World(tmp_path, pass_on, chain, gate=gate, consensus=rules)
+    await ran.start()
+    (checkpoint,) = gate.proposed.values()
+    assert (checkpoint.expert_key, checkpoint.risk_level, checkpoint.depth) == ("b", "low", 3)
+    assert checkpoint.reason == "Task depth 3 exceeds maximum allowed depth 2"
+    assert {request.expert_key for request in ran.model.requests} == {"lead", "a", "b"}

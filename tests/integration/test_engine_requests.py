@@ -14,9 +14,10 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.events import Event, RequestInput, ResolveInput
+from perstack.domain.events import Event
 from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import ToolCallId
+from perstack.domain.server_events import RequestInput, ResolveInput
 from perstack.engine.requests import MAX_QUESTIONS
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from perstack.domain.events import SampleModel
 from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import MessageId
 from perstack.domain.messages import ExpertMessage, ImageInlinePart, TextPart, UserMessage
+from perstack.domain.server_events import SampleModel
 from perstack.domain.settings import BudgetSettings
 from perstack.domain.usage import ModelPrice
 from perstack.engine.requests import MAX_SAMPLINGS

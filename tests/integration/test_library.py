@@ -33,7 +33,8 @@ from perstack.ports.skills import (
     ToolOutcome,
     ToolSpec,
 )
-from perstack.runtime import Project, open_history
+from perstack.project import Project
+from perstack.runtime import open_history
 from perstack.services.looking import see_job
 from tests.fakes.engine import FakeModel, latest_text, says
 

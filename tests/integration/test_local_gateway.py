@@ -22,8 +22,9 @@ from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import ConflictError, DeniedError, PerstackError, UsageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.history import FeedBatch
+from perstack.project import open_project
 from perstack.projection.workspace import WorkspaceFold
-from perstack.runtime import open_history, open_project
+from perstack.runtime import open_history
 from perstack.services.consensus import whoami
 from perstack_tui.gateway import (
     DefinitionsUpdate,

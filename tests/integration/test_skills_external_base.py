@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from perstack.domain.events import SkillConnected
 from perstack.domain.expert import BASE_SKILL, BaseSkill, McpStdioSkill
 from perstack.domain.messages import ImageInlinePart
+from perstack.domain.server_events import SkillConnected
 from perstack.domain.settings import ExecSettings
 from perstack.errors import ConfigError, SkillError
 from perstack.ports.skills import RunContext

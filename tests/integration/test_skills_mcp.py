@@ -10,9 +10,9 @@ import psutil
 import pytest
 from pydantic import JsonValue
 
-from perstack.domain.events import SkillConnected, SkillStarting
 from perstack.domain.expert import BASE_SKILL, BaseSkill, McpStdioSkill
 from perstack.domain.messages import FileInlinePart, ImageInlinePart, ResourceLinkPart, TextPart
+from perstack.domain.server_events import SkillConnected, SkillStarting
 from perstack.errors import ConfigError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.skill import NAMES

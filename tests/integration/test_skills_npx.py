@@ -19,12 +19,12 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 from pydantic import JsonValue
 
-from perstack.domain.events import SkillLog, SkillProgress
 from perstack.domain.expert import AnyMcpSkill, McpHttpSkill, McpSseSkill, McpStdioSkill
 from perstack.domain.forms import form_of
 from perstack.domain.ids import ToolCallId
 from perstack.domain.inputs import read_answer
 from perstack.domain.messages import ImageInlinePart, ResourceLinkPart
+from perstack.domain.server_events import SkillLog, SkillProgress
 from perstack.errors import SkillError
 from perstack.ports.skills import ElicitationAnswer, RunContext, SamplingAnswer, SkillSet
 from perstack.skills.opener import Skills

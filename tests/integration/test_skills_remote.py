@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perstack.domain.events import SkillConnected, SkillStarting
 from perstack.domain.expert import McpHttpSkill, McpSseSkill
+from perstack.domain.server_events import SkillConnected, SkillStarting
 from perstack.errors import ConfigError, SkillError
 from perstack.ports.skills import RunContext
 from perstack.skills.base.skill import NAMES

@@ -12,9 +12,9 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
-from perstack.domain.events import SkillLog, SkillProgress
 from perstack.domain.expert import McpHttpSkill, McpSseSkill
 from perstack.domain.ids import ToolCallId
+from perstack.domain.server_events import SkillLog, SkillProgress
 from perstack.ports.skills import (
     Elicitation,
     ElicitationAnswer,

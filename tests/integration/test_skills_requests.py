@@ -16,10 +16,10 @@ import psutil
 import pytest
 from pydantic import JsonValue
 
-from perstack.domain.events import SkillLog, SkillProgress
 from perstack.domain.expert import Consent, McpStdioSkill
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ImageInlinePart, TextPart
+from perstack.domain.server_events import SkillLog, SkillProgress
 from perstack.ports.skills import (
     Elicitation,
     ElicitationAnswer,

@@ -101,11 +101,11 @@ def test_help_loads_neither_models_nor_an_event_loop(
     assert [name for name in modules if name.startswith("perstack.domain")] == []
 
 
-def test_a_scripted_run_loads_no_vendor_no_server_no_tables_and_no_screen(
+def test_a_scripted_run_loads_the_tables_that_it_is_recorded_in_and_nothing_else(
     program: Program,
 ) -> None:
     modules = loaded_by_program(program, "run", "solo", "go")
-    assert packages(modules) & HEAVY == set()
+    assert packages(modules) & HEAVY == TABLES
 
 
 def test_tables_are_loaded_when_a_gate_opens(program: Program) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -19,36 +16,24 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.load import LoadedConfig
-from perstack.config.process_env import process_environment
 from perstack.config.remote import shown_url
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.events import Delta, Event
 from perstack.domain.expert import Expert
-from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
-from perstack.engine.control import StopControl
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.system import RandomIds, SystemClock
-from perstack.projection.run_state import RunState
+from perstack.project import Project, accept, project_of
 from perstack.projection.views import QuestionView
 from perstack.providers.breaker import Breakers
-from perstack.runtime import (
-    Project,
-    Runtime,
-    accept,
-    has_database,
-    log_to_file,
-    open_consensus,
-    open_history,
-    open_runtime,
-    project_of,
-)
+from perstack.runtime import Runtime, log_to_file, open_history, open_runtime
 from perstack.services.consensus import whoami
 from perstack.services.runs import find_job
+from perstack.wiring import consensus_over, has_database, open_tables
 from perstack_tui.gateway import (
     DefinitionsUpdate,
     ExpertSummary,
@@ -58,6 +43,7 @@ from perstack_tui.gateway import (
     Trouble,
     Update,
 )
+from perstack_tui.local_jobs import LocalJob, spawn_headless
 
 _LOG: Final = logging.getLogger(__name__)
 INBOX_POLL_S: Final = 0.15
@@ -70,7 +56,7 @@ _QUEUED: Final = 10_000
 _NEED_WORDS: Final = ("completed", "stoppedByInteractiveTool")
 
 
-Work = Callable[["Runtime", "_LocalJob"], Awaitable[JobOutcome]]
+Work = Callable[["Runtime", "LocalJob"], Awaitable[JobOutcome]]
 
 
 async def open_local_gateway(request: CockpitRequest) -> Gateway:
@@ -89,14 +75,15 @@ class LocalGateway:
         self._setup = setup
         log_to_file(workspace)
         self._history = open_history(workspace)
-        self._consensus = open_consensus(workspace)
+        self._tables = open_tables(workspace)
+        self._consensus = consensus_over(self._tables)
         self._breakers = Breakers()
         self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)
         self._group: TaskGroup | None = None
         self._good: Project | None = None
         self._config_error: ConfigError | None = None
         self._config_read = anyio.Event()
-        self._jobs: dict[JobId, _LocalJob] = {}
+        self._jobs: dict[JobId, LocalJob] = {}
         self._first_job_id = setup.job_id
 
     @property
@@ -123,7 +110,7 @@ class LocalGateway:
         job_id = self._first_job_id or JobId(RandomIds().new())
         self._first_job_id = None
 
-        async def work(runtime: Runtime, job: _LocalJob) -> JobOutcome:
+        async def work(runtime: Runtime, job: LocalJob) -> JobOutcome:
             return await runtime.runs.start(
                 project.plan(),
                 expert_key,
@@ -220,7 +207,7 @@ class LocalGateway:
 
     # ---------------------------------------------------------------- jobs of this process
 
-    async def _ended(self, jobs: Sequence[_LocalJob], *, within_s: float) -> None:
+    async def _ended(self, jobs: Sequence[LocalJob], *, within_s: float) -> None:
         with anyio.move_on_after(within_s) as scope:
             for job in jobs:
                 await job.over.wait()
@@ -236,7 +223,7 @@ class LocalGateway:
             overrides = await self._as_before(job_id)
         project = await self._project(overrides)
 
-        async def work(runtime: Runtime, job: _LocalJob) -> JobOutcome:
+        async def work(runtime: Runtime, job: LocalJob) -> JobOutcome:
             return await runtime.runs.go_on(
                 project.plan(), wanted, listener=job, control=job.control
             )
@@ -269,21 +256,21 @@ class LocalGateway:
             raise ConflictError("the cockpit is not open yet")
         if job_id in self._jobs:
             raise ConflictError("this process already runs that job")
-        job = _LocalJob(job_id, project, overrides)
+        job = LocalJob(job_id, project, overrides)
         self._jobs[job_id] = job
         self._group.start_soon(self._drive, job, work, name=f"job:{job_id}")
         await job.going.wait()
         if job.error is not None:
             raise job.error
 
-    async def _drive(self, job: _LocalJob, work: Work) -> None:
+    async def _drive(self, job: LocalJob, work: Work) -> None:
         error: PerstackError | None = None
         try:
             await self._announce_jobs()
             async with open_runtime(
                 job.project,
                 history=self._history,
-                consensus=self._consensus,
+                tables=self._tables,
                 breakers=self._breakers,
             ) as runtime:
                 job.outcome = await work(runtime, job)
@@ -291,11 +278,7 @@ class LocalGateway:
             error = caught
         except Exception as bug:  # noqa: BLE001  the edge between jobs and the screen
             # A bug in one job must take neither the screen nor the other jobs with it.
-            _LOG.exception("job %s", job.job_id)
-            error = PerstackError(
-                f"internal error: {type(bug).__name__}; the job can be continued",
-                hint=f"{self._workspace}/perstack/logs/perstack.log says where",
-            )
+            error = _logged(bug, job.job_id, self._workspace)
         finally:
             self._jobs.pop(job.job_id, None)
             had_begun = job.going.is_set()
@@ -412,43 +395,6 @@ class LocalGateway:
         return await anyio.to_thread.run_sync(read)
 
 
-class _LocalJob:
-    """A job of this process, and the listener that notices when it gets going.
-
-    What it says is not shown from here: the screen follows the history, as for every process.
-    """
-
-    def __init__(self, job_id: JobId, project: Project, overrides: Overrides) -> None:
-        self.job_id = job_id
-        self.project = project
-        self.overrides = overrides
-        self.control = StopControl()
-        self.going = anyio.Event()
-        self.over = anyio.Event()
-        self.error: PerstackError | None = None
-        self.expert_key = ExpertKey("")
-        self.outcome: JobOutcome | None = None
-
-    @property
-    def can_go_on(self) -> bool:
-        """Whether it was stopped with work left."""
-        return self.outcome is not None and self.outcome.outcome.ending == "stopped"
-
-    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
-        """Nothing to remember: the history has it."""
-
-    def on_event(self, event: Event) -> None:
-        """The first event says that the job runs, and whose it is."""
-        self.going.set()
-        self.expert_key = self.expert_key or event.expert_key
-
-    def on_delta(self, delta: Delta) -> None:
-        """Shown from the workspace, like everything."""
-
-    def on_warning(self, text: str) -> None:
-        """Shown from the workspace, whose follower is told of damage as well."""
-
-
 def _summary(expert: Expert) -> ExpertSummary:
     return ExpertSummary(
         key=expert.key,
@@ -459,14 +405,14 @@ def _summary(expert: Expert) -> ExpertSummary:
     )
 
 
-def _go_on_headless(job: _LocalJob) -> None:
+def _go_on_headless(job: LocalJob) -> None:
     """Start a process of its own session that takes the job up, with its own definitions.
 
     Raises:
         StorageError: it could not be started; the job is stopped, its checkpoint kept.
     """
     try:
-        _spawn_headless(job)
+        spawn_headless(job)
     except OSError as error:
         raise StorageError(
             f"job {job.job_id} cannot be detached: {error.strerror}",
@@ -474,28 +420,9 @@ def _go_on_headless(job: _LocalJob) -> None:
         ) from error
 
 
-def _spawn_headless(job: _LocalJob) -> None:
-    # The other process reads the file as it is then; what this job was started with is accepted.
-    project = job.project
-    accept(project, project.config.demands())
-    named = ("--config", project.config.argument) if project.trust.named else ()
-    logs = project.workspace / "perstack" / "logs"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "perstack", "run", job.expert_key),
-        *("--continue-job", job.job_id, "--own-definitions"),
-        *("--workspace", str(project.workspace), *named),
-        *job.overrides.as_arguments(),
-    ]
-    with (logs / f"{job.job_id}.log").open("ab") as log:
-        child = subprocess.Popen(
-            command,
-            cwd=project.workspace,
-            env=process_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
-        )
-    # Reaped if this process is still here when it ends; it does not depend on that.
-    threading.Thread(target=child.wait, name=f"detached:{job.job_id}", daemon=True).start()
+def _logged(bug: Exception, job_id: JobId, workspace: Path) -> PerstackError:
+    _LOG.error("job %s", job_id, exc_info=bug)
+    return PerstackError(
+        f"internal error: {type(bug).__name__}; the job can be continued",
+        hint=f"{workspace}/perstack/logs/perstack.log says where",
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perstack.config.untrusted import Demand
     from perstack.domain.ids import ExpertKey
     from perstack.errors import ConfigError
-    from perstack.runtime import Project
+    from perstack.project import Project
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -73,7 +73,7 @@ def _check(workspace: Path, config: str | None) -> Checked:
     from perstack.config.find import locate
     from perstack.config.load import parse_source, read_source
     from perstack.config.typed import Overrides
-    from perstack.runtime import project_of
+    from perstack.project import project_of
 
     source = locate(workspace, config)
     data = read_source(source)

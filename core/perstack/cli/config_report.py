@@ -14,12 +14,14 @@ from perstack.config.report import ConfigWarning, printable
 from perstack.config.secrets import without_secrets
 from perstack.config.untrusted import Demand
 from perstack.domain.base import Model
+from perstack.domain.coordination import CoordinationSettings, DriftSettings, ResourceSettings
 from perstack.domain.expert import (
     BaseSkill,
     Expert,
     InteractiveSkill,
     McpSseSkill,
     McpStdioSkill,
+    MemorySkill,
     SkillSpec,
 )
 from perstack.domain.ids import ExpertKey
@@ -127,6 +129,7 @@ def _settings_lines(checked: Checked) -> Iterator[str]:
     yield _row("consensus", _consensus(settings.consensus))
     told = [*settings.notify.command[:1], *(("a webhook",) if settings.notify.webhook else ())]
     yield _row("notify", ", ".join(map(printable, told)) or "nobody")
+    yield from _coordination_lines(settings.coordination)
     yield _row("env files", ", ".join(map(printable, checked.env_paths)) or "none")
 
 
@@ -165,7 +168,45 @@ def _consensus(rules: ConsensusSettings) -> str:
     if not rules.enabled:
         return "off: no delegation waits for a person"
     levels = ", ".join(rules.require_for_risk_levels) or "no"
-    return f"on: {levels} risk waits, and what is deeper than {rules.max_depth}"
+    alone = rules.reviewer_may_approve
+    reviewed = ""
+    if rules.reviewer_strategy != "human":
+        reviewed = f"; a reviewing Expert may approve {f'up to {alone} risk' if alone else 'none'}"
+    return f"on: {levels} risk waits, and what is deeper than {rules.max_depth}{reviewed}"
+
+
+def _coordination_lines(settings: CoordinationSettings) -> Iterator[str]:
+    agents, vectors = settings.agents, settings.memory.vector_search
+    yield _row("agents", f"{agents.max_concurrent} at a time, {agents.default_timeout} s each")
+    meaning = "words alone"
+    if vectors.enabled:
+        by = vectors.provider or "what is there without a vendor"
+        meaning = printable(f"meaning, by {by}{f' ({vectors.model})' if vectors.model else ''}")
+    namespace = printable(settings.memory.default_namespace)
+    yield _row("memory", f"namespace {namespace}, searched by {meaning}")
+    yield _row("drift", _drift(settings.drift))
+    yield _row("resources", _resources(settings.resources))
+    told = ("Slack", settings.slack.enabled), ("GitHub", settings.github.enabled)
+    yield _row("reaches", ", ".join(name for name, on in told if on) or "neither Slack nor GitHub")
+
+
+def _drift(drift: DriftSettings) -> str:
+    if not drift.enabled:
+        return "off: tasks may repeat what they descend from"
+    told = f", from {drift.warning_threshold:g} told" if drift.warning_threshold else ""
+    does = "refused" if drift.behavior == "prevent" else "warned of"
+    return f"on: from a likeness of {drift.threshold:g} {does}{told}"
+
+
+def _resources(resources: ResourceSettings) -> str:
+    if not resources.enabled:
+        return "off: no agent is stopped for what it uses"
+    most = resources.thresholds
+    does = "stopped for good" if resources.auto_terminate else "stopped for a person to look"
+    return (
+        f"on: {does} after {most.max_files_accessed:,} files, {most.max_api_calls:,} model calls, "
+        f"{most.max_subtasks_spawned} subtasks or {most.max_tokens_consumed:,} tokens"
+    )
 
 
 def _expert_lines(expert: Expert, tools: KnownTools) -> Iterator[str]:
@@ -192,6 +233,9 @@ def _how(skill: SkillSpec) -> str:
     match skill:
         case BaseSkill():
             return "built in"
+        case MemorySkill():
+            where = f", namespace {printable(skill.namespace)}" if skill.namespace else ""
+            return f"built in{where}"
         case InteractiveSkill():
             return "asks the user"
         case McpStdioSkill():

@@ -89,7 +89,7 @@ def approve(
         typer.Option(metavar="ID", help="A subtask to leave out; may be given again."),
     ] = None,
 ) -> None:
-    """Approve a checkpoint: the run that waits goes on with the subtasks that are kept."""
+    """Approve a checkpoint: the run that waits goes on, or the tasks that are kept are made."""
     decided = _decide(consensus_id, workspace, feedback, approved=True, but=reject_subtask or [])
     kept, of = _kept(decided)
     typer.echo(f"Approved {decided.id}: {f'all {of}' if kept == of else f'{kept} of {of}'} kept.")
@@ -130,6 +130,10 @@ def _say_if_nobody_goes_on(decided: ConsensusCheckpoint, workspace: Path) -> Non
     from perstack.errors import NotFoundError
     from perstack.runtime import open_history
 
+    if decided.job_id is None:
+        for task in decided.approved_subtasks:
+            typer.echo(f"Task {task.id} was made.")
+        return
     try:
         seen = anyio.run(open_history(workspace).look_at_job, decided.job_id)
     except NotFoundError:
@@ -269,13 +273,16 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _print_checkpoint(checkpoint: ConsensusCheckpoint, audit: list[AuditEntry]) -> None:
-    from perstack.projection.gates import subtask_name, subtask_text
+    from perstack.projection.gates import review_phrase, subtask_name, subtask_text
 
     _line(f"Consensus checkpoint {checkpoint.id}")
     _line(f"  State     {_state(checkpoint, _now_ms())}")
     _line(f"  Risk      {checkpoint.risk_level}")
     _line(f"  Reason    {checkpoint.reason}")
-    _line(f"  Asked by  {checkpoint.expert_key}, run {checkpoint.run_id}, job {checkpoint.job_id}")
+    whose = f", run {checkpoint.run_id}, job {checkpoint.job_id}" if checkpoint.run_id else ""
+    _line(f"  Asked by  {checkpoint.expert_key}{whose}")
+    if said := review_phrase(checkpoint):
+        _line(f"  Review    {said}")
     rejected = checkpoint.decision.rejected_subtask_ids if checkpoint.decision else ()
     for one in checkpoint.proposed_subtasks:
         typer.echo()

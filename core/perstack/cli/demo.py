@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from perstack.config.typed import Overrides
     from perstack.domain.ids import JobId
     from perstack.engine.plan import JobOutcome
+    from perstack.project import Project
     from perstack.providers.scenario import Scenario
-    from perstack.runtime import Project, Runtime
+    from perstack.runtime import Runtime
 
 EXPERT: Final = "release-captain"
 QUERY: Final = "Take the next release from commits to production."
@@ -92,7 +93,8 @@ def _play_through(workspace: Path, over: Overrides) -> int:
     import anyio
 
     from perstack.cli.listeners import say
-    from perstack.runtime import log_to_file, open_project
+    from perstack.project import open_project
+    from perstack.runtime import log_to_file
 
     say("Scripted model, scripted answers and a scripted reviewer: nobody is asked.")
     project = open_project(workspace, workspace / "perstack.toml", over)

@@ -12,20 +12,14 @@ import anyio
 from perstack.cli.again import go_on_command
 from perstack.cli.listeners import say
 from perstack.cli.options import Asked
+from perstack.config.builtin import CORE_TYPES
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
-from perstack.runtime import (
-    Project,
-    Runtime,
-    log_to_file,
-    open_history,
-    open_project,
-    open_runtime,
-    warm_up,
-)
+from perstack.project import Project, open_project
+from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, warm_up
 from perstack.services.answers import check_length
 from perstack.services.runs import find_job
 
@@ -151,7 +145,7 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
         raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
     check_length("a query", query)
     known = project.config.experts
-    if asked.expert not in known:
+    if asked.expert not in known and asked.expert not in CORE_TYPES:
         raise UnknownExpertError(asked.expert, [str(key) for key in known])
     return ExpertKey(asked.expert), query
 

@@ -24,8 +24,9 @@ def install(
     from perstack.config.typed import Overrides
     from perstack.engine.groups import unwrapped
     from perstack.errors import UsageError
+    from perstack.project import install_lock, open_project
     from perstack.projection.inert import inert
-    from perstack.runtime import install_lock, log_to_file, open_project
+    from perstack.runtime import log_to_file
 
     if not workspace.is_dir():
         raise UsageError(f"{workspace} is not a folder")

@@ -11,9 +11,11 @@ from perstack.config.lockfile import Lock, LockedTool
 from perstack.config.positions import KeyPath
 from perstack.domain.expert import (
     BASE_SKILL,
+    MEMORY_SKILL,
     BaseSkill,
     Expert,
     InteractiveSkill,
+    MemorySkill,
     SkillSpec,
     delegate_tool_name,
 )
@@ -23,6 +25,7 @@ from perstack.engine.toolset import Toolset, build_toolset
 from perstack.ports.skills import SkillSet, ToolOutcome, ToolSpec
 from perstack.skills.base.catalog import TOOLS
 from perstack.skills.base.skill import NAMES
+from perstack.skills.memory import skill as memory
 from perstack.skills.toolset import free_name
 
 
@@ -70,7 +73,7 @@ def _names(
         asked = toolset.interactive.items()
         return tuple(tool for tool, question in asked if question.skill_name == name)
     found = tuple(tool.name for tool in listed.tools.values() if tool.skill_name == name)
-    return found if found or isinstance(skill, BaseSkill) else None
+    return found if found or isinstance(skill, BaseSkill | MemorySkill) else None
 
 
 class _Listed(SkillSet):
@@ -79,10 +82,13 @@ class _Listed(SkillSet):
     def __init__(self, expert: Expert, locked: Sequence[LockedTool]) -> None:
         self.collisions: list[Collision] = []
         self._tools: dict[str, ToolSpec] = {}
-        for name, skill in expert.skills.items():
+        for skill in expert.skills.values():
             if isinstance(skill, BaseSkill):
                 self._add_base(skill)
-            elif not isinstance(skill, InteractiveSkill):
+            elif isinstance(skill, MemorySkill):
+                self._add_memory(skill)
+        for name, skill in expert.skills.items():
+            if not isinstance(skill, BaseSkill | MemorySkill | InteractiveSkill):
                 for tool in locked:
                     if tool.skill_name == name and skill.offers(tool.name):
                         self._add(expert.key, tool)
@@ -109,6 +115,11 @@ class _Listed(SkillSet):
         for tool in TOOLS:
             if skill.offers(tool.name):
                 self._tools[tool.name] = ToolSpec(BASE_SKILL, tool.name, tool.description, {})
+
+    def _add_memory(self, skill: MemorySkill) -> None:
+        for tool in memory.TOOLS:
+            if skill.offers(tool.name):
+                self._tools[tool.name] = ToolSpec(MEMORY_SKILL, tool.name, tool.description, {})
 
     def _add(self, expert: ExpertKey, tool: LockedTool) -> None:
         skill = tool.skill_name

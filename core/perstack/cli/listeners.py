@@ -6,8 +6,9 @@ import io
 import sys
 from collections.abc import Callable
 
-from perstack.domain.events import Delta, Event, RequestApproval, RequestInput
+from perstack.domain.events import Delta, Event, RequestApproval
 from perstack.domain.ids import RunId
+from perstack.domain.server_events import RequestInput
 from perstack.engine.plan import JobOutcome
 from perstack.ports.system import SystemClock
 from perstack.projection.inert import inert

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
+from perstack.config.builtin import CORE_TYPES
 from perstack.config.limits import DELEGATE_NAME_LENGTH
 from perstack.config.report import Report, listed, meant, printable
 from perstack.domain.expert import Expert, delegate_tool_name
@@ -40,7 +41,7 @@ def _faults(expert: Expert, declared: Sequence[str]) -> Iterator[tuple[str, str 
         tool = delegate_tool_name(key)
         if key == expert.key:
             yield f"delegate {key} of {printable(expert.key)} is itself", "remove it"
-        elif key not in declared:
+        elif key not in declared and key not in CORE_TYPES:
             yield f"delegate {key} of {printable(expert.key)} not found", _remedy(key, declared)
         elif by_tool.get(tool) == key:
             yield f"delegate {key} of {printable(expert.key)} is listed twice", "remove one"

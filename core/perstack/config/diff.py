@@ -12,6 +12,17 @@ from perstack.domain.settings import Settings
 
 _SCALARS = ("reasoning_budget", "max_steps", "max_retries", "timeout", "max_parallel", "max_depth")
 _TABLES = ("budget", "exec", "consensus", "notify")
+_COORDINATION = {
+    "agents": "agents",
+    "memory": "memory",
+    "drift": "driftDetection",
+    "resources": "resourceExhaustion",
+    "dispatcher": "smartDispatcher",
+    "slack": "slack",
+    "github": "github",
+    "hooks": "hooks",
+    "plugins": "plugins",
+}
 _NAMING = ("key", "name")
 
 
@@ -34,6 +45,10 @@ def _settings(old: Settings, new: Settings) -> Iterator[str]:
     for name in _TABLES:
         if fields := _changed(getattr(old, name), getattr(new, name)):
             yield f"{name} changed: {', '.join(fields)}"
+    for name, spoken in _COORDINATION.items():
+        before, after = getattr(old.coordination, name), getattr(new.coordination, name)
+        if fields := _changed(before, after):
+            yield f"{spoken} changed: {', '.join(fields)}"
     for name in sorted(old.models.keys() | new.models.keys()):
         if old.models.get(name) != new.models.get(name):
             yield f"models changed: {printable(name)}"
@@ -75,4 +90,5 @@ def _changed(old: Model, new: Model) -> list[str]:
 
 
 def _spoken(model: Model, name: str) -> str:
-    return type(model).model_fields[name].alias or name
+    field = type(model).model_fields[name]
+    return field.serialization_alias or field.alias or name

@@ -34,6 +34,21 @@ PACE: Final = (0.0, 1_000.0)
 CONSENSUS_TIMEOUT_MS: Final = (30_000, 3_600_000)
 CONSENSUS_DEPTH: Final = (1, 10)
 
+AGENTS: Final = (1, 20)
+AGENT_TIMEOUT_S: Final = (10, 3_600)
+COSINE: Final = (0.0, 1.0)
+ANCESTOR_DEPTH: Final = (1, 10)
+FILES_ACCESSED: Final = (1, 1_000)
+API_CALLS: Final = (1, 10_000)
+SUBTASKS: Final = (1, 100)
+DELIVERABLE_MS: Final = (60_000, 7_200_000)
+TOKENS_CONSUMED: Final = (1_000, 10_000_000)
+WARNING_SHARE: Final = (0.1, 0.99)
+CHECK_MS: Final = (1_000, 60_000)
+DISPATCH_CACHE_MS: Final = (60_000, 86_400_000)
+DISPATCH_LENGTH: Final = (100, 10_000)
+NAMESPACE_LENGTH: Final = 100
+
 BUDGET_TOKENS: Final = (1, 1_000_000_000_000)
 BUDGET_USD: Final = (0.0001, 1_000_000.0)
 BUDGET_MS: Final = (1, 31_536_000_000)
@@ -62,6 +77,9 @@ PRINTABLE_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
 # What becomes part of a vendor's host name must not be able to name another host.
 HOST_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 CLOUD_PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,127}")
+# A session's own namespace is nobody's default.
+NAMESPACE: Final = re.compile(r"(?!session:)[^\x00]*")
+PATH: Final = re.compile(r"[^\x00]*")
 API_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _LABEL: Final = r"(?![Xx][Nn]--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -79,6 +97,8 @@ MEANINGS: Final = {
     HOST_PART: ("part of a host name", "use up to 63 letters, digits and '-'"),
     CLOUD_PROJECT: ("a project of Google Cloud", "use letters, digits, '-', '_', '.' and ':'"),
     API_VERSION: ("a version of the service", 'write one such as "2024-10-21"'),
+    PATH: ("a path", "a path has no NUL characters"),
+    NAMESPACE: ("a namespace for all", "write another name; session:… belongs to a session"),
     DOMAIN: (
         "a domain",
         "write example.com or *.example.com; no xn-- label, no dot at the end",

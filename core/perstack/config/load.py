@@ -181,8 +181,7 @@ def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> Lo
     table = top.table("experts")
     experts = read_experts(table)
     check_delegates(experts, declared=table.keys if table else (), report=report)
-    if not settings.base_skill_command:
-        check_base_tools(experts.values(), report)
+    check_base_tools(experts.values(), report, replaced=bool(settings.base_skill_command))
     for doubt in doubts_about_tools(experts, settings.provider.name):
         report.warn(*doubt)
     top.close()

@@ -1,4 +1,4 @@
-"""The safeguards of `perstack.toml`: `[consensus]`, `[budget]` and `[exec]`.
+"""The safeguards of `perstack.toml`: consensus, budget, exec, drift and resources.
 
 A key that is misspelt in one of them is refused, not warned of: it would be off without a word.
 """
@@ -9,7 +9,14 @@ from typing import Final
 
 from perstack.config import limits
 from perstack.config.table import Table, given
-from perstack.config.vocabulary import RISKS, SANDBOXES, STRATEGIES
+from perstack.config.vocabulary import (
+    DRIFT_BEHAVIORS,
+    MAY_APPROVE,
+    RISKS,
+    SANDBOXES,
+    STRATEGIES,
+)
+from perstack.domain.coordination import DriftSettings, ResourceSettings, ResourceThresholds
 from perstack.domain.settings import BudgetSettings, ConsensusSettings, ExecSettings
 
 CONSENSUS_KEYS: Final = (
@@ -19,6 +26,8 @@ CONSENSUS_KEYS: Final = (
     "timeout",
     "maxDepth",
     "autoReject",
+    "reviewerMayApprove",
+    "reviewerModel",
     "highRiskAgentTypes",
     "mediumRiskAgentTypes",
     "highRiskPatterns",
@@ -26,6 +35,30 @@ CONSENSUS_KEYS: Final = (
 )
 BUDGET_KEYS: Final = ("maxTokens", "maxCostUsd", "maxDuration")
 EXEC_KEYS: Final = ("sandbox", "network")
+DRIFT_KEYS: Final = (
+    "enabled",
+    "threshold",
+    "warningThreshold",
+    "ancestorDepth",
+    "behavior",
+    "asyncEmbedding",
+)
+RESOURCE_KEYS: Final = (
+    "enabled",
+    "thresholds",
+    "warningThresholdPercent",
+    "checkIntervalMs",
+    "autoTerminate",
+    "requireConfirmationOnIntervention",
+    "pauseOnIntervention",
+)
+THRESHOLD_KEYS: Final = (
+    "maxFilesAccessed",
+    "maxApiCalls",
+    "maxSubtasksSpawned",
+    "maxTimeWithoutDeliverableMs",
+    "maxTokensConsumed",
+)
 
 
 def read_consensus(top: Table) -> ConsensusSettings:
@@ -34,6 +67,7 @@ def read_consensus(top: Table) -> ConsensusSettings:
     usual = ConsensusSettings()
     if table is None:
         return usual
+    may_approve = table.choice("reviewerMayApprove", MAY_APPROVE)
     read = ConsensusSettings(
         enabled=given(table.flag("enabled"), usual.enabled),
         require_for_risk_levels=given(
@@ -43,6 +77,10 @@ def read_consensus(top: Table) -> ConsensusSettings:
         timeout=given(table.integer("timeout", limits.CONSENSUS_TIMEOUT_MS), usual.timeout),
         max_depth=given(table.integer("maxDepth", limits.CONSENSUS_DEPTH), usual.max_depth),
         auto_reject=given(table.flag("autoReject"), usual.auto_reject),
+        reviewer_may_approve=None
+        if may_approve == "none"
+        else given(may_approve, usual.reviewer_may_approve),
+        reviewer_model=table.text("reviewerModel", shortest=1, longest=limits.NAME_LENGTH),
         high_risk_agent_types=given(table.texts("highRiskAgentTypes"), usual.high_risk_agent_types),
         medium_risk_agent_types=given(
             table.texts("mediumRiskAgentTypes"), usual.medium_risk_agent_types
@@ -82,3 +120,76 @@ def read_exec(top: Table) -> ExecSettings:
         table.warn("network", "has no effect without a sandbox", 'write sandbox = "bubblewrap"')
     table.close(gates=EXEC_KEYS)
     return read
+
+
+def read_drift(top: Table) -> DriftSettings:
+    """Read when a task counts as a repetition of one that it descends from."""
+    table = top.table("driftDetection")
+    usual = DriftSettings()
+    if table is None:
+        return usual
+    threshold = given(table.number("threshold", limits.COSINE), usual.threshold)
+    warning = table.number("warningThreshold", limits.COSINE)
+    if warning is not None and warning >= threshold:
+        table.problem(
+            "warningThreshold",
+            f"must be less than threshold, which is {threshold:g}; it is {warning:g}",
+            "lower warningThreshold, or leave it out",
+        )
+    read = DriftSettings(
+        enabled=given(table.flag("enabled"), usual.enabled),
+        threshold=threshold,
+        warning_threshold=warning,
+        ancestor_depth=given(
+            table.integer("ancestorDepth", limits.ANCESTOR_DEPTH), usual.ancestor_depth
+        ),
+        behavior=table.choice("behavior", DRIFT_BEHAVIORS) or usual.behavior,
+        async_embedding=given(table.flag("asyncEmbedding"), usual.async_embedding),
+    )
+    table.close(gates=DRIFT_KEYS)
+    return read
+
+
+def read_resources(top: Table) -> ResourceSettings:
+    """Read how much one agent may use before it is stopped for a person to look."""
+    table = top.table("resourceExhaustion")
+    usual = ResourceSettings()
+    if table is None:
+        return usual
+    share = table.number("warningThresholdPercent", limits.WARNING_SHARE)
+    read = ResourceSettings(
+        enabled=given(table.flag("enabled"), usual.enabled),
+        thresholds=_read_thresholds(table),
+        warning_threshold_percent=given(share, usual.warning_threshold_percent),
+        check_interval_ms=given(
+            table.integer("checkIntervalMs", limits.CHECK_MS), usual.check_interval_ms
+        ),
+        auto_terminate=given(table.flag("autoTerminate"), usual.auto_terminate),
+        require_confirmation_on_intervention=given(
+            table.flag("requireConfirmationOnIntervention"),
+            usual.require_confirmation_on_intervention,
+        ),
+        pause_on_intervention=given(table.flag("pauseOnIntervention"), usual.pause_on_intervention),
+    )
+    table.close(gates=RESOURCE_KEYS)
+    return read
+
+
+def _read_thresholds(resources: Table) -> ResourceThresholds:
+    table = resources.table("thresholds")
+    usual = ResourceThresholds()
+    if table is None:
+        return usual
+    files = table.integer("maxFilesAccessed", limits.FILES_ACCESSED)
+    calls = table.integer("maxApiCalls", limits.API_CALLS)
+    subtasks = table.integer("maxSubtasksSpawned", limits.SUBTASKS)
+    idle_ms = table.integer("maxTimeWithoutDeliverableMs", limits.DELIVERABLE_MS)
+    tokens = table.integer("maxTokensConsumed", limits.TOKENS_CONSUMED)
+    table.close(gates=THRESHOLD_KEYS)
+    return ResourceThresholds(
+        max_files_accessed=given(files, usual.max_files_accessed),
+        max_api_calls=given(calls, usual.max_api_calls),
+        max_subtasks_spawned=given(subtasks, usual.max_subtasks_spawned),
+        max_time_without_deliverable_ms=given(idle_ms, usual.max_time_without_deliverable_ms),
+        max_tokens_consumed=given(tokens, usual.max_tokens_consumed),
+    )

@@ -9,6 +9,7 @@ from typing import Literal
 from perstack.config import limits
 from perstack.config.model_table import facts_of
 from perstack.config.models import DEFAULT_MODELS, doubt_about_model, suggest_model
+from perstack.config.read_coordination import read_coordination
 from perstack.config.read_gates import read_budget, read_consensus, read_exec
 from perstack.config.read_models import read_models
 from perstack.config.read_notify import read_notify
@@ -51,6 +52,7 @@ def read_settings(top: Table) -> Settings:
         base_skill_command=_read_base_skill_command(top),
         consensus=read_consensus(top),
         notify=read_notify(top),
+        coordination=read_coordination(top),
     )
     _doubt_model(top, settings)
     top.not_yet(*LATER_TABLES)

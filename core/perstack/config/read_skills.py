@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from pydantic import JsonValue
@@ -18,13 +19,21 @@ from perstack.config.read_servers import (
 )
 from perstack.config.report import listed, printable
 from perstack.config.table import Table, is_list
-from perstack.config.vocabulary import BASE_SKILL_TYPES, ELICITATION, SAMPLING, SKILL_TYPES
+from perstack.config.vocabulary import (
+    BASE_SKILL_TYPES,
+    ELICITATION,
+    MEMORY_SKILL_TYPES,
+    SAMPLING,
+    SKILL_TYPES,
+)
 from perstack.domain.expert import (
     BASE_SKILL,
+    MEMORY_SKILL,
     BaseSkill,
     InteractiveSkill,
     InteractiveTool,
     McpStdioSkill,
+    MemorySkill,
     SkillSpec,
 )
 
@@ -43,7 +52,7 @@ def read_skills(expert: Table) -> dict[str, SkillSpec]:
     for name, entry in table.tables():
         if not 1 <= len(name) <= limits.NAME_LENGTH:
             table.problem(name, f"a skill's name has 1 to {limits.NAME_LENGTH} characters")
-        skill = _read_base(entry) if name == BASE_SKILL else _read_skill(name, entry)
+        skill = _READERS.get(name, _read_skill)(name, entry)
         if skill is not None:
             skills[name] = skill
     return skills
@@ -59,6 +68,8 @@ def _read_skill(name: str, entry: Table) -> SkillSpec | None:
             return read_http(entry)
         case "interactiveSkill":
             return _read_interactive(entry)
+        case "memorySkill":
+            entry.problem("type", f"is only for {MEMORY_SKILL}", f'name the skill "{MEMORY_SKILL}"')
         case None:
             entry.problem("type", f"must be given: {listed(SKILL_TYPES)}")
         case _:
@@ -66,7 +77,24 @@ def _read_skill(name: str, entry: Table) -> SkillSpec | None:
     return None
 
 
-def _read_base(entry: Table) -> BaseSkill | McpStdioSkill:
+def _read_memory(_name: str, entry: Table) -> MemorySkill:
+    """Read what is remembered beyond a run; it is built in, too."""
+    entry.choice("type", MEMORY_SKILL_TYPES)
+    read = MemorySkill(
+        description=entry.text("description"),
+        rule=entry.text("rule"),
+        pick=entry.texts("pick") or (),
+        omit=entry.texts("omit") or (),
+        require_approval=entry.texts("requireApproval") or (),
+        namespace=entry.text(
+            "namespace", shortest=1, longest=limits.NAMESPACE_LENGTH, rule=limits.NAMESPACE
+        ),
+    )
+    entry.close(gates=SKILL_GATES)
+    return read
+
+
+def _read_base(_name: str, entry: Table) -> BaseSkill | McpStdioSkill:
     """Read the base skill, which files written for Perstack declare as an MCP server.
 
     It is built in. Pinned to a version, it is the server that was asked for.
@@ -178,3 +206,9 @@ def _depth(value: JsonValue) -> int:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return depth
+
+
+_READERS: Final[Mapping[str, Callable[[str, Table], SkillSpec | None]]] = {
+    BASE_SKILL: _read_base,
+    MEMORY_SKILL: _read_memory,
+}

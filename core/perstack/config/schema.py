@@ -15,6 +15,7 @@ from typing import Final
 
 from perstack.config import limits
 from perstack.config.models import DEFAULT_MODELS
+from perstack.config.schema_coordination import coordination_schemas
 from perstack.config.schema_experts import experts_schema
 from perstack.config.schema_parts import (
     Schema,
@@ -34,6 +35,7 @@ from perstack.config.schema_parts import (
 from perstack.config.vocabulary import (
     DEFAULT_ENV_PATHS,
     LATER_TABLES,
+    MAY_APPROVE,
     OPENAI_APIS,
     OTHER_RUNTIMES,
     PROVIDER_SETTINGS,
@@ -75,6 +77,7 @@ def config_schema() -> Schema:
             "exec": _exec(),
             "consensus": _consensus(),
             "notify": _notify(),
+            **coordination_schemas(),
             "experts": experts_schema(),
             **later,
         },
@@ -254,20 +257,36 @@ def _consensus() -> Schema:
                 "Reject, rather than expire, what nobody decided in time.",
                 default=usual.auto_reject,
             ),
-            "highRiskAgentTypes": texts(
-                "Experts that are always of high risk.", default=usual.high_risk_agent_types
+            "reviewerMayApprove": choice(
+                "The highest risk that a reviewing Expert may approve by itself.",
+                MAY_APPROVE,
+                usual.reviewer_may_approve,
             ),
-            "mediumRiskAgentTypes": texts(
-                "Experts that are at least of medium risk.", default=usual.medium_risk_agent_types
+            "reviewerModel": text(
+                "The model of the strategy different-model.",
+                shortest=1,
+                longest=limits.NAME_LENGTH,
             ),
-            "highRiskPatterns": texts(
-                "Words in a task that make it high risk.", default=usual.high_risk_patterns
-            ),
-            "mediumRiskPatterns": texts(
-                "Words in a task that make it medium risk.", default=usual.medium_risk_patterns
-            ),
+            **_risks(usual),
         },
     )
+
+
+def _risks(usual: ConsensusSettings) -> dict[str, Schema]:
+    return {
+        "highRiskAgentTypes": texts(
+            "Experts that are always of high risk.", default=usual.high_risk_agent_types
+        ),
+        "mediumRiskAgentTypes": texts(
+            "Experts that are at least of medium risk.", default=usual.medium_risk_agent_types
+        ),
+        "highRiskPatterns": texts(
+            "Words in a task that make it high risk.", default=usual.high_risk_patterns
+        ),
+        "mediumRiskPatterns": texts(
+            "Words in a task that make it medium risk.", default=usual.medium_risk_patterns
+        ),
+    }
 
 
 def _notify() -> Schema:

@@ -23,13 +23,14 @@ from perstack.config.vocabulary import (
     BASE_SKILL_TYPES,
     DOCUMENT_SKILLS,
     ELICITATION,
+    MEMORY_SKILL_TYPES,
     PROVIDER_TOOLS,
     SAMPLING,
 )
-from perstack.domain.expert import BASE_SKILL
+from perstack.domain.expert import BASE_SKILL, MEMORY_SKILL
 
 _ANY_NAME: Final = re.compile(r"[\s\S]+")
-_NOT_THE_BASE: Final = re.compile(rf"(?!{re.escape(BASE_SKILL)}$)[\s\S]+")
+_NOT_BUILT_IN: Final = re.compile(rf"(?!(?:{BASE_SKILL}|{MEMORY_SKILL})$)[\s\S]+")
 
 
 def experts_schema() -> Schema:
@@ -126,10 +127,14 @@ def _provider_skills() -> Schema:
 def _skills() -> Schema:
     other = named(
         "What gives the Expert its tools. The base skill is there without being named.",
-        _NOT_THE_BASE,
+        _NOT_BUILT_IN,
         {"oneOf": [_stdio(), _remote("mcpSseSkill"), _remote("mcpHttpSkill"), _interactive()]},
     )
-    return {**other, "properties": {BASE_SKILL: _base()}, "maxProperties": limits.LIST_ITEMS}
+    return {
+        **other,
+        "properties": {BASE_SKILL: _base(), MEMORY_SKILL: _memory()},
+        "maxProperties": limits.LIST_ITEMS,
+    }
 
 
 def _offered() -> dict[str, Schema]:
@@ -260,6 +265,18 @@ def _base() -> Schema:
     keys: Mapping[str, Schema] = {"type": kind, **_started()}
     relaxed = {**keys, "command": text("As Perstack writes it: npx.")}
     return table(says, relaxed)
+
+
+def _memory() -> Schema:
+    says = "What is remembered beyond a run."
+    namespace = text(
+        "Where its entries are; left out, with the session's or the team's.",
+        shortest=1,
+        longest=limits.NAMESPACE_LENGTH,
+        rule=limits.NAMESPACE,
+    )
+    kind = choice(says, MEMORY_SKILL_TYPES)
+    return table(says, {"type": kind, **_offered(), "namespace": namespace})
 
 
 def _domains(says: str) -> Schema:

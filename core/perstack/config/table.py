@@ -32,6 +32,15 @@ TOP_KEYS: Final = (
     "exec",
     "consensus",
     "notify",
+    "agents",
+    "memory",
+    "driftDetection",
+    "resourceExhaustion",
+    "smartDispatcher",
+    "slack",
+    "github",
+    "hooks",
+    "plugins",
     "experts",
 )
 _IN_A_SERVER: Final = "write it into the table of an MCP skill, such as [experts.NAME.skills.web]"
@@ -39,6 +48,8 @@ _SAFEGUARDS: Final = {
     "consensus": "write [consensus] as a table of its own",
     "budget": "write [budget] as a table of its own",
     "exec": "write [exec] as a table of its own",
+    "driftDetection": "write [driftDetection] as a table of its own",
+    "resourceExhaustion": "write [resourceExhaustion] as a table of its own",
     "requireApproval": "write it into a skill's table, such as "
     '[experts.NAME.skills."@perstack/base"]',
     "sampling": _IN_A_SERVER,

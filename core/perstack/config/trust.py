@@ -21,10 +21,12 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from perstack.config.headers import holds_secret
+from perstack.config.interpolate import is_reference, variables_in
 from perstack.config.report import printable
 from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
+from perstack.domain.coordination import GithubSettings
 from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
 from perstack.domain.settings import Settings
 from perstack.errors import StorageError
@@ -33,6 +35,8 @@ _FILE: Final = "trust.json"
 _PRIVATE: Final = " (which may be this machine or in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
+_GITHUB: Final = "https://api.github.com"
+_GITHUB_TOKENS: Final = frozenset({"GITHUB_TOKEN", "GH_TOKEN"})
 
 
 class _Record(Model):
@@ -83,12 +87,35 @@ def _of_settings(settings: Settings) -> Iterable[Demand]:
     if settings.notify.command:
         yield Demand("command", f"start {_shown(settings.notify.command)}")
     if settings.notify.webhook is not None:
-        parts = urlsplit(settings.notify.webhook)
-        host = f"{parts.scheme}://{parts.netloc}"
-        path = settings.notify.webhook.removeprefix(host)
-        yield Demand("address", f"send notices to {_veiled(host, path[:1], path[1:])}")
+        yield Demand("address", f"send notices to {_posted_to(settings.notify.webhook)}")
+    if (slack := settings.coordination.slack.webhook_url) is not None:
+        names = "" if is_reference(slack) else _given(variables_in(slack))
+        yield Demand("address", f"tell Slack's webhook {_posted_to(slack)}{names}")
+    yield from _of_github(settings.coordination.github)
     if settings.base_skill_command:
         yield Demand("command", f"start {_shown(settings.base_skill_command)}")
+
+
+def _of_github(github: GithubSettings) -> Iterable[Demand]:
+    """Its own token at its own address is nobody's demand; anything else goes astray."""
+    sent = set(variables_in(github.token or ""))
+    elsewhere = github.base_url is not None and github.base_url.rstrip("/") != _GITHUB
+    if elsewhere or sent - _GITHUB_TOKENS:
+        where = _veiled(*(github.base_url or _GITHUB).partition("?"))
+        yield Demand("address", f"use GitHub at {where}{_given(sent or ('your token',))}")
+
+
+def _posted_to(url: str) -> str:
+    """Return where a webhook is, with a hash of its path, which is its password."""
+    if is_reference(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _veiled("", "", url)
+    host = f"{parts.scheme}://{parts.netloc}"
+    path = url.removeprefix(host)
+    return _veiled(host, path[:1], path[1:])
 
 
 def _veiled(shown: str, mark: str, secret: str) -> str:

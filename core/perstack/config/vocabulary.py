@@ -56,21 +56,21 @@ SANDBOXES: Final[tuple[Literal["none", "bubblewrap"], ...]] = ("none", "bubblewr
 
 SKILL_TYPES: Final = ("mcpStdioSkill", "mcpSseSkill", "mcpHttpSkill", "interactiveSkill")
 BASE_SKILL_TYPES: Final = ("mcpStdioSkill", "baseSkill")
+MEMORY_SKILL_TYPES: Final = ("memorySkill",)
 SAMPLING: Final[tuple[Consent, ...]] = ("deny", "ask", "allow")
 ELICITATION: Final[tuple[Literal["deny", "ask"], ...]] = ("deny", "ask")
 
 DEFAULT_ENV_PATHS: Final = (".env", ".env.local")
 
-# Tables that later versions act on.
-LATER_TABLES: Final = (
-    "memory",
-    "driftDetection",
-    "resourceExhaustion",
-    "agents",
-    "mcp",
-    "github",
-    "slack",
-    "hooks",
-    "plugins",
-    "smartDispatcher",
+VECTOR_PROVIDERS: Final[tuple[Literal["openai", "ollama", "embedded", "hashed"], ...]] = (
+    "openai",
+    "ollama",
+    "embedded",
+    "hashed",
 )
+DRIFT_BEHAVIORS: Final[tuple[Literal["warn", "prevent"], ...]] = ("warn", "prevent")
+# What a reviewing Expert may approve by itself.
+MAY_APPROVE: Final[tuple[Literal["none", "low", "medium", "high"], ...]] = ("none", *RISKS)
+
+# Tables that later versions act on.
+LATER_TABLES: Final = ("mcp", "web")

@@ -10,6 +10,7 @@ from perstack.domain.base import Model
 from perstack.domain.ids import ExpertKey
 
 BASE_SKILL: Final = "@perstack/base"
+MEMORY_SKILL: Final = "@perstack/memory"
 
 
 class ToolServer(Model):
@@ -28,6 +29,16 @@ class BaseSkill(ToolServer):
 
     type: Literal["baseSkill"] = "baseSkill"
     rule: str | None = None
+    require_approval: tuple[str, ...] = ()
+
+
+class MemorySkill(ToolServer):
+    """What is remembered beyond a run. `namespace` None: the session's, or the configured one."""
+
+    type: Literal["memorySkill"] = "memorySkill"
+    description: str | None = None
+    rule: str | None = None
+    namespace: str | None = None
     require_approval: tuple[str, ...] = ()
 
 
@@ -110,7 +121,7 @@ class InteractiveSkill(Model):
 
 AnyMcpSkill = McpStdioSkill | McpSseSkill | McpHttpSkill
 SkillSpec = Annotated[
-    BaseSkill | McpStdioSkill | McpSseSkill | McpHttpSkill | InteractiveSkill,
+    BaseSkill | MemorySkill | McpStdioSkill | McpSseSkill | McpHttpSkill | InteractiveSkill,
     Field(discriminator="type"),
 ]
 

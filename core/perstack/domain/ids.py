@@ -15,6 +15,11 @@ ToolCallId = NewType("ToolCallId", str)
 ExpertKey = NewType("ExpertKey", str)
 ConsensusId = NewType("ConsensusId", str)
 SubtaskId = NewType("SubtaskId", str)
+AgentId = NewType("AgentId", str)
+IdentityId = NewType("IdentityId", str)
+SessionId = NewType("SessionId", str)
+TaskId = NewType("TaskId", str)
+MemoryId = NewType("MemoryId", str)
 
 _PATH_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 

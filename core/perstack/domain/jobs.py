@@ -8,7 +8,16 @@ from pydantic import Field
 
 from perstack.domain.base import Model
 from perstack.domain.expert import Expert
-from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId, ToolCallId
+from perstack.domain.ids import (
+    AgentId,
+    CheckpointId,
+    ExpertKey,
+    IdentityId,
+    JobId,
+    RunId,
+    SessionId,
+    ToolCallId,
+)
 from perstack.domain.settings import Settings
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 
@@ -82,7 +91,8 @@ class RunSetting(Model):
     """What a run was started with; no key is ever in it.
 
     `experts` is kept by a job's first run alone. `parent` is the checkpoint that a fork began
-    from, `delegated_by` the call that a delegated run answers.
+    from, `delegated_by` the call that a delegated run answers. `agent_id` (a spawned agent),
+    `session_id` and `identity_id` are whose work it is, None for nobody's.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -95,4 +105,7 @@ class RunSetting(Model):
     delegated_by: DelegatedBy | None = None
     experts: dict[ExpertKey, Expert] | None = None
     config_path: str | None = None
+    agent_id: AgentId | None = None
+    session_id: SessionId | None = None
+    identity_id: IdentityId | None = None
     started_at: int

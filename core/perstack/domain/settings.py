@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from perstack.domain.base import Model
+from perstack.domain.coordination import CoordinationSettings
 from perstack.domain.usage import ModelFacts
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
@@ -61,7 +62,11 @@ class ProviderSettings(Model):
 
 
 class ConsensusSettings(Model):
-    """When delegations wait for a decision. `timeout` is in milliseconds."""
+    """When delegations wait for a decision. `timeout` is in milliseconds.
+
+    `reviewer_may_approve` is the highest risk that a reviewing Expert may approve by itself (None:
+    it approves nothing by itself); `reviewer_model` is what the strategy "different-model" asks.
+    """
 
     enabled: bool = False
     require_for_risk_levels: tuple[RiskLevel, ...] = ("high", "medium")
@@ -69,6 +74,8 @@ class ConsensusSettings(Model):
     timeout: int = 300_000
     max_depth: int = 5
     auto_reject: bool = False
+    reviewer_may_approve: RiskLevel | None = "low"
+    reviewer_model: str | None = None
     high_risk_agent_types: tuple[str, ...] = ("coder", "devops", "security-auditor")
     medium_risk_agent_types: tuple[str, ...] = ("architect", "coordinator", "analyst")
     high_risk_patterns: tuple[str, ...] = (
@@ -115,6 +122,14 @@ class ExecSettings(Model):
     network: bool = False
 
 
+_USUAL: Final = CoordinationSettings()
+
+
+def _is_usual(settings: CoordinationSettings) -> bool:
+    """Every run keeps its settings: what nobody set need not be said each time."""
+    return settings == _USUAL
+
+
 class Settings(Model):
     """Everything a job needs besides its Experts. `timeout` (ms) bounds one generation.
 
@@ -136,3 +151,4 @@ class Settings(Model):
     base_skill_command: tuple[str, ...] = ()
     consensus: ConsensusSettings = ConsensusSettings()
     notify: NotifySettings = NotifySettings()
+    coordination: Annotated[CoordinationSettings, Field(exclude_if=_is_usual)] = _USUAL

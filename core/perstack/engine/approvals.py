@@ -11,17 +11,19 @@ import anyio
 from perstack.domain.consensus import (
     ConsensusCheckpoint,
     ProposedSubtask,
+    call_digest,
     estimate_risk,
     highest,
     why_required,
 )
-from perstack.domain.events import RequestApproval, ResolveApproval
+from perstack.domain.events import RequestApproval, ResolveApproval, ToolReturned
 from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
 from perstack.domain.messages import ToolCallPart
 from perstack.domain.settings import ReviewerStrategy, RiskLevel
+from perstack.engine.calls import result
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
-from perstack.errors import NotFoundError, PerstackError
+from perstack.errors import LockedError, NotFoundError, PerstackError
 from perstack.ports.notices import Notice
 from perstack.projection.gates import subtask_phrase
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _TITLE_CHARACTERS: Final = 200
 _WITHDRAW_S: Final = 2.0
+_LOCKED_S: Final = 0.1
 
 
 async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
@@ -50,7 +53,7 @@ async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
         durable=True,
     )
     # What a stop cuts off here is proposed again on resume.
-    with run.job.control.interruptible() as scope:
+    with run.control.interruptible() as scope:
         await run.job.deps.gate.propose(checkpoint)
     if scope.cancel_called:
         return
@@ -74,7 +77,7 @@ async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
         return await run.suspend(consensus_id)
     decided: ConsensusCheckpoint | None = None
     with (
-        run.job.control.interruptible(),
+        run.control.interruptible(),
         run.job.meter.waiting_for_a_person(run.run_id),
     ):
         decided = await _decided(run, consensus_id)
@@ -83,12 +86,60 @@ async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
     return None
 
 
+async def unchanged(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> tuple[ToolCallPart, ...]:
+    """Return those of `calls` that may be made; approved ones that were changed since are refused.
+
+    What was approved stands in the database, what would be made in the history: a call whose
+    arguments are not exactly those that people saw is answered instead of made.
+    """
+    approved = await _approved_digests(run, calls)
+    kept: list[ToolCallPart] = []
+    for call in calls:
+        digest = approved.get(call.tool_call_id)
+        if digest is None or digest == _digest(run, call):
+            kept.append(call)
+            continue
+        why = f"Refused: this is not the call of {call.tool_name} that was approved; it was changed"
+        changed = result(run, call, f"{why} since. Nothing was done.", is_error=True)
+        await run.record(ToolReturned(result=changed), durable=True)
+    return tuple(kept)
+
+
 async def withdraw(run: RunDriver) -> None:
     """Close what the run waits at, as far as that is possible in bounded time: it has ended."""
     gates = {run.state.approvals[call].consensus_id for call in run.state.waiting_approval}
     for consensus_id in gates:
         with anyio.move_on_after(_WITHDRAW_S, shield=True), suppress(PerstackError):
             await run.job.deps.gate.withdraw(consensus_id, "the job reached one of its limits")
+
+
+async def _approved_digests(
+    run: RunDriver, calls: tuple[ToolCallPart, ...]
+) -> dict[ToolCallId, str]:
+    """Return the digests of those calls that were approved, as far as they can be told."""
+    gates = {
+        approval.consensus_id
+        for call in calls
+        if (approval := run.state.approvals.get(call.tool_call_id)) is not None
+    }
+    found: dict[ToolCallId, str] = {}
+    for consensus_id in gates:
+        checkpoint = await _seen(run, consensus_id)
+        for task in checkpoint.proposed_subtasks if checkpoint else ():
+            if task.digest is not None:
+                found[task.tool_call_id] = task.digest
+    return found
+
+
+async def _seen(run: RunDriver, consensus_id: ConsensusId) -> ConsensusCheckpoint | None:
+    """Return a checkpoint, None when its database is gone: a recorded decision stays taken."""
+    while True:
+        try:
+            return await run.job.deps.gate.show(consensus_id)
+        except NotFoundError:
+            return None
+        except LockedError:
+            await anyio.sleep(_LOCKED_S)
 
 
 async def _decided(run: RunDriver, consensus_id: ConsensusId) -> ConsensusCheckpoint:
@@ -138,14 +189,15 @@ def _checkpoint(
     rules = run.job.plan.settings.consensus
     tasks = tuple(_subtask(run, call, number) for number, call in enumerate(calls, start=1))
     risk = highest([task.estimated_risk_level for task in tasks])
-    asked = all(_is_tool(run, call) for call in calls)
-    reason = why_required(risk, run.depth + 1, rules) if not asked else None
+    tools = [_is_tool(run, call) for call in calls]
+    reason = why_required(risk, run.depth + 1, rules) if not all(tools) else None
     return checkpoint_of(
         run,
         consensus_id,
         tasks,
         reason=reason or "this tool always waits for a person (requireApproval)",
-        strategy="human" if asked else rules.reviewer_strategy,
+        # What waits for a person is decided by none but a person, whatever stands beside it.
+        strategy="human" if any(tools) else rules.reviewer_strategy,
     )
 
 
@@ -181,7 +233,7 @@ def _subtask(run: RunDriver, call: ToolCallPart, number: int) -> ProposedSubtask
     rules = run.job.plan.settings.consensus
     tool = _is_tool(run, call)
     text = json.dumps(call.args, ensure_ascii=False) if tool else query_of(call) or ""
-    agent = run.state.routes[call.tool_call_id].skill_name.removeprefix("delegate/")
+    agent = _target(run, call)
     # A tool that somebody marked for approval is never less than a medium risk.
     risk: RiskLevel = estimate_risk(agent, text, rules)
     return ProposedSubtask(
@@ -191,7 +243,16 @@ def _subtask(run: RunDriver, call: ToolCallPart, number: int) -> ProposedSubtask
         estimated_risk_level=highest(["medium", risk]) if tool else risk,
         tool_call_id=call.tool_call_id,
         tool_name=call.tool_name,
+        digest=_digest(run, call),
     )
+
+
+def _digest(run: RunDriver, call: ToolCallPart) -> str:
+    return call_digest(_target(run, call), call.tool_name, call.args)
+
+
+def _target(run: RunDriver, call: ToolCallPart) -> str:
+    return run.state.routes[call.tool_call_id].skill_name.removeprefix("delegate/")
 
 
 def _is_tool(run: RunDriver, call: ToolCallPart) -> bool:

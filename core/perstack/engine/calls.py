@@ -36,7 +36,7 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             outcome = await _made(run, call)
         await run.record(ToolReturned(result=_of(run, call, outcome)))
 
-    with run.job.control.finishing() as scope:
+    with run.control.finishing() as scope:
         async with anyio.create_task_group() as group:
             for call in calls:
                 group.start_soon(one, call, name=f"tool:{call.tool_name}")
@@ -53,7 +53,7 @@ async def complete(run: RunDriver, effect: TryCompletion | Declare) -> None:
         await run.record(AttemptCompletion(tool_call_id=call.tool_call_id))
         return
     # It changes nothing: when a stop cuts it off, it is simply asked again.
-    with run.job.control.finishing():
+    with run.control.finishing():
         outcome = await _made(run, call)
         await run.record(ToolReturned(result=_of(run, call, outcome)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Literal
 
@@ -13,7 +15,9 @@ TOOL_GRACE_S: Final = 1.0
 
 
 class StopControl:
-    """Says to every run of one job when to stop. "budget": the time it may take is used up.
+    """Says to a run, and to every run below it, when to stop; a job's own says it to all.
+
+    "budget": the time that the job may take is used up.
 
     A first request ends model calls and waits at once, since nothing is lost by making them
     again, and gives tools that are running `TOOL_GRACE_S` to finish. A second one (`now`) ends
@@ -22,7 +26,9 @@ class StopControl:
 
     def __init__(self, *, tool_grace_s: float = TOOL_GRACE_S) -> None:
         self.reason: StopReason | None = None
+        self.by: str | None = None
         self._grace_s = tool_grace_s
+        self._below: set[StopControl] = set()
         self._light: set[anyio.CancelScope] = set()
         self._heavy: set[anyio.CancelScope] = set()
 
@@ -31,14 +37,34 @@ class StopControl:
         """True once a stop was asked for."""
         return self.reason is not None
 
+    @contextmanager
+    def below(self) -> Generator[StopControl]:
+        """Give the control of a delegated run: it stops with this one, or by itself."""
+        child = StopControl(tool_grace_s=self._grace_s)
+        child.reason, child.by = self.reason, self.by
+        self._below.add(child)
+        try:
+            yield child
+        finally:
+            self._below.discard(child)
+
     def stop(
-        self, reason: StopReason, *, now: bool = False, tool_grace_s: float | None = None
+        self,
+        reason: StopReason,
+        *,
+        by: str | None = None,
+        now: bool = False,
+        tool_grace_s: float | None = None,
     ) -> None:
         """Ask every run to stop; again, or with `now`, without waiting for tools.
 
-        `tool_grace_s` gives them another time than usual, in seconds.
+        `by` is who asks, where that is known. `tool_grace_s` gives tools another time than usual,
+        in seconds.
         """
+        for child in tuple(self._below):
+            child.stop(reason, by=by, now=now, tool_grace_s=tool_grace_s)
         again = self.stopping
+        self.by = self.by or by
         self._grace_s = self._grace_s if tool_grace_s is None else tool_grace_s
         self.reason = self.reason or reason
         for scope in self._light:

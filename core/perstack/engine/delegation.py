@@ -74,7 +74,7 @@ async def go_on(run: RunDriver, children: tuple[DelegateTo, ...]) -> RunOutcome 
             tool_name=child.tool_name,
             checkpoint_id=parent_checkpoint,
         )
-        ending = await run.job.drive_child(child, by, depth=run.depth + 1)
+        ending = await run.job.drive_child(child, by, run)
         endings[child.tool_call_id] = ending
         await _record_ending(run, child, ending)
 

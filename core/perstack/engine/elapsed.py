@@ -9,14 +9,13 @@ from perstack.domain.events import (
     Event,
     InitializeRuntime,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     ResumeToolCalls,
     StartRun,
     StopRunByDelegate,
 )
 from perstack.domain.ids import ConsensusId
+from perstack.domain.server_events import RequestInput, ResolveInput
 
 Span = tuple[int, int]
 

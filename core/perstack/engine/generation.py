@@ -90,7 +90,7 @@ async def step(run: RunDriver, *, final: bool) -> RunOutcome | None:
     await run.record(StartGeneration())
     answer: Generation | None = None
     try:
-        with run.job.control.interruptible():
+        with run.control.interruptible():
             answer = await _asked(run, final=final)
     except ProviderError as error:
         return await _failed(run, error)
@@ -192,7 +192,7 @@ async def _failed(run: RunDriver, error: ProviderError) -> RunOutcome | None:
             usage=NO_USAGE,
         )
     )
-    with run.job.control.interruptible():
+    with run.control.interruptible():
         await anyio.sleep(wait_s)
     return None
 

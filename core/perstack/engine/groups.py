@@ -28,3 +28,22 @@ def _first(group: BaseExceptionGroup[BaseException]) -> PerstackError | None:
             return first
         own = first
     return None
+
+
+@contextmanager
+def alone() -> Generator[None]:
+    """Take a lone exception, whose ever it is, out of the groups that task groups put it in."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves: list[BaseException] = []
+
+        def note(one: BaseException) -> bool:
+            if not isinstance(one, BaseExceptionGroup):
+                leaves.append(one)
+            return False
+
+        group.subgroup(note)
+        if len(leaves) != 1:
+            raise
+        raise leaves[0] from leaves[0].__cause__

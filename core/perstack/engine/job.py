@@ -28,12 +28,16 @@ from perstack.domain.usage import Usage
 from perstack.engine.budget import Meter, Overrun, Spent
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
+from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
-from perstack.engine.run import Opening, RunDriver
+from perstack.engine.run import RunDriver
+from perstack.engine.steering import stopped_by
 from perstack.errors import NotFoundError
+from perstack.ports.desk import Carrier, RunCard
 from perstack.ports.history import DrivenJob, RunLog
 from perstack.ports.notices import Notice
-from perstack.projection.run_state import RunState, fold_all, initial
+from perstack.projection.run_state import RunState, initial
+from perstack.projection.state_fold import fold_all
 
 # Few, so that the first delegates ask their models while the last ones' files are being made.
 OPENED_AT_ONCE: Final = 8
@@ -113,7 +117,8 @@ class JobDriver:
         self.meter.count(usage, cost_usd)
 
     def announce(self, event: Event) -> None:
-        """Tell the listener what was recorded."""
+        """Tell what was recorded."""
+        self.deps.desk.hear(event)
         self._listener.on_event(event)
 
     def take_up(self, run_id: RunId, state: RunState) -> None:
@@ -168,6 +173,7 @@ class JobDriver:
             StorageError: it could not be written.
         """
         first = opening.parent is None and opening.delegated_by is None
+        whose = self.carrier_of(0 if opening.delegated_by is None else 1)
         setting = RunSetting(
             job_id=self.job_id,
             run_id=run_id,
@@ -178,6 +184,9 @@ class JobDriver:
             delegated_by=opening.delegated_by,
             experts=fit_to_keep(self.plan.experts) if first else None,
             config_path=str(self.plan.config_path) if self.plan.config_path else None,
+            agent_id=whose.agent_id,
+            session_id=whose.session_id,
+            identity_id=whose.identity_id,
             started_at=self.deps.clock.now_ms(),
         )
         return await self._held.create_run(setting)
@@ -187,11 +196,13 @@ class JobDriver:
     ) -> RunOutcome:
         """Drive the job's own run and keep the job's record true."""
         await self._save("running", log.run_id)
-        driver = RunDriver(self, expert, log, state, step=self.take_step(), depth=0)
+        driver = RunDriver(
+            self, expert, log, state, step=self.take_step(), depth=0, control=self.control
+        )
         outcomes: list[RunOutcome] = []
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
-                with self._time_limit(self._background):
+                with self._time_limit(self._background), self._at_desk(driver, opening):
                     outcomes.append(await driver.drive(opening))
         await self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
         return outcomes[0]
@@ -213,18 +224,51 @@ class JobDriver:
         finally:
             limit.cancel()
 
+    def carrier_of(self, depth: int) -> Carrier:
+        """Return whose work a run at `depth` is: what is delegated has the session alone."""
+        whose = self.plan.carrier
+        return whose if depth == 0 else Carrier(session_id=whose.session_id)
+
+    @contextmanager
+    def _at_desk(self, driver: RunDriver, opening: Opening) -> Generator[None]:
+        by = opening.delegated_by
+        card = RunCard(
+            job_id=self.job_id,
+            run_id=driver.run_id,
+            expert_key=driver.expert.key,
+            carrier=self.carrier_of(driver.depth),
+            query=opening.query,
+            parent_run_id=by.run_id if by else None,
+            depth=driver.depth,
+            started_at=self.deps.clock.now_ms(),
+        )
+        self.deps.desk.take_up(card, driver.state, driver.helm)
+        try:
+            yield
+        finally:
+            self.deps.desk.let_go(driver.run_id)
+
     async def drive_child(
-        self, child: DelegateTo, delegated_by: DelegatedBy, *, depth: int
+        self, child: DelegateTo, delegated_by: DelegatedBy, parent: RunDriver
     ) -> RunOutcome:
         """Drive a delegated run from wherever its history ends, or from its beginning."""
+        with parent.control.below() as control:
+            ended = await self._drive_child(child, delegated_by, parent, control)
+            if ended.ending == "stopped" and not parent.control.stopping:
+                return RunOutcome("failed", error=stopped_by(control))
+            return ended
+
+    async def _drive_child(
+        self, child: DelegateTo, delegated_by: DelegatedBy, parent: RunDriver, control: StopControl
+    ) -> RunOutcome:
         expert = self.plan.experts.get(child.expert.key)
         if expert is None:
             return RunOutcome("failed", error=_gone(child))
         # Everything below costs files or steps, so it waits for its turn.
         async with self._slot():
-            if self.control.reason == "budget":
+            if control.reason == "budget":
                 return RunOutcome("limit", overrun=self.meter.out_of_time)
-            if self.control.stopping:
+            if control.stopping:
                 return RunOutcome("stopped")
             begun = Opening(query=child.query, delegated_by=delegated_by)
             async with self._opening:
@@ -233,8 +277,19 @@ class JobDriver:
                 return opened
             state, log, step = opened
             again = Opening(status=state.status, delegated_by=delegated_by)
-            driver = RunDriver(self, expert, log, state, step=step, depth=depth)
-            return await driver.drive(begun if state.status == "init" else again)
+            driver = RunDriver(
+                self,
+                expert,
+                log,
+                state,
+                step=step,
+                depth=parent.depth + 1,
+                control=control,
+                above=parent,
+            )
+            opening = begun if state.status == "init" else again
+            with self._at_desk(driver, opening):
+                return await driver.drive(opening)
 
     async def _open_child(
         self, run_id: RunId, expert: Expert, begun: Opening

@@ -14,6 +14,7 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.settings import Settings
 from perstack.engine.budget import Overrun, Spent
 from perstack.ports.consensus import Gate
+from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
 from perstack.ports.skills import ListedTools, SkillOpener
@@ -48,8 +49,8 @@ class Plan:
     """What a job runs with. `experts` is a snapshot: a reload does not reach a running job.
 
     `wait_at_gates` False suspends the job at its first gate instead of waiting. `listed` are the
-    tools that a lock file lists, by Expert. `admit` refuses Experts that ask for more than the user
-    has accepted (it raises a `ConfigError`).
+    tools that a lock file lists, by Expert. `carrier` is whose work it is. `admit` refuses Experts
+    that ask for more than the user has accepted (it raises a `ConfigError`).
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Plan:
     config_path: Path | None = None
     wait_at_gates: bool = True
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
+    carrier: Carrier = NOBODY
     admit: Callable[[Mapping[ExpertKey, Expert]], None] = lambda _: None
 
 
@@ -75,6 +77,7 @@ class Deps:
     redact: Callable[[str], str]
     version: str
     rng: random.Random = field(default_factory=random.SystemRandom)
+    desk: Desk = NO_DESK
 
 
 @dataclass(frozen=True, slots=True)

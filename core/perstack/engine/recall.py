@@ -12,7 +12,8 @@ from perstack.engine.elapsed import Span, covered_ms, working_spans
 from perstack.errors import CorruptRecordError, NotFoundError, UsageError
 from perstack.ports.history import History, StoredRun
 from perstack.projection.event_facts import made_checkpoint, spent_by
-from perstack.projection.run_state import RunState, fold_all, start_from, state_at
+from perstack.projection.run_state import RunState, start_from
+from perstack.projection.state_fold import fold_all, state_at
 
 
 @dataclass(frozen=True, slots=True)

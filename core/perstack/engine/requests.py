@@ -20,7 +20,7 @@ from perstack.domain.consensus import (
     ProposedSubtask,
     nobody_decided,
 )
-from perstack.domain.events import Delta, RequestInput, ResolveInput
+from perstack.domain.events import Delta
 from perstack.domain.forms import form_of
 from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
 from perstack.domain.inputs import form_lines, read_answer
@@ -29,6 +29,7 @@ from perstack.domain.messages import (
     TextPart,
     UserMessage,
 )
+from perstack.domain.server_events import RequestInput, ResolveInput
 from perstack.engine import approvals
 from perstack.engine.sampling import is_too_long, readable, sampled, token_limit
 from perstack.errors import PerstackError
@@ -119,7 +120,7 @@ class RunHost:
         closed: ConsensusCheckpoint | None = None
         await self._request(asked, wanted, message)
         try:
-            with self._run.job.control.interruptible():
+            with self._run.control.interruptible():
                 await self._run.job.deps.gate.propose(asked)
                 self._notify(asked, wanted, message)
                 with self._run.job.meter.waiting_for_a_person(self._run.run_id):

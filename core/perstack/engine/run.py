@@ -15,34 +15,27 @@ from perstack.domain.events import (
     Event,
     FinishAllToolCalls,
     FinishToolCall,
-    InitializeRuntime,
     ResolveToolResults,
     ResumeToolCalls,
     RunError,
-    SkillLog,
-    SkillProgress,
-    SkillStderr,
     StartRun,
     StopRunByError,
     StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
-    ToolResult,
     ToolReturned,
 )
 from perstack.domain.expert import Expert, ref
 from perstack.domain.ids import CheckpointId, ConsensusId, MessageId, ToolCallId
-from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import (
     ExpertMessage,
-    InstructionMessage,
-    TextPart,
     ToolCallPart,
-    UserMessage,
 )
-from perstack.engine import approvals, calls, delegation, generation
+from perstack.domain.server_events import SkillLog, SkillProgress, SkillStderr
+from perstack.engine import approvals, calls, delegation, generation, steering
 from perstack.engine.bill import NO_BILL, Bill
+from perstack.engine.control import StopControl
 from perstack.engine.machine import (
     Ask,
     AwaitDelegates,
@@ -60,33 +53,25 @@ from perstack.engine.machine import (
     in_doubt,
     next_effect,
 )
+from perstack.engine.opening import (
+    Opening,
+    answered,
+    initialized,
+    input_messages,
+    run_context,
+)
 from perstack.engine.plan import RunOutcome
-from perstack.engine.prompt import system_prompt
 from perstack.engine.requests import RunHost, withdraw_all
 from perstack.engine.toolset import Toolset, build_toolset
 from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
 from perstack.ports.history import RunLog
 from perstack.ports.notices import Notice
-from perstack.ports.skills import RunContext, SkillNotice, SkillSet
-from perstack.projection.run_state import RunState, fold
+from perstack.ports.skills import SkillNotice, SkillSet
+from perstack.projection.run_state import RunState
+from perstack.projection.state_fold import fold
 
 if TYPE_CHECKING:
     from perstack.engine.job import JobDriver
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How a run is taken up: with a query, with answers, or just on from where it was.
-
-    `status` is what it goes on from; "init" begins it. `parent` is the checkpoint that a fork's
-    messages come from.
-    """
-
-    status: RunStatus = "init"
-    query: str | None = None
-    answers: tuple[InteractiveAnswer, ...] = ()
-    parent: ForkPoint | None = None
-    delegated_by: DelegatedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +94,14 @@ class RunDriver:
         *,
         step: int,
         depth: int,
+        control: StopControl,
+        above: RunDriver | None = None,
     ) -> None:
         self.job = job
+        self.control = control
+        self.helm: steering.RunHelm = (
+            above.helm.below(control) if above else steering.RunHelm(control)
+        )
         self.expert = expert
         self.state = state
         self.depth = depth
@@ -145,8 +136,8 @@ class RunDriver:
             return await self._drive(opening)
 
     async def _drive(self, opening: Opening) -> RunOutcome:
-        await self.record(self._initialized(opening))
-        opened = self.job.control.interruptible()
+        await self.record(initialized(self, opening))
+        opened = self.control.interruptible()
         with opened as scope:
             async with AsyncExitStack() as stack:
                 failure = await self._open_skills(stack)
@@ -192,33 +183,8 @@ class RunDriver:
 
     # ---------------------------------------------------------------- taking up
 
-    def _initialized(self, opening: Opening) -> InitializeRuntime:
-        settings = self.job.plan.settings
-        return InitializeRuntime(
-            runtime_version=self.job.deps.version,
-            expert_name=self.expert.name,
-            experts=tuple(self.job.plan.experts),
-            model=self.job.deps.model.name,
-            context_window=self.job.deps.model.context_window,
-            provider_name=settings.provider.name,
-            max_steps=settings.max_steps,
-            max_retries=settings.max_retries,
-            timeout=settings.timeout,
-            query=opening.query,
-            interactive_tool_call=opening.answers[0] if opening.answers else None,
-        )
-
     async def _open_skills(self, stack: AsyncExitStack) -> PerstackError | None:
-        context = RunContext(
-            job_id=self.job.job_id,
-            run_id=self.run_id,
-            workspace=self.job.plan.workspace,
-            env=self.job.plan.env,
-            todos=self.state.todos,
-            exec=self.job.plan.settings.exec,
-            base_skill_command=self.job.plan.settings.base_skill_command,
-            listed=self.job.plan.listed.get(self.expert.key),
-        )
+        context = run_context(self)
         try:
             skills = await stack.enter_async_context(
                 self.job.deps.skills.open(self.expert, context, self._notice, RunHost(self))
@@ -234,7 +200,7 @@ class RunDriver:
         if skills is None:
             raise SkillError(f"the skills of {self.expert.key} are not open")
         try:
-            with self.job.control.interruptible() as scope:
+            with self.control.interruptible() as scope:
                 await skills.ready()
         except SkillError as error:
             return await self.fail(error)
@@ -257,13 +223,13 @@ class RunDriver:
         for call in in_doubt(self.state):
             await self.record(ToolReturned(result=calls.doubtful(self, call, "ended")))
         for answer in opening.answers:
-            await self.record(ToolReturned(result=_answered(answer)))
+            await self.record(ToolReturned(result=answered(answer)))
         await self.record(
             StartRun(
                 checkpoint_id=CheckpointId(self.job.deps.ids.new()),
                 status=opening.status,
                 expert=ref(self.expert),
-                input_messages=self._input_messages(opening),
+                input_messages=input_messages(self, opening),
                 parent=opening.parent,
                 delegated_by=opening.delegated_by,
             ),
@@ -279,37 +245,26 @@ class RunDriver:
             partial = tuple(self.state.results)
             await self.record(ResumeToolCalls(pending=pending, partial=partial))
 
-    def _input_messages(self, opening: Opening) -> tuple[InstructionMessage | UserMessage, ...]:
-        found: list[InstructionMessage | UserMessage] = []
-        if opening.status == "init" and opening.parent is None:
-            prompt = system_prompt(
-                self.expert,
-                self.job.plan.experts,
-                now_ms=self.job.deps.clock.now_ms(),
-                workspace=str(self.job.plan.workspace),
-            )
-            found.append(
-                InstructionMessage(
-                    id=self.new_message_id(), contents=(TextPart(text=prompt),), cache=True
-                )
-            )
-        if opening.query is not None:
-            found.append(
-                UserMessage(id=self.new_message_id(), contents=(TextPart(text=opening.query),))
-            )
-        return tuple(found)
-
     # ---------------------------------------------------------------- the loop
 
     async def _loop(self) -> RunOutcome:
         if (ended := await self._tools_ready()) is not None:
             return ended
         while True:
-            if self.job.control.stopping:
+            if self.control.stopping:
                 return await self.suspend()
-            outcome = await self._perform(next_effect(self.state))
+            outcome = await self._boundary() or await self._perform(next_effect(self.state))
             if outcome is not None:
                 return outcome
+
+    async def _boundary(self) -> RunOutcome | None:
+        """Between two steps, do what others want of the run."""
+        effect = next_effect(self.state)
+        if isinstance(effect, Generate | Complete):
+            return await steering.at_boundary(self)
+        if isinstance(effect, RequestGate | Delegate):
+            await steering.judge(self, steering.unjudged(self, effect.calls))
+        return None
 
     async def _perform(self, effect: Effect) -> RunOutcome | None:
         match effect:
@@ -318,13 +273,13 @@ class RunDriver:
             case Refuse():
                 return await calls.refuse(self, effect.calls)
             case CallSkills():
-                return await calls.call_skills(self, effect.calls)
+                return await calls.call_skills(self, await approvals.unchanged(self, effect.calls))
             case RequestGate():
                 return await approvals.request(self, effect.calls)
             case AwaitGate():
                 return await approvals.wait(self, effect.consensus_id)
             case Delegate():
-                return await delegation.begin(self, effect.calls)
+                return await delegation.begin(self, await approvals.unchanged(self, effect.calls))
             case AwaitDelegates():
                 return await delegation.go_on(self, effect.children)
             case Ask():
@@ -436,25 +391,17 @@ class RunDriver:
 
     async def suspend(self, consensus_id: ConsensusId | None = None) -> RunOutcome:
         """Stop so that the run can go on from here; with an id, because a gate is not awaited."""
-        reason = self.job.control.reason
+        reason = self.control.reason
         if reason == "budget":
             return await self.reach(RunOutcome("limit", overrun=self.job.meter.out_of_time))
         await self.record(
             SuspendRun(
                 checkpoint_id=self.state.checkpoint_id or self.checkpoint_id(),
                 reason=reason or "awaitingApproval",
+                by=self.control.by,
             ),
             durable=True,
         )
         if reason is None:
             return RunOutcome("awaiting", consensus_id=consensus_id)
         return RunOutcome("stopped")
-
-
-def _answered(answer: InteractiveAnswer) -> ToolResult:
-    return ToolResult(
-        id=answer.tool_call_id,
-        skill_name=answer.skill_name,
-        tool_name=answer.tool_name,
-        result=(TextPart(text=answer.text),),
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from perstack.domain.events import Delta, SampleModel
+from perstack.domain.events import Delta
 from perstack.domain.ids import RunId
 from perstack.domain.messages import (
     ExpertMessage,
@@ -17,6 +17,7 @@ from perstack.domain.messages import (
     TextPart,
     UserMessage,
 )
+from perstack.domain.server_events import SampleModel
 from perstack.engine.bill import bill_for
 from perstack.engine.budget import unmeasured
 from perstack.engine.generation import Speech, generate
@@ -62,7 +63,7 @@ async def sampled(
     )
     answer: Generation | None = None
     try:
-        with run.job.control.interruptible():
+        with run.control.interruptible():
             answer = await _generated(run, request, blank)
     finally:
         deps.model.forget(request.run_id)

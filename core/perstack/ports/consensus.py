@@ -8,10 +8,18 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision
+from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision, Review
 from perstack.domain.ids import ConsensusId, RunId
 
-AuditEvent = Literal["created", "approved", "rejected", "expired", "subtask_rejected"]
+AuditEvent = Literal[
+    "created",
+    "approved",
+    "rejected",
+    "expired",
+    "subtask_rejected",
+    "review_started",
+    "reviewed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,24 @@ class AuditEntry:
     actor_type: Literal["agent", "human", "system"]
     at: int
     details: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPage:
+    """Some checkpoints, and how many there are in all."""
+
+    checkpoints: tuple[ConsensusCheckpoint, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewClaim:
+    """Who reviews: `holder` is one process, whose claim counts until `until_ms` (Unix ms)."""
+
+    holder: str
+    until_ms: int
+    reviewer: str
+    model: str | None = None
 
 
 class ConsensusStore(Protocol):
@@ -50,6 +76,12 @@ class ConsensusStore(Protocol):
         """Return those with any of `statuses` (all when empty), newest first."""
         ...
 
+    async def page(
+        self, *, statuses: Sequence[ConsensusStatus], limit: int, offset: int
+    ) -> CheckpointPage:
+        """Return those with any of `statuses`, oldest first, and how many there are."""
+        ...
+
     async def find_by_run(self, run_id: RunId) -> Sequence[ConsensusCheckpoint]:
         """Return the run's checkpoints, newest first."""
         ...
@@ -58,6 +90,8 @@ class ConsensusStore(Protocol):
         self, consensus_id: ConsensusId, decision: Decision, *, now_ms: int
     ) -> ConsensusCheckpoint:
         """Decide a pending, unexpired checkpoint with one conditional update.
+
+        Where no run waits, the approved subtasks become tasks in the same transaction.
 
         Raises:
             NotFoundError: no such checkpoint.
@@ -68,6 +102,26 @@ class ConsensusStore(Protocol):
 
     async def expire_due(self, *, now_ms: int, auto_reject: bool) -> Sequence[ConsensusCheckpoint]:
         """Expire (or, with `auto_reject`, reject) what is pending and overdue; return those."""
+        ...
+
+    async def claim_review(
+        self, consensus_id: ConsensusId, claim: ReviewClaim, *, now_ms: int
+    ) -> ConsensusCheckpoint | None:
+        """Claim the review of a pending checkpoint, and return it; None when it is not to be had.
+
+        It is not once a review has found something, nor while another's claim counts.
+
+        Raises:
+            NotFoundError: no such checkpoint.
+        """
+        ...
+
+    async def renew_review(self, consensus_id: ConsensusId, holder: str, *, until_ms: int) -> bool:
+        """Keep a claim; False when it is lost, or the checkpoint is not pending any more."""
+        ...
+
+    async def finish_review(self, consensus_id: ConsensusId, holder: str, review: Review) -> bool:
+        """Write down what the holder found and give the claim up; False as for `renew_review`."""
         ...
 
     async def find_ids(self, prefix: str) -> Sequence[ConsensusId]:

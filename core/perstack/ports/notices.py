@@ -11,11 +11,11 @@ from perstack.domain.settings import RiskLevel
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What waits. `expires_at` in Unix milliseconds."""
+    """What waits, and of which run, if it is one that waits. `expires_at` in Unix milliseconds."""
 
     kind: Literal["consensus", "question"]
-    job_id: JobId
-    run_id: RunId
+    job_id: JobId | None
+    run_id: RunId | None
     expert_key: ExpertKey
     title: str
     risk: RiskLevel | None = None

@@ -10,7 +10,10 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from perstack.domain.events import (
+from perstack.domain.expert import Consent, Expert
+from perstack.domain.ids import AgentId, JobId, RunId, SessionId, ToolCallId
+from perstack.domain.messages import ExpertMessage, ResultPart, UserMessage
+from perstack.domain.server_events import (
     SkillConnected,
     SkillDisconnected,
     SkillLog,
@@ -18,9 +21,6 @@ from perstack.domain.events import (
     SkillStarting,
     SkillStderr,
 )
-from perstack.domain.expert import Consent, Expert
-from perstack.domain.ids import JobId, RunId, ToolCallId
-from perstack.domain.messages import ExpertMessage, ResultPart, UserMessage
 from perstack.domain.settings import ExecSettings
 
 SkillNotice = (
@@ -42,7 +42,7 @@ class RunContext:
     """What a run's skills may know. `todos` is the list as the history left it.
 
     `env` is the user's environment joined with the env files; a skill passes on only what its
-    rules allow.
+    rules allow. `session_id` and `agent_id` are whose work the run is, None for nobody's.
     """
 
     job_id: JobId
@@ -53,6 +53,8 @@ class RunContext:
     exec: ExecSettings = field(default_factory=ExecSettings)
     base_skill_command: tuple[str, ...] = ()
     listed: ListedTools | None = None
+    session_id: SessionId | None = None
+    agent_id: AgentId | None = None
 
 
 class ListedTools(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from typing import Final, Protocol
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -21,10 +22,10 @@ class Clock(Protocol):
 
 
 class Ids(Protocol):
-    """A source of fresh ids."""
+    """A source of fresh ids: cuid2-shaped ones for runs, UUIDs for what seed 003 names."""
 
     def new(self) -> str:
-        """Return 24 lower-case letters and digits, the first a letter (cuid2's shape)."""
+        """Return an id that nothing else has."""
         ...
 
 
@@ -47,3 +48,11 @@ class RandomIds:
             number, place = divmod(number, len(_ALPHABET))
             made.append(_ALPHABET[place])
         return "".join(made)
+
+
+class Uuids:
+    """Random UUIDs (version 4), as agents, identities, sessions, tasks and memories have."""
+
+    def new(self) -> str:
+        """Return 36 characters."""
+        return str(uuid.uuid4())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from perstack.domain.events import (
     Body,
     CallTools,
@@ -9,16 +11,31 @@ from perstack.domain.events import (
     ContinueToNextStep,
     Event,
     Retry,
-    SampleModel,
     StopRunByDelegate,
     StopRunByError,
     StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
+    ToolResult,
 )
+from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId
+from perstack.domain.messages import ToolCallPart
+from perstack.domain.server_events import SampleModel
 from perstack.domain.usage import NO_USAGE, Usage
+
+_WRITERS: Final = frozenset(
+    {
+        "writeTextFile",
+        "appendTextFile",
+        "editTextFile",
+        "deleteFile",
+        "deleteDirectory",
+        "createDirectory",
+        "moveFile",
+    }
+)
 
 
 def made_checkpoint(event: Event) -> CheckpointId | None:
@@ -46,3 +63,15 @@ def spent_by(body: Body) -> tuple[Usage, float | None]:
             return body.usage, 0.0 if body.usage == NO_USAGE else body.cost_usd
         case _:
             return NO_USAGE, 0.0
+
+
+def changed_files(result: ToolResult) -> bool:
+    """Tell whether it is that of a base tool which wrote, moved or removed files."""
+    own = result.skill_name == BASE_SKILL and result.tool_name in _WRITERS
+    return own and not result.is_error
+
+
+def written_paths(call: ToolCallPart) -> list[str]:
+    """Return the paths that such a call names."""
+    named = [call.args.get(key) for key in ("path", "source", "destination")]
+    return [name for name in named if isinstance(name, str)]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from perstack.domain.events import Event, StartRun
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.projection.event_facts import made_checkpoint
-from perstack.projection.run_state import RunState, fold, initial, start_from, without_messages
+from perstack.projection.run_state import RunState, initial, start_from, without_messages
+from perstack.projection.state_fold import fold
 
 
 def state_met(event: Event, state: RunState, points: Mapping[CheckpointId, RunState]) -> RunState:

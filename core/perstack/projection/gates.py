@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from perstack.domain.consensus import ProposedSubtask
+from perstack.domain.consensus import ConsensusCheckpoint, ProposedSubtask
 from perstack.domain.expert import delegate_tool_name
 from perstack.domain.ids import ExpertKey
 from perstack.domain.messages import ToolCallPart
@@ -19,7 +19,7 @@ _READ_FOR_A_PHRASE: Final = 20_000
 
 def is_tool_call(task: ProposedSubtask) -> bool:
     """Tell whether a tool would be called, rather than an Expert or a question answered."""
-    if task.input_request is not None or not task.input.startswith("{"):
+    if task.input_request is not None or not (task.tool_name and task.input.startswith("{")):
         return False
     delegate = delegate_tool_name(ExpertKey(task.agent_type))
     return task.tool_name not in (delegate, f"delegate__{delegate}")
@@ -45,6 +45,21 @@ def subtask_name(task: ProposedSubtask) -> str:
 def subtask_text(task: ProposedSubtask) -> str:
     """Return all of it, nothing left out: a tool's name with its arguments, or a query."""
     return f"{task.tool_name} {task.input}" if is_tool_call(task) else task.input
+
+
+def review_phrase(gate: ConsensusCheckpoint) -> str | None:
+    """Return what a reviewing Expert said of a checkpoint, None where none has."""
+    review = gate.review
+    if review is None:
+        return None
+    verdict = review.verdict
+    if verdict is None:
+        return f"{review.reviewer} could not judge it: {review.error}"
+    said = "would approve" if verdict.approved else "rejects"
+    if verdict.approved and verdict.rejected_subtask_ids:
+        said += f" without {', '.join(verdict.rejected_subtask_ids)}"
+    risk = f", risk {verdict.risk_assessment}" if verdict.risk_assessment else ""
+    return f"{review.reviewer} {said}{risk}: {verdict.feedback or 'no reason given'}"
 
 
 def _call_of(task: ProposedSubtask) -> ToolCallPart | None:

@@ -13,15 +13,9 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     ResolveToolResults,
     Retry,
-    SampleModel,
-    SkillLog,
-    SkillProgress,
-    SkillStderr,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
@@ -32,6 +26,15 @@ from perstack.domain.events import (
 )
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
+from perstack.domain.server_events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+    SkillStderr,
+)
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.domain.usage import NO_USAGE
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import Folds
@@ -49,6 +52,7 @@ from perstack.projection.phrases import (
     resolution_phrase,
     result_text,
     sampled_phrase,
+    steering_phrase,
 )
 from perstack.projection.run_state import RunState
 
@@ -191,7 +195,9 @@ def _turn_preview(event: Event, after: RunState) -> Iterator[_Said]:
         case StopRunByExceededBudget():
             yield _Said("", f"Budget of {body.budget}: {body.used:g} of {body.allowed:g} used")
         case SuspendRun():
-            yield _Said("Stopped: ", body.reason)
+            yield _Said("Stopped: ", f"{body.reason} {body.by}" if body.by else body.reason)
+        case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+            yield _Said("", steering_phrase(body))
         case _:
             yield from _server_preview(event)
 

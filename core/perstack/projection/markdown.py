@@ -16,11 +16,8 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     Retry,
-    SampleModel,
     StartRun,
     StopRunByError,
     StopRunByExceededBudget,
@@ -33,6 +30,8 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.messages import ExpertMessage, ThinkingPart, ToolCallPart, UserMessage, text_of
+from perstack.domain.server_events import RequestInput, ResolveInput, SampleModel
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.domain.usage import NO_USAGE
 from perstack.projection.event_facts import spent_by
 from perstack.projection.folding import Folds
@@ -46,7 +45,13 @@ from perstack.projection.log_header import (
 )
 from perstack.projection.log_messages import part_text
 from perstack.projection.money import cost_words, usd_words
-from perstack.projection.phrases import COMPLETION_TOOL, call_phrase, one_line, request_phrase
+from perstack.projection.phrases import (
+    COMPLETION_TOOL,
+    call_phrase,
+    one_line,
+    request_phrase,
+    steering_phrase,
+)
 from perstack.projection.run_state import RunState
 from perstack.projection.transcript import WHY_SUSPENDED
 
@@ -146,6 +151,12 @@ class MarkdownRuns:
                 yield from self._line("Answer", body.outcome)
             case SampleModel():
                 yield from self._line("A tool server asked the model", body.skill_name)
+            case _:
+                yield from self._stop_note(event)
+
+    def _stop_note(self, event: Event) -> Iterator[str]:
+        body = event.body
+        match body:
             case StopRunByInteractiveTool():
                 yield from self._line("Stopped", "asks the user")
             case StopRunByExceededMaxSteps():
@@ -155,6 +166,8 @@ class MarkdownRuns:
                 yield from self._line("Stopped", f"budget of {body.budget}: {used}")
             case StopRunByError():
                 yield from self._line(f"Failed: {body.error.name}", body.error.message)
+            case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+                yield from self._line("Steering", steering_phrase(body))
             case SuspendRun():
                 yield from self._line("Stopped", WHY_SUSPENDED[body.reason])
             case _:

@@ -26,19 +26,10 @@ from perstack.domain.events import (
     FinishToolCall,
     InitializeRuntime,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     ResolveToolResults,
     ResumeToolCalls,
     Retry,
-    SampleModel,
-    SkillConnected,
-    SkillDisconnected,
-    SkillLog,
-    SkillProgress,
-    SkillStarting,
-    SkillStderr,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
@@ -53,6 +44,18 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import RunStatus
 from perstack.domain.messages import ExpertMessage, Message
+from perstack.domain.server_events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillConnected,
+    SkillDisconnected,
+    SkillLog,
+    SkillProgress,
+    SkillStarting,
+    SkillStderr,
+)
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import state_met
@@ -71,7 +74,8 @@ from perstack.projection.perstack_parts import (
     results_json,
     to_line,
 )
-from perstack.projection.run_state import RunState, fold, initial, with_messages
+from perstack.projection.run_state import RunState, initial, with_messages
+from perstack.projection.state_fold import fold
 
 __all__ = ["PerstackJson", "to_line"]
 
@@ -88,6 +92,24 @@ _Stop = (
     | StopRunByExceededBudget
     | StopRunByError
     | CompleteRun
+)
+_Plain = (
+    SkillStarting
+    | SkillConnected
+    | SkillStderr
+    | SkillLog
+    | SkillProgress
+    | SkillDisconnected
+    | RequestApproval
+    | ResolveApproval
+    | RequestInput
+    | ResolveInput
+    | SampleModel
+    | SuspendRun
+    | PauseRun
+    | ResumeRun
+    | SteerRun
+    | JudgeDrift
 )
 
 
@@ -241,29 +263,13 @@ class PerstackJson:
 
     def _extra(self, run: _Run, before: RunState, event: Event) -> Json:
         body = event.body
+        if isinstance(body, _Plain):
+            return plain(body)
         match body:
-            case (
-                SkillStarting()
-                | SkillConnected()
-                | SkillStderr()
-                | SkillLog()
-                | SkillProgress()
-                | SkillDisconnected()
-            ):
-                return plain(body)
             case InitializeRuntime():
                 return {key: value for key, value in plain(body).items() if key != "contextWindow"}
             case ToolReturned():
                 return {"result": result_json(body.result)}
-            case (
-                RequestApproval()
-                | ResolveApproval()
-                | RequestInput()
-                | ResolveInput()
-                | SampleModel()
-                | SuspendRun()
-            ):
-                return plain(body)
             case StartRun():
                 return self._start_run(run, before, event, body)
             case StartGeneration():

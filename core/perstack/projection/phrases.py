@@ -8,23 +8,23 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from perstack.domain.events import (
-    RequestInput,
-    ResolveInput,
-    SampleModel,
-    SkillLog,
-    SkillProgress,
-    StopRunByExceededBudget,
-    StopRunByExceededMaxSteps,
-    ToolResult,
-)
+from perstack.domain.events import StopRunByExceededBudget, StopRunByExceededMaxSteps, ToolResult
 from perstack.domain.messages import (
     ImageInlinePart,
     ResourceLinkPart,
     TextPart,
     ToolCallPart,
     link_text,
+    text_of,
 )
+from perstack.domain.server_events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+)
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 
 COMPLETION_TOOL: Final = "attemptCompletion"
 CUT_MARK: Final = "… (cut)"
@@ -113,6 +113,26 @@ def resolution_phrase(body: ResolveInput) -> str:
 def sampled_phrase(body: SampleModel) -> str:
     """Return that a tool server asked the model."""
     return f"{body.skill_name} asked the model: {body.usage.total_tokens} tokens"
+
+
+def steering_phrase(body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> str:
+    """Return what somebody did to a run at work: `paused by ana: too many files`."""
+    match body:
+        case PauseRun():
+            return f"paused by {body.by}" + (f": {body.reason}" if body.reason else "")
+        case ResumeRun():
+            return f"resumed by {body.by}"
+        case SteerRun():
+            return f"{body.by} says: {text_of(body.message.contents)}"
+        case JudgeDrift():
+            like = f" ({body.similarity:.2f} like task {body.task_id})" if body.task_id else ""
+            why = f": {body.reason}" if body.reason else ""
+            return f"drift {body.action}{like}{why}"
+
+
+def is_quiet(body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> bool:
+    """Tell whether a view for people leaves it out: a delegation that nobody need look at."""
+    return isinstance(body, JudgeDrift) and body.action == "allowed"
 
 
 def limit_phrase(body: StopRunByExceededMaxSteps | StopRunByExceededBudget) -> str:

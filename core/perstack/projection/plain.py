@@ -12,13 +12,8 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     Retry,
-    SampleModel,
-    SkillLog,
-    SkillProgress,
     StartRun,
     StopRunByDelegate,
     StopRunByError,
@@ -31,10 +26,19 @@ from perstack.domain.events import (
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.inputs import form_lines
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
+from perstack.domain.server_events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+)
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.projection.inert import inert
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
+    is_quiet,
     limit_phrase,
     log_phrase,
     one_line,
@@ -43,8 +47,10 @@ from perstack.projection.phrases import (
     request_phrase,
     resolution_phrase,
     sampled_phrase,
+    steering_phrase,
 )
-from perstack.projection.run_state import RunState, fold, initial, without_messages
+from perstack.projection.run_state import RunState, initial, without_messages
+from perstack.projection.state_fold import fold
 
 _WHY: Final = {
     "user": "stopped",
@@ -115,6 +121,9 @@ class PlainLines:
                 yield line.step(_decision(body))
             case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
                 yield from _server_lines(line, before, body)
+            case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+                if not is_quiet(body):
+                    yield line.step(steering_phrase(body))
             case _:
                 yield from _endings(line, run, event)
 
@@ -226,7 +235,7 @@ def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:
         case StopRunByExceededBudget():
             yield line.step(f"stopped: {limit_phrase(body)}")
         case SuspendRun():
-            yield line.step(_WHY[body.reason])
+            yield line.step(_WHY[body.reason] + (f" by {body.by}" if body.by else ""))
         case StopRunByError():
             yield line.step(f"failed: {body.error.message}")
         case CompleteRun():

@@ -15,8 +15,6 @@ from perstack.domain.events import (
     Event,
     InitializeRuntime,
     Retry,
-    SampleModel,
-    SkillStarting,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
@@ -28,11 +26,11 @@ from perstack.domain.events import (
     ToolResult,
     ToolReturned,
 )
-from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import UserMessage, text_of
+from perstack.domain.server_events import SampleModel, SkillStarting
 from perstack.domain.usage import NO_COST, NO_USAGE
-from perstack.projection.event_facts import made_checkpoint, spent_by
+from perstack.projection.event_facts import changed_files, made_checkpoint, spent_by, written_paths
 from perstack.projection.folding import state_met
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
@@ -43,7 +41,8 @@ from perstack.projection.phrases import (
     question_of,
     request_phrase,
 )
-from perstack.projection.run_state import RunState, fold, initial, without_messages
+from perstack.projection.run_state import RunState, initial, without_messages
+from perstack.projection.state_fold import fold
 from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
 from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
 
@@ -51,17 +50,6 @@ LIVE_CHARACTERS: Final = 20_000
 OUTPUT_CHARACTERS: Final = 4_000
 _CALLS_HEARD: Final = 32
 _PHRASE: Final = 120
-_WRITERS: Final = frozenset(
-    {
-        "writeTextFile",
-        "appendTextFile",
-        "editTextFile",
-        "deleteFile",
-        "deleteDirectory",
-        "createDirectory",
-        "moveFile",
-    }
-)
 _PointKind = Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
 _ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxSteps"})
 
@@ -426,10 +414,7 @@ class RunFold:
 
 def _files_of(result: ToolResult, before: RunState) -> list[str]:
     """The files that a successful call of a base tool wrote, moved or removed."""
-    if result.is_error or result.skill_name != BASE_SKILL or result.tool_name not in _WRITERS:
+    if not changed_files(result):
         return []
     call = next((call for call in before.calls if call.tool_call_id == result.id), None)
-    if call is None:
-        return []
-    named = [call.args.get(key) for key in ("path", "source", "destination")]
-    return [name for name in named if isinstance(name, str)]
+    return written_paths(call) if call else []

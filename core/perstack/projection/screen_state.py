@@ -104,6 +104,8 @@ def _own_state(run: RunFold, quiet_ms: int, *, alive: bool) -> ScreenState:
         return "lost"
     if state.waiting_approval:
         return "gate"
+    if state.paused is not None:
+        return "stop"
     if state.inputs:
         asks = any(asked.kind == "elicitation" for asked in state.inputs.values())
         return "asks" if asks else "gate"

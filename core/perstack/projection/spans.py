@@ -21,7 +21,6 @@ from perstack.domain.events import (
     InitializeRuntime,
     ResolveApproval,
     Retry,
-    SampleModel,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
@@ -40,6 +39,7 @@ from perstack.domain.messages import (
     ToolCallPart,
     text_of,
 )
+from perstack.domain.server_events import SampleModel
 from perstack.domain.usage import NO_USAGE, Usage
 from perstack.projection.log_messages import part_text
 

@@ -6,17 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 from perstack.domain.events import (
+    Body,
     CallTools,
     CompleteRun,
     Event,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     Retry,
-    SampleModel,
-    SkillLog,
-    SkillProgress,
     StartRun,
     StopRunByError,
     StopRunByExceededBudget,
@@ -35,10 +31,19 @@ from perstack.domain.messages import (
     UserMessage,
     text_of,
 )
+from perstack.domain.server_events import (
+    RequestInput,
+    ResolveInput,
+    SampleModel,
+    SkillLog,
+    SkillProgress,
+)
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
     cut,
+    is_quiet,
     limit_phrase,
     log_phrase,
     one_line,
@@ -48,6 +53,7 @@ from perstack.projection.phrases import (
     resolution_phrase,
     result_text,
     sampled_phrase,
+    steering_phrase,
 )
 from perstack.projection.run_state import RunState
 from perstack.projection.views import EntryView
@@ -101,12 +107,9 @@ class Transcript:
             case StopRunByError():
                 name, text = body.error.name, body.error.message
                 self._add(EntryView("error", name, text, timestamp=at))
-            case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
-                self._add(EntryView("note", f"stopped: {limit_phrase(body)}", timestamp=at))
-            case SuspendRun():
-                self._add(EntryView("note", WHY_SUSPENDED[body.reason], timestamp=at))
             case _:
-                pass
+                if (note := _note_of(body)) is not None:
+                    self._add(EntryView("note", note, timestamp=at))
 
     def _started(self, body: StartRun, at: int) -> None:
         asker = body.delegated_by
@@ -306,3 +309,15 @@ def _bounded(entry: EntryView) -> EntryView:
     return replace(
         entry, title=cut(entry.title, ENTRY_CHARACTERS), text=cut(entry.text, ENTRY_CHARACTERS)
     )
+
+
+def _note_of(body: Body) -> str | None:
+    match body:
+        case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
+            return f"stopped: {limit_phrase(body)}"
+        case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+            return None if is_quiet(body) else steering_phrase(body)
+        case SuspendRun():
+            return WHY_SUSPENDED[body.reason] + (f" by {body.by}" if body.by else "")
+        case _:
+            return None

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from perstack.errors import DeniedError
 
 MARKS: Final = ("PERSTACK_RUN_ID", "PERSTACK_JOB_ID")
+DECIDE: Final = "decide a consensus checkpoint"
 
 _GENERATIONS: Final = 256
 _LIVE_FILES: Final = 1_000
@@ -45,27 +46,51 @@ class _Driver:
 
 
 def refuse_if_inside_run(
-    workspace: Path, *, allow_self: bool = False, env: Mapping[str, str] | None = None
+    workspace: Path,
+    *,
+    allow_self: bool = False,
+    env: Mapping[str, str] | None = None,
+    deed: str = DECIDE,
 ) -> None:
     """Raise if this process is a run, or was started by one. Blocking: reads files and /proc.
 
     `allow_self` is for a process that drives jobs itself and decides because a person pressed a
     key (the cockpit); its ancestors still count. `env` defaults to the process's environment.
+    `deed` is what a run may not do, as the message names it.
 
     Raises:
         DeniedError: a run may not decide.
     """
     for mark in MARKS:
         if (os.environ if env is None else env).get(mark):
-            raise _denied(f"{mark} is set")
+            raise _denied(deed, f"{mark} is set")
     drivers = {driver.pid: driver for driver in _drivers(workspace)}
     for generation, process in enumerate(_lineage()):
         if generation >= _GENERATIONS:
-            raise _denied("its ancestors could not all be looked at")
+            raise _denied(deed, "its ancestors could not all be looked at")
         if generation or not allow_self:
-            _refuse_driver(process, drivers)
+            _refuse_driver(process, drivers, deed)
         if generation:
-            _refuse_marked(process)
+            _refuse_marked(process, deed)
+
+
+def run_around(workspace: Path, *, env: Mapping[str, str] | None = None) -> str | None:
+    """Return which run this process is or descends from, None for none. Blocking, as above.
+
+    Where the run is not known it is the job's id. A process that itself drives jobs is not inside
+    them.
+    """
+    if found := _mark(os.environ if env is None else env):
+        return found
+    drivers = {driver.pid: driver for driver in _drivers(workspace)}
+    for generation, process in enumerate(_lineage()):
+        if not generation:
+            continue
+        if found := _mark(process.env):
+            return found
+        if driver := _driver_of(process, drivers):
+            return driver.job_id
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +128,36 @@ def _environment(process: object) -> Mapping[str, str]:
         return {}
 
 
-def _refuse_driver(process: _Process, drivers: Mapping[int, _Driver]) -> None:
+def _mark(env: Mapping[str, str]) -> str | None:
+    return next((env[mark] for mark in MARKS if env.get(mark)), None)
+
+
+def _driver_of(process: _Process, drivers: Mapping[int, _Driver]) -> _Driver | None:
+    """Return what the process drives, None too for one that only has a dead driver's number."""
     driver = drivers.get(process.pid)
     if driver is None:
-        return
-    if driver.since_s is None or process.born_s <= driver.since_s + _BORN_AFTER_S:
-        raise _denied(f"it was started by process {process.pid}, which runs job {driver.job_id}")
+        return None
+    is_it = driver.since_s is None or process.born_s <= driver.since_s + _BORN_AFTER_S
+    return driver if is_it else None
 
 
-def _refuse_marked(process: _Process) -> None:
+def _refuse_driver(process: _Process, drivers: Mapping[int, _Driver], deed: str) -> None:
+    if driver := _driver_of(process, drivers):
+        raise _denied(
+            deed, f"it was started by process {process.pid}, which runs job {driver.job_id}"
+        )
+
+
+def _refuse_marked(process: _Process, deed: str) -> None:
     for mark in MARKS:
         if process.env.get(mark):
-            raise _denied(f"it was started by process {process.pid}, which belongs to a run")
+            raise _denied(deed, f"it was started by process {process.pid}, which belongs to a run")
 
 
-def _denied(why: str) -> DeniedError:
+def _denied(deed: str, why: str) -> DeniedError:
     return DeniedError(
-        f"a run cannot decide a consensus checkpoint: {why}",
-        hint="decide in the cockpit, or in a terminal of your own",
+        f"a run cannot {deed}: {why}",
+        hint=f"{deed.split(maxsplit=1)[0]} in the cockpit, or in a terminal of your own",
     )
 
 

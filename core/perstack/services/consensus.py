@@ -17,16 +17,24 @@ import anyio
 from anyio import to_thread
 from pydantic import JsonValue
 
-from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint, ConsensusStatus, Decision
+from perstack.domain.consensus import (
+    SYSTEM,
+    ConsensusCheckpoint,
+    ConsensusStatus,
+    Decision,
+    Verdict,
+)
 from perstack.domain.ids import ConsensusId, RunId, SubtaskId
 from perstack.domain.inputs import fields_of, read_answer
 from perstack.errors import ConflictError, LockedError, NotFoundError, StorageError, UsageError
 from perstack.ports.consensus import AuditEntry, ConsensusStore
+from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.ancestry import refuse_if_inside_run
+from perstack.services.changes import Changes
+from perstack.services.handle import Handle
 
 T = TypeVar("T")
-OpenStore = Callable[[], Awaitable[ConsensusStore]]
 
 POLL_S: Final = 0.1
 SHORTEST_PREFIX: Final = 4
@@ -47,29 +55,22 @@ class Inbox:
 class ConsensusService:
     """Implements `ports.consensus.Gate`, and what a reviewer can do.
 
-    `open_store` is called at the first use, and again after the store has failed, so that a
-    database that was damaged or replaced can be put right while this process goes on.
     `auto_reject` decides what becomes of overdue checkpoints; it may be set anew at any time.
     """
 
     def __init__(
         self,
-        open_store: OpenStore,
+        stores: Handle[Stores],
         *,
         clock: Clock,
         workspace: Path,
         auto_reject: bool = False,
     ) -> None:
-        self._open_store = open_store
+        self._stores = stores
         self._clock = clock
         self._workspace = workspace
         self.auto_reject = auto_reject
-        self._opening = anyio.Lock()
-        self._store: ConsensusStore | None = None
-        self._changed = anyio.Event()
-        self._looking = anyio.Lock()
-        self._looked_at = float("-inf")
-        self._version = ""
+        self._changes = Changes(lambda: self._ask(lambda store: store.version()))
 
     # -------------------------------------------------------------- the gate
 
@@ -89,7 +90,7 @@ class ConsensusService:
                 _LOG.warning("proposing %s: %s", checkpoint.id, error.message)
                 await anyio.sleep(POLL_S)
             else:
-                self._note_change()
+                self._changes.note()
                 return
 
     async def wait(
@@ -106,9 +107,9 @@ class ConsensusService:
         """
         seen, found = "", None
         while True:
-            changed = self._changed
+            changed = self._changes.next
             try:
-                version = await self._look(poll_s / 2)
+                version = await self._changes.look(poll_s / 2)
                 if found is None or version != seen:
                     found, seen = await self.show(consensus_id), version
                 if found.status != "pending":
@@ -129,7 +130,7 @@ class ConsensusService:
             await self._ask(lambda store: store.decide(consensus_id, decision, now_ms=now))
         except (ConflictError, NotFoundError):
             return
-        self._note_change()
+        self._changes.note()
 
     # ------------------------------------------------------------- reviewers
 
@@ -144,19 +145,7 @@ class ConsensusService:
         found: Sequence[ConsensusId] = ()
         if _ID.fullmatch(wanted):
             found = await self._ask(lambda store: store.find_ids(wanted))
-        exact = [one for one in found if one == wanted]
-        if exact:
-            return exact[0]
-        if not found or len(wanted) < SHORTEST_PREFIX:
-            raise NotFoundError(
-                f"no consensus checkpoint {wanted[:40]!a}",
-                hint="perstack consensus list --all shows them",
-            )
-        if len(found) > 1:
-            raise UsageError(
-                f"several consensus checkpoints begin with {wanted!a}", hint="give more of the id"
-            )
-        return found[0]
+        return _the_one(wanted, found)
 
     async def show(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
         """Return one checkpoint.
@@ -238,10 +227,36 @@ class ConsensusService:
         await to_thread.run_sync(
             partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
         )
-        decision = await self._with_answer(consensus_id, decision)
+        return await self._settle(consensus_id, await self._with_answer(consensus_id, decision))
+
+    async def record_verdict(
+        self, consensus_id: ConsensusId, verdict: Verdict, *, reviewer: str
+    ) -> ConsensusCheckpoint:
+        """Decide as a reviewing Expert that this process runs. Not for front doors.
+
+        Raises:
+            NotFoundError, UsageError, ConflictError: as for `decide`.
+        """
+        decision = Decision(
+            approved=verdict.approved,
+            rejected_subtask_ids=verdict.rejected_subtask_ids,
+            feedback=verdict.feedback,
+            reviewed_by=reviewer,
+            reviewer_type="agent",
+        )
+        return await self._settle(consensus_id, decision)
+
+    async def _settle(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+        """Decide; who comes too late sees to the expiry."""
         now = self._clock.now_ms()
-        decided = await self._ask(lambda store: store.decide(consensus_id, decision, now_ms=now))
-        self._note_change()
+        try:
+            decided = await self._ask(
+                lambda store: store.decide(consensus_id, decision, now_ms=now)
+            )
+        except ConflictError:
+            await self.sweep()
+            raise
+        self._changes.note()
         return decided
 
     async def _with_answer(self, consensus_id: ConsensusId, decision: Decision) -> Decision:
@@ -262,7 +277,7 @@ class ConsensusService:
             lambda store: store.expire_due(now_ms=now, auto_reject=self.auto_reject)
         )
         if settled:
-            self._note_change()
+            self._changes.note()
         return settled
 
     async def inbox(self, *, decided: int = 20) -> Inbox:
@@ -281,8 +296,8 @@ class ConsensusService:
         seen: str | None = None
         inbox = Inbox((), ())
         while True:
-            changed = self._changed
-            version = await self._look(poll_s / 2)
+            changed = self._changes.next
+            version = await self._changes.look(poll_s / 2)
             if version != seen:
                 seen, inbox = version, await self.inbox(decided=decided)
                 yield inbox
@@ -292,51 +307,17 @@ class ConsensusService:
             await self._pause(changed, poll_s, *inbox.pending)
 
     async def aclose(self) -> None:
-        """Close the store."""
-        if self._store is not None:
-            await self._drop(self._store)
+        """Close the stores; they open again when something is asked."""
+        await self._stores.aclose()
 
     # ------------------------------------------------------------- internals
 
     async def _ask(self, question: Callable[[ConsensusStore], Awaitable[T]]) -> T:
-        store = await self._opened()
         try:
-            return await question(store)
-        except LockedError:
-            raise
+            return await self._stores.ask(lambda stores: question(stores.consensus))
         except StorageError:
-            await self._drop(store)
+            self._changes.forget()
             raise
-
-    async def _opened(self) -> ConsensusStore:
-        async with self._opening:
-            if self._store is None:
-                self._store = await self._open_store()
-            return self._store
-
-    async def _drop(self, store: ConsensusStore) -> None:
-        if self._store is store:
-            self._store = None
-            self._looked_at = float("-inf")
-        await store.aclose()
-
-    async def _look(self, within_s: float) -> str:
-        """Return the store's version as it was at most `within_s` seconds ago.
-
-        However many wait, the database is asked once.
-        """
-        async with self._looking:
-            if anyio.current_time() - self._looked_at >= within_s:
-                before = self._changed
-                self._version = await self._ask(lambda store: store.version())
-                if before is self._changed:
-                    self._looked_at = anyio.current_time()
-            return self._version
-
-    def _note_change(self) -> None:
-        self._looked_at = float("-inf")
-        self._changed.set()
-        self._changed = anyio.Event()
 
     async def _pause(
         self, changed: anyio.Event, poll_s: float, *awaited: ConsensusCheckpoint | None
@@ -357,6 +338,22 @@ def whoami() -> str:
     except (ImportError, KeyError):
         user = f"uid-{os.getuid()}"
     return f"{user}@{socket.gethostname()}"
+
+
+def _the_one(wanted: str, found: Sequence[ConsensusId]) -> ConsensusId:
+    """Return the id that `wanted` means among those that begin with it."""
+    if wanted in found:
+        return ConsensusId(wanted)
+    if not found or len(wanted) < SHORTEST_PREFIX:
+        raise NotFoundError(
+            f"no consensus checkpoint {wanted[:40]!a}",
+            hint="perstack consensus list --all shows them",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"several consensus checkpoints begin with {wanted!a}", hint="give more of the id"
+        )
+    return found[0]
 
 
 def _read_answer(asked: ConsensusCheckpoint, text: str | None) -> dict[str, JsonValue]:

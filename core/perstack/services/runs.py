@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from perstack.config.builtin import with_builtins
 from perstack.config.kept import made_whole
 from perstack.config.limits import MAX_STEPS
 from perstack.domain.expert import Expert
@@ -13,9 +14,9 @@ from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
 from perstack.engine.job import JobDriver, new_job
+from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
 from perstack.engine.recall import Recalled, find_point, recall, spent
-from perstack.engine.run import Opening
 from perstack.errors import (
     ConfigError,
     ConflictError,
@@ -70,6 +71,7 @@ class Runs:
         """
         check_length("a query", query)
         self._check_budget(plan, Spent())
+        plan = _with_builtins(plan, expert_key)
         expert = _expert(plan, expert_key)
         plan.admit(plan.experts)
         job_id = job_id or JobId(self._deps.ids.new())
@@ -109,6 +111,7 @@ class Runs:
             used = await spent(self._history, job)
             if wanted.own_definitions:
                 plan = await self._with_own_definitions(plan, job.id)
+            plan = _with_builtins(plan, job.coordinator_expert_key)
             plan.admit(plan.experts)
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)
@@ -242,6 +245,11 @@ def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
         )
     if (over := overrun(plan.settings.budget, used)) is not None:
         raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}, or {over.key}")
+
+
+def _with_builtins(plan: Plan, key: ExpertKey) -> Plan:
+    experts = with_builtins(plan.experts, key)
+    return plan if experts is plan.experts else replace(plan, experts=experts)
 
 
 def _expert(plan: Plan, key: ExpertKey) -> Expert:

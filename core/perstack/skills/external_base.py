@@ -14,6 +14,7 @@ from perstack.domain.expert import (
     Expert,
     InteractiveSkill,
     McpStdioSkill,
+    MemorySkill,
 )
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import TextPart, text_of
@@ -41,7 +42,7 @@ def external_base(expert: Expert, context: RunContext) -> AnyMcpSkill | None:
         ConfigError: it would run `exec` outside the sandbox that was asked for.
     """
     given = expert.skills.get(BASE_SKILL)
-    skill = None if isinstance(given, BaseSkill | InteractiveSkill) else given
+    skill = None if isinstance(given, BaseSkill | MemorySkill | InteractiveSkill) else given
     if context.base_skill_command:
         program, *args = context.base_skill_command
         settings = skill or base_settings(expert)

@@ -11,19 +11,23 @@ import anyio.abc
 import anyio.to_thread
 
 from perstack import __version__
-from perstack.domain.events import ServerInfo, SkillConnected
 from perstack.domain.expert import (
     BASE_SKILL,
+    MEMORY_SKILL,
     BaseSkill,
     Expert,
     InteractiveSkill,
+    MemorySkill,
 )
+from perstack.domain.server_events import ServerInfo, SkillConnected
+from perstack.ports.recall import OpenRecall
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, SkillOpener, SkillSet
 from perstack.skills.base.skill import NAMES, OpenBaseSkill
 from perstack.skills.external_base import ExternalBase, base_settings, external_base
 from perstack.skills.gated import check_gated
 from perstack.skills.mcp.addresses import Resolve, resolve
 from perstack.skills.mcp.limits import ServerLimits
+from perstack.skills.memory.skill import TOOL_NAMES, OpenMemorySkill
 from perstack.skills.toolset import OpenSkillSet
 
 if TYPE_CHECKING:
@@ -36,12 +40,20 @@ Notify = Callable[[SkillNotice], None]
 class Skills(SkillOpener):
     """Starts an Expert's skills and closes them with the run.
 
-    `resolve` looks up the addresses of remote servers.
+    `resolve` looks up the addresses of remote servers. `recall` is what the memory skill works
+    on; without it, its tools answer that there is no memory.
     """
 
-    def __init__(self, limits: ServerLimits | None = None, *, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self,
+        limits: ServerLimits | None = None,
+        *,
+        resolve: Resolve = resolve,
+        recall: OpenRecall | None = None,
+    ) -> None:
         self._limits = limits or ServerLimits()
         self._resolve = resolve
+        self._recall = recall
 
     @asynccontextmanager
     async def open(
@@ -60,6 +72,7 @@ class Skills(SkillOpener):
             ConfigError: a `requiredEnv` variable is not set, `requireApproval` names a tool that
                 is not there, an address or the workspace cannot be used.
         """
+        memory = self._memory(expert, context)
         replaced = external_base(expert, context)
         local = await self._open_local(expert, context, notice, host, replaced=replaced is not None)
         try:
@@ -71,9 +84,17 @@ class Skills(SkillOpener):
                 server = maker().make(BASE_SKILL, replaced, from_lock=False)
                 base, running = ExternalBase(server, local), [server, *servers]
             async with _running(running):
-                yield OpenSkillSet(base, servers)
+                yield OpenSkillSet(base, servers, beside=memory)
         finally:
             local.close()
+
+    def _memory(self, expert: Expert, context: RunContext) -> list[OpenMemorySkill]:
+        skill = expert.skills.get(MEMORY_SKILL)
+        if not isinstance(skill, MemorySkill):
+            return []
+        check_gated(MEMORY_SKILL, skill.require_approval, TOOL_NAMES)
+        recall = self._recall(expert, context) if self._recall else None
+        return [OpenMemorySkill(skill, recall, env=context.env)]
 
     async def _open_local(
         self,
@@ -119,7 +140,8 @@ class Skills(SkillOpener):
         wanted = {
             name: skill
             for name, skill in expert.skills.items()
-            if name != BASE_SKILL and not isinstance(skill, BaseSkill | InteractiveSkill)
+            if name != BASE_SKILL
+            and not isinstance(skill, BaseSkill | MemorySkill | InteractiveSkill)
         }
         return [maker().make(name, skill) for name, skill in wanted.items()]
 

@@ -40,7 +40,7 @@ class _Route:
 
 
 class Base(Callee, Protocol):
-    """The base skill, built in or not."""
+    """The base skill, built in or not, or another built-in one."""
 
     def specs(self) -> list[ToolSpec]:
         """Return its tools."""
@@ -50,9 +50,15 @@ class Base(Callee, Protocol):
 class OpenSkillSet:
     """An Expert's connected skills."""
 
-    def __init__(self, base: Base, servers: Sequence[McpServer]) -> None:
+    def __init__(
+        self, base: Base, servers: Sequence[McpServer], *, beside: Sequence[Base] = ()
+    ) -> None:
         self._servers = servers
-        self._routes = {spec.name: _Route(spec, base, spec.name) for spec in base.specs()}
+        self._routes = {
+            spec.name: _Route(spec, built_in, spec.name)
+            for built_in in (base, *beside)
+            for spec in built_in.specs()
+        }
         self._is_complete = False
         if all(server.is_settled for server in servers):
             self._complete()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perstack.config.base_tools import BASE_TOOLS
+from perstack.config.base_tools import BASE_TOOLS, MEMORY_TOOLS
 from perstack.skills.base.catalog import TOOLS
+from perstack.skills.memory.skill import TOOL_NAMES
 from tests.unit.config.reading import WRITER, read, refused_lines
 
 BASE = WRITER + '[experts.writer.skills."@perstack/base"]\ntype = "baseSkill"\n'
@@ -14,6 +15,7 @@ AT = 'experts.writer.skills."@perstack/base"'
 
 def test_the_names_are_those_of_the_tools() -> None:
     assert tuple(tool.name for tool in TOOLS) == BASE_TOOLS
+    assert TOOL_NAMES == MEMORY_TOOLS
 
 
 @pytest.mark.parametrize("key", ["omit", "requireApproval"])

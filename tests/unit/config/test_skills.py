@@ -7,10 +7,12 @@ import pytest
 from perstack.config.commands import server_command
 from perstack.domain.expert import (
     BASE_SKILL,
+    MEMORY_SKILL,
     BaseSkill,
     InteractiveSkill,
     InteractiveTool,
     McpStdioSkill,
+    MemorySkill,
     SkillSpec,
 )
 from perstack.domain.ids import ExpertKey
@@ -308,3 +310,60 @@ def test_a_wrong_interactive_skill_is_refused(text: str, problem: str) -> None:
 )
 def test_npx_is_told_not_to_ask(skill: McpStdioSkill, command: tuple[str, list[str]]) -> None:
     assert server_command(skill) == command
+
+
+MEMORY = WRITER + '[experts.writer.skills."@perstack/memory"]\n'
+AT_MEMORY = 'experts.writer.skills."@perstack/memory"'
+
+
+def test_memory_is_a_skill_that_is_there_once_it_is_named() -> None:
+    assert MEMORY_SKILL not in skills_of(WRITER)
+    assert skills_of(MEMORY)[MEMORY_SKILL] == MemorySkill()
+    text = MEMORY + (
+        'type = "memorySkill"\ndescription = "d"\nrule = "r"\npick = ["getMemory"]\n'
+        'omit = ["deleteMemory"]\nrequireApproval = ["storeMemory"]\nnamespace = "team"\n'
+    )
+    assert skills_of(text)[MEMORY_SKILL] == MemorySkill(
+        description="d",
+        rule="r",
+        pick=("getMemory",),
+        omit=("deleteMemory",),
+        require_approval=("storeMemory",),
+        namespace="team",
+    )
+    assert read(text).demands() == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('type = "baseSkill"', f'{AT_MEMORY}.type (line 4): must be one of memorySkill, not "base'),
+        (
+            'namespace = "session:1"',
+            f'{AT_MEMORY}.namespace (line 4): is "session:1", which is not',
+        ),
+        (
+            'requireApproval = ["store"]',
+            f'{AT_MEMORY}.requireApproval (line 4): "store" is no memory tool',
+        ),
+        (
+            'omit = ["deletMemory"]',
+            (
+                f'{AT_MEMORY}.omit (line 4): "deletMemory" is no memory tool; '
+                "did you mean deleteMemory?"
+            ),
+        ),
+        ('requireAproval = ["storeMemory"]', f"{AT_MEMORY}.requireAproval (line 4): unknown key"),
+    ],
+)
+def test_a_memory_skill_that_would_not_do_what_it_says_is_refused(line: str, says: str) -> None:
+    (told,) = refused_lines(f"{MEMORY}{line}\n")
+    assert told.startswith(says)
+
+
+def test_memory_has_one_name() -> None:
+    (told,) = refused_lines(STDIO.replace("mcpStdioSkill", "memorySkill"))
+    assert told == (
+        "experts.writer.skills.web.type (line 4): is only for @perstack/memory; "
+        'name the skill "@perstack/memory"'
+    )

@@ -10,9 +10,7 @@ from perstack.domain.events import (
     Event,
     InitializeRuntime,
     RequestApproval,
-    RequestInput,
     ResolveApproval,
-    ResolveInput,
     ResumeToolCalls,
     StartGeneration,
     StartRun,
@@ -22,6 +20,7 @@ from perstack.domain.events import (
 )
 from perstack.domain.expert import ExpertRef
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
+from perstack.domain.server_events import RequestInput, ResolveInput
 from perstack.engine.elapsed import covered_ms, working_spans
 
 INITIALIZED = InitializeRuntime(

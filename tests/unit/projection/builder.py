@@ -20,9 +20,6 @@ from perstack.domain.events import (
     FinishToolCall,
     InitializeRuntime,
     ResolveToolResults,
-    ServerInfo,
-    SkillConnected,
-    SkillDisconnected,
     StartGeneration,
     StartRun,
     StopRunByDelegate,
@@ -43,6 +40,7 @@ from perstack.domain.messages import (
     ToolCallPart,
     UserMessage,
 )
+from perstack.domain.server_events import ServerInfo, SkillConnected, SkillDisconnected
 from perstack.domain.usage import NO_USAGE, Usage
 
 JOB = JobId("job1")

@@ -16,7 +16,7 @@ from perstack.domain.events import (
 )
 from perstack.domain.ids import ConsensusId, SubtaskId
 from perstack.projection.plain import PlainLines
-from perstack.projection.run_state import fold_all
+from perstack.projection.state_fold import fold_all
 from tests.unit.projection.builder import Run, call, chain, parallel, usage
 
 

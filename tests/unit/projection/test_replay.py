@@ -15,13 +15,13 @@ from perstack.domain.events import (
     CompleteRun,
     Event,
     Retry,
-    SampleModel,
     StopRunByInteractiveTool,
     SuspendRun,
 )
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, MessageId, RunId, ToolCallId
 from perstack.domain.jobs import ForkPoint
 from perstack.domain.messages import ExpertMessage, TextPart
+from perstack.domain.server_events import SampleModel
 from perstack.domain.usage import NO_USAGE
 from perstack.projection.log_filter import LogFilter, parse_condition, parse_steps
 from perstack.projection.log_scan import LogRequest, LogScan

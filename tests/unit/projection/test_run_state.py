@@ -22,7 +22,8 @@ from perstack.domain.messages import TextPart, ToolMessage, UserMessage
 from perstack.errors import NotFoundError
 from perstack.ports.skills import Todo
 from perstack.projection.messages import Messages
-from perstack.projection.run_state import fold_all, initial, start_from, state_at
+from perstack.projection.run_state import initial, start_from
+from perstack.projection.state_fold import fold_all, state_at
 from tests.unit.projection.builder import Run, call, chain, parallel, usage
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from perstack.domain.events import (
-    Body,
-    Delta,
-    Event,
+from perstack.domain.events import Body, Delta, Event, SuspendRun
+from perstack.domain.ids import ConsensusId, ExpertKey, ToolCallId
+from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
     SampleModel,
     SkillLog,
     SkillProgress,
-    SuspendRun,
 )
-from perstack.domain.ids import ConsensusId, ExpertKey, ToolCallId
 from perstack.ports.history import FeedBatch
 from perstack.projection.log_text import EventLines
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
 from perstack.projection.run_fold import OUTPUT_CHARACTERS
-from perstack.projection.run_state import fold_all
+from perstack.projection.state_fold import fold_all
 from perstack.projection.views import RunView
 from perstack.projection.workspace import WorkspaceFold
 from tests.unit.projection.builder import JOB, Run, call, usage

@@ -12,10 +12,10 @@ import anyio
 import psutil
 from pydantic import JsonValue, TypeAdapter
 
-from perstack.domain.events import SkillStderr
 from perstack.domain.expert import Expert, McpStdioSkill, SkillSpec
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.domain.messages import text_of
+from perstack.domain.server_events import SkillStderr
 from perstack.ports.skills import RunContext, SkillNotice, Todo, ToolOutcome
 from perstack.ports.system import RandomIds
 from perstack.skills.environment import RUN_ID

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from perstack.domain.events import CallTools, CompleteRun, Event, SkillStderr, StartGeneration
+from perstack.domain.events import CallTools, CompleteRun, Event, StartGeneration
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, MessageId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, TextPart, ToolCallPart
+from perstack.domain.server_events import SkillStderr
 from perstack.domain.usage import Usage
 from perstack.errors import CorruptRecordError, StorageError
 from perstack.ports.history import RunIdentity

@@ -187,7 +187,7 @@ class ReviewSheet(Sheet[None]):
         self.host.command(decide, self._failed)
 
     def _tell_decided(self, word: str, gate: ConsensusCheckpoint) -> None:
-        job = self.host.state.index.jobs.get(gate.job_id)
+        job = self.host.state.index.jobs.get(gate.job_id) if gate.job_id else None
         if job is not None and not self.host.state.is_driven(job):
             self.host.tell(f"{word}; nothing runs this job: i goes on with it", "good")
         else:

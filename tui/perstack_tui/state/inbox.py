@@ -51,10 +51,10 @@ def question_key(asked: QuestionView) -> ItemKey:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item; exactly one of `gate` and `question` is set."""
+    """One item; exactly one of `gate` and `question` is set. `run_id` None: no run waits at it."""
 
     key: ItemKey
-    run_id: RunId
+    run_id: RunId | None
     gate: ConsensusCheckpoint | None = None
     question: QuestionView | None = None
 

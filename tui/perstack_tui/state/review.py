@@ -87,7 +87,6 @@ class Review:
 
     def consequence(self, feedback: str) -> Line:
         """Return in words what `a` would do."""
-        who = flat(self.gate.expert_key)
         if (closed := self.why_closed()) is not None:
             return line((closed, "fail"))
         blocked = self.why_not_approve()
@@ -98,9 +97,15 @@ class Review:
         if not dropped:
             count = len(self.kept)
             what = {1: "the subtask runs", 2: "both subtasks run"}.get(count, f"all {count} run")
-            return line(("a approves: ", "done"), (f"{what}, {who} goes on{words}", "text"))
+            return line(("a approves: ", "done"), (self._then(f"{what}, ", words), "text"))
         told = f"{len(self.kept)} kept, {', '.join(dropped)} dropped"
-        return line(("a approves in part: ", "done"), (f"{told}; {who} goes on{words}", "text"))
+        return line(("a approves in part: ", "done"), (self._then(f"{told}; ", words), "text"))
+
+    def _then(self, what: str, words: str) -> str:
+        """Return `what` with what comes of it: a run goes on, or tasks are made."""
+        if self.gate.run_id is None:
+            return f"{'the task is' if len(self.kept) == 1 else 'the tasks are'} made{words}"
+        return f"{what}{flat(self.gate.expert_key)} goes on{words}"
 
 
 def review_head(review: Review, now_ms: int) -> list[Line]:
@@ -108,7 +113,8 @@ def review_head(review: Review, now_ms: int) -> list[Line]:
     gate = review.gate
     level = "" if not gate.depth else f" · depth {gate.depth}"
     asked = span_of_time(now_ms - gate.created_at)
-    origin = f"asked by {flat(gate.expert_key)}{level} · job {flat(short_id(gate.job_id))}"
+    job = f" · job {flat(short_id(gate.job_id))}" if gate.job_id else ""
+    origin = f"asked by {flat(gate.expert_key)}{level}{job}"
     return [
         line((origin, "text"), (f" · {asked} ago at {clock_time(gate.created_at)}", "muted")),
         line(("why gated  ", "muted"), (flat(gate.reason), "text")),
@@ -118,13 +124,25 @@ def review_head(review: Review, now_ms: int) -> list[Line]:
 
 def review_lines(review: Review, width: int, now_ms: int) -> tuple[Line, ...]:
     """Return the whole of what is proposed, each subtask's text in full below it."""
-    lines = review_head(review, now_ms)
+    lines = [*review_head(review, now_ms), *_recommendation(review.gate, width)]
     if not review.gate.proposed_subtasks:
         return (*lines, note("No subtasks were proposed."))
     lines.append(note("  keep  risk  id"))
     for task in review.gate.proposed_subtasks:
         lines.extend(_subtask_lines(review, task, width))
     return (*lines, _hidden_note(review.gate))
+
+
+def _recommendation(gate: ConsensusCheckpoint, width: int) -> Iterable[Line]:
+    """Yield what a reviewing Expert said; its words are a model's."""
+    from perstack.projection.gates import review_phrase
+
+    said = review_phrase(gate)
+    if said is None:
+        return
+    for at, text in enumerate(wrap(said, max(8, width - 11))):
+        yield line(("           " if at else "reviewer   ", "muted"), (text, "text"))
+    yield BLANK
 
 
 def _subtask_lines(review: Review, task: ProposedSubtask, width: int) -> Iterable[Line]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.abc
 
-from perstack.domain.events import SkillConnected, SkillDisconnected, SkillStarting
+from perstack.domain.server_events import SkillConnected, SkillDisconnected, SkillStarting
 from perstack.errors import SkillError
 from perstack.skills.mcp.launch import Launch, Streams, Transport
 

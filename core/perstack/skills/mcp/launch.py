@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from perstack.domain.events import SkillStderr
 from perstack.domain.expert import McpSkill
+from perstack.domain.server_events import SkillStderr
 from perstack.errors import SkillError
 from perstack.ports.skills import SkillHost, SkillNotice
 from perstack.skills.mcp.limits import ServerLimits

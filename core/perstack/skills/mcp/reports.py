@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 import anyio
 
-from perstack.domain.events import SkillLog, SkillProgress
 from perstack.domain.ids import ToolCallId
+from perstack.domain.server_events import SkillLog, SkillProgress
 from perstack.skills.mcp.launch import Launch
 from perstack.skills.text import printable
 

@@ -27,8 +27,8 @@ from mcp_types import (
 from pydantic import JsonValue, TypeAdapter
 
 from perstack import __version__
-from perstack.domain.events import ServerInfo
 from perstack.domain.ids import ToolCallId
+from perstack.domain.server_events import ServerInfo
 from perstack.errors import SkillError
 from perstack.ports.skills import ToolOutcome
 from perstack.skills.mcp.launch import Launch, Streams

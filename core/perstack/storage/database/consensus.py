@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import sqlalchemy as sa
 
-from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision
-from perstack.domain.ids import ConsensusId, RunId
+from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision, Review
+from perstack.domain.ids import ConsensusId, RunId, TaskId
+from perstack.domain.tasks import Task
 from perstack.errors import ConflictError, NotFoundError
-from perstack.ports.consensus import AuditEntry
+from perstack.ports.consensus import AuditEntry, CheckpointPage, ReviewClaim
 from perstack.ports.system import Clock
 from perstack.storage.database import consensus_rows as rows
 from perstack.storage.database.engine import Database
 from perstack.storage.database.tables import AUDIT, CHECKPOINTS
+from perstack.storage.database.tasks import insert_task
+from perstack.storage.database.text import json_text, safe_text
 
 
 class SqlConsensusStore:
@@ -40,6 +43,13 @@ class SqlConsensusStore:
         if statuses:
             query = query.where(CHECKPOINTS.c.status.in_(statuses))
         return await self._database.read(partial(_all, query=query))
+
+    async def page(
+        self, *, statuses: Sequence[ConsensusStatus], limit: int, offset: int
+    ) -> CheckpointPage:
+        """Return some of the checkpoints, oldest first, and how many there are."""
+        wanted = CHECKPOINTS.c.status.in_(statuses)
+        return await self._database.read(partial(_page, wanted=wanted, limit=limit, offset=offset))
 
     async def find_by_run(self, run_id: RunId) -> Sequence[ConsensusCheckpoint]:
         """Return a run's checkpoints, newest first."""
@@ -75,6 +85,27 @@ class SqlConsensusStore:
             return ()
         return await self._database.write(partial(_expire_due, now=now_ms, auto_reject=auto_reject))
 
+    async def claim_review(
+        self, consensus_id: ConsensusId, claim: ReviewClaim, *, now_ms: int
+    ) -> ConsensusCheckpoint | None:
+        """Claim the review of a pending checkpoint."""
+        return await self._database.write(
+            partial(_claim_review, consensus_id=consensus_id, claim=claim, now=now_ms)
+        )
+
+    async def renew_review(self, consensus_id: ConsensusId, holder: str, *, until_ms: int) -> bool:
+        """Keep a claim."""
+        values = {"review_until": until_ms}
+        return await self._database.write(
+            lambda connection: _hold(connection, consensus_id, holder, values)
+        )
+
+    async def finish_review(self, consensus_id: ConsensusId, holder: str, review: Review) -> bool:
+        """Write down what the holder of the claim found, and give the claim up."""
+        return await self._database.write(
+            partial(_finish_review, consensus_id=consensus_id, holder=holder, review=review)
+        )
+
     async def version(self) -> str:
         """Return a value that is another one whenever anything changed."""
         return await self._database.version()
@@ -95,7 +126,7 @@ def _create(connection: sa.Connection, *, checkpoint: ConsensusCheckpoint) -> No
 
 
 def _find(connection: sa.Connection, consensus_id: str) -> ConsensusCheckpoint | None:
-    query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id == rows.text(consensus_id))
+    query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id == safe_text(consensus_id))
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else rows.from_row(row)
 
@@ -117,10 +148,20 @@ def _all(
     return [rows.from_row(row) for row in connection.execute(newest_first).mappings()]
 
 
+def _page(
+    connection: sa.Connection, *, wanted: sa.ColumnElement[bool], limit: int, offset: int
+) -> CheckpointPage:
+    query = sa.select(CHECKPOINTS).where(wanted)
+    query = query.order_by(CHECKPOINTS.c.created_at, CHECKPOINTS.c.id).limit(limit).offset(offset)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(CHECKPOINTS).where(wanted))
+    found = tuple(rows.from_row(row) for row in connection.execute(query).mappings())
+    return CheckpointPage(found, total or 0)
+
+
 def _find_ids(connection: sa.Connection, *, prefix: str) -> Sequence[ConsensusId]:
     head = sa.func.substr(CHECKPOINTS.c.id, 1, len(prefix))
     # In order, so that an id that begins others comes first.
-    query = sa.select(CHECKPOINTS.c.id).where(head == rows.text(prefix))
+    query = sa.select(CHECKPOINTS.c.id).where(head == safe_text(prefix))
     query = query.order_by(CHECKPOINTS.c.id).limit(2)
     return [ConsensusId(str(found)) for found in connection.scalars(query)]
 
@@ -128,7 +169,7 @@ def _find_ids(connection: sa.Connection, *, prefix: str) -> Sequence[ConsensusId
 def _audit(connection: sa.Connection, *, consensus_id: str) -> Sequence[AuditEntry]:
     query = (
         sa.select(AUDIT)
-        .where(AUDIT.c.checkpoint_id == rows.text(consensus_id))
+        .where(AUDIT.c.checkpoint_id == safe_text(consensus_id))
         .order_by(AUDIT.c.id)
     )
     return [rows.to_entry(row) for row in connection.execute(query).mappings()]
@@ -142,7 +183,28 @@ def _decide(
     if not _settle(connection, decided, CHECKPOINTS.c.expires_at > now):
         raise rows.too_late(_get(connection, consensus_id=consensus_id), now=now)
     connection.execute(AUDIT.insert(), rows.decision_entries(decided))
+    if decided.run_id is None:
+        _make_tasks(connection, decided, now=now)
     return decided
+
+
+def _make_tasks(connection: sa.Connection, decided: ConsensusCheckpoint, *, now: int) -> None:
+    """Make the approved subtasks tasks, each with the id that it was proposed with."""
+    for subtask in decided.approved_subtasks:
+        insert_task(
+            connection,
+            Task(
+                id=TaskId(subtask.id),
+                agent_type=subtask.agent_type,
+                input=subtask.input,
+                session_id=decided.session_id,
+                parent_task_id=subtask.parent_task_id,
+                risk_level=subtask.estimated_risk_level,
+                depth=decided.depth,
+                consensus_checkpoint_id=decided.id,
+                created_at=now,
+            ),
+        )
 
 
 def _settle(
@@ -175,3 +237,54 @@ def _expire_due(
             connection.execute(AUDIT.insert(), rows.expiry_entries(expired))
             settled.append(expired)
     return settled
+
+
+def _claim_review(
+    connection: sa.Connection, *, consensus_id: ConsensusId, claim: ReviewClaim, now: int
+) -> ConsensusCheckpoint | None:
+    asked = _get(connection, consensus_id=consensus_id)
+    if asked.review is not None and asked.review.error is None:
+        return None
+    column = CHECKPOINTS.c.review_until
+    update = (
+        CHECKPOINTS.update()
+        .where(CHECKPOINTS.c.id == asked.id, CHECKPOINTS.c.status == "pending")
+        .where(sa.or_(CHECKPOINTS.c.review_holder.is_(None), column <= now))
+        .values(review_holder=claim.holder, review_until=claim.until_ms)
+    )
+    if connection.execute(update).rowcount != 1:
+        return None
+    entry = rows.review_started(asked, claim.reviewer, model=claim.model, at=now)
+    connection.execute(AUDIT.insert().values(entry))
+    return asked
+
+
+def _hold(
+    connection: sa.Connection,
+    consensus_id: ConsensusId,
+    holder: str,
+    values: Mapping[str, str | int | None],
+) -> bool:
+    """Set columns of a pending checkpoint if `holder` still reviews it; say whether."""
+    update = (
+        CHECKPOINTS.update()
+        .where(CHECKPOINTS.c.id == safe_text(consensus_id), CHECKPOINTS.c.status == "pending")
+        .where(CHECKPOINTS.c.review_holder == holder)
+        .values(values)
+    )
+    return connection.execute(update).rowcount == 1
+
+
+def _finish_review(
+    connection: sa.Connection, *, consensus_id: ConsensusId, holder: str, review: Review
+) -> bool:
+    values = {
+        "review": json_text(review.model_dump()),
+        "review_holder": None,
+        "review_until": None,
+    }
+    if not _hold(connection, consensus_id, holder, values):
+        return False
+    asked = _get(connection, consensus_id=consensus_id)
+    connection.execute(AUDIT.insert().values(rows.reviewed(asked, review)))
+    return True

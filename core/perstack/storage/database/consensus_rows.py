@@ -9,31 +9,32 @@ from typing import Final
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from sqlalchemy import RowMapping
 
-from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint, Decision
+from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint, Decision, Review
 from perstack.domain.ids import ConsensusId
 from perstack.errors import ConflictError, CorruptRecordError, UsageError
 from perstack.ports.consensus import AuditEntry, AuditEvent
+from perstack.storage.database.text import json_text, safe_text
 
 Row = dict[str, str | int | None]
 
 EXPIRED_FEEDBACK: Final = "Nobody decided in time."
 _ENTRY: Final = TypeAdapter(AuditEntry)
-
-
-def text(value: str) -> str:
-    """Return `value` as every database takes it: no lone surrogates, no NUL."""
-    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", "\ufffd")
+# Columns that hold an empty text where nothing waits, since they may not be null.
+_OF_THE_RUN: Final = ("job_id", "run_id")
+# Columns that no checkpoint has.
+_OF_THE_CLAIM: Final = ("review_holder", "review_until")
 
 
 def to_row(checkpoint: ConsensusCheckpoint) -> Row:
     """Return the column values of a checkpoint."""
     row: Row = {
-        name: text(value) if isinstance(value, str) else value
+        name: safe_text(value) if isinstance(value, str) else value
         for name, value in checkpoint.model_dump(
-            exclude={"proposed_subtasks", "decision"}, by_alias=False
+            exclude={"proposed_subtasks", "decision", "review"}, by_alias=False
         ).items()
     }
-    row["proposed_subtasks"] = _json(
+    row |= {name: row[name] or "" for name in _OF_THE_RUN}
+    row["proposed_subtasks"] = json_text(
         [one.model_dump(exclude_none=True) for one in checkpoint.proposed_subtasks]
     )
     row["decision"] = _decision_json(checkpoint.decision)
@@ -56,9 +57,11 @@ def from_row(row: RowMapping) -> ConsensusCheckpoint:
         CorruptRecordError: the row holds something else.
     """
     try:
-        values = {str(name): value for name, value in row.items()}
+        values = {str(name): value for name, value in row.items() if name not in _OF_THE_CLAIM}
+        values |= {name: row[name] or None for name in _OF_THE_RUN}
         values["proposed_subtasks"] = json.loads(str(row["proposed_subtasks"]))
-        values["decision"] = json.loads(str(row["decision"])) if row["decision"] else None
+        for name in ("decision", "review"):
+            values[name] = json.loads(str(row[name])) if row[name] else None
         return ConsensusCheckpoint.model_validate(values)
     except (ValueError, ValidationError) as error:
         raise CorruptRecordError(
@@ -175,6 +178,22 @@ def expiry_entries(expired: ConsensusCheckpoint) -> list[Row]:
     return entries
 
 
+def review_started(
+    checkpoint: ConsensusCheckpoint, reviewer: str, *, model: str | None, at: int
+) -> Row:
+    """Return the audit row of a review that begins."""
+    details: dict[str, JsonValue] = {"strategy": checkpoint.reviewer_strategy, "model": model}
+    return _entry(checkpoint, "review_started", reviewer, "agent", details, at)
+
+
+def reviewed(checkpoint: ConsensusCheckpoint, review: Review) -> Row:
+    """Return the audit row of a review's end."""
+    details: dict[str, JsonValue] = {"error": review.error}
+    if review.verdict is not None:
+        details = review.verdict.model_dump(mode="json") | {"structured": review.structured}
+    return _entry(checkpoint, "reviewed", review.reviewer, "agent", details, review.finished_at)
+
+
 def to_entry(row: RowMapping) -> AuditEntry:
     """Return what an audit row says.
 
@@ -206,17 +225,12 @@ def _entry(
     return {
         "checkpoint_id": ConsensusId(checkpoint.id),
         "event": event,
-        "actor": text(actor),
+        "actor": safe_text(actor),
         "actor_type": actor_type,
-        "details": _json(dict(details)),
+        "details": json_text(dict(details)),
         "created_at": at,
     }
 
 
 def _decision_json(decision: Decision | None) -> str | None:
-    return None if decision is None else _json(decision.model_dump())
-
-
-def _json(value: object) -> str:
-    # ASCII escapes hold any text, lone surrogates and NUL included.
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return None if decision is None else json_text(decision.model_dump())

@@ -10,7 +10,9 @@ from anyio import to_thread
 
 if TYPE_CHECKING:
     from perstack.ports.consensus import ConsensusStore
-    from perstack.ports.system import Clock
+    from perstack.ports.memory import MemoryStore
+    from perstack.ports.stores import Stores
+    from perstack.ports.system import Clock, Ids
     from perstack.storage.database.engine import Database
 
 DATABASE_NAME: Final = "perstack.db"
@@ -46,6 +48,30 @@ async def open_database(target: Path | str, *, busy_s: float = BUSY_S) -> Databa
     return await to_thread.run_sync(partial(_open_database, target, busy_s))
 
 
+async def open_stores(
+    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S
+) -> Stores:
+    """Open a database's tables; closing the stores closes the database. `ids` gives UUIDs.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    return await to_thread.run_sync(partial(_open_stores, target, clock, ids, busy_s))
+
+
+async def open_memory_store(
+    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S
+) -> MemoryStore:
+    """Open a database's memory over a connection of its own; closing the store closes that.
+
+    `ids` gives UUIDs.
+
+    Raises:
+        StorageError: as `open_database`.
+    """
+    return await to_thread.run_sync(partial(_open_memory, target, clock, ids, busy_s))
+
+
 async def open_consensus_store(
     target: Path | str, *, clock: Clock, busy_s: float = BUSY_S
 ) -> ConsensusStore:
@@ -61,6 +87,18 @@ def _open_database(target: Path | str, busy_s: float) -> Database:
     from perstack.storage.database.engine import Database, connect
 
     return Database(connect(target, busy_s=busy_s))
+
+
+def _open_stores(target: Path | str, clock: Clock, ids: Ids, busy_s: float) -> Stores:
+    from perstack.storage.database.stores import SqlStores
+
+    return SqlStores(_open_database(target, busy_s), clock=clock, ids=ids)
+
+
+def _open_memory(target: Path | str, clock: Clock, ids: Ids, busy_s: float) -> MemoryStore:
+    from perstack.storage.database.memory.store import SqlMemoryStore
+
+    return SqlMemoryStore(_open_database(target, busy_s), clock=clock, ids=ids)
 
 
 def _open_store(target: Path | str, clock: Clock, busy_s: float) -> ConsensusStore:

@@ -6,7 +6,9 @@ import fcntl
 import os
 import sqlite3
 import stat
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -15,13 +17,19 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from perstack.errors import CorruptRecordError, LockedError, StorageError
 from perstack.storage.database.failures import DAMAGED_HINT
 
 _MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_BYTES: Final = 100
 _QUICK_CHECK_BYTES: Final = 4 << 20
 _NAP_S: Final = 0.002
+_FILE: Final = "perstack_file"
+# The files that this process has open, by device and inode, and how often.
+_OPEN: Final[Counter[tuple[int, int]]] = Counter()
+_READING: Final = threading.Lock()
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -40,12 +48,38 @@ def make_engine(path: Path, *, busy_s: float) -> sa.Engine:
         max_overflow=0,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", partial(_connected, path))
+    event.listen(engine, "close", _closed)
     event.listen(engine, "begin", partial(_begin, busy_s=busy_s))
     return engine
 
 
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+def _connected(path: Path, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+    """Note that the file is open before SQLite takes its first lock on it."""
+    file = _identity(path)
+    with _READING:
+        _OPEN[file] += 1
+    try:
+        _prepare(connection)
+    except BaseException:
+        _forget(file)
+        raise
+    record.info[_FILE] = file
+
+
+def _closed(_connection: object, record: ConnectionPoolEntry) -> None:
+    if (file := record.info.pop(_FILE, None)) is not None:
+        _forget(file)
+
+
+def _forget(file: tuple[int, int]) -> None:
+    with _READING:
+        _OPEN[file] -= 1
+        if not _OPEN[file]:
+            del _OPEN[file]
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(pragma).close()
@@ -161,12 +195,13 @@ def check_file(path: Path) -> None:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise StorageError(f"{path} is not a file")
-    with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100:
+    if found.st_size < _HEADER_BYTES:
         raise CorruptRecordError(
             f"{path} is damaged: it is cut off at {found.st_size} bytes", hint=DAMAGED_HINT
         )
+    header = _read_header(path)
+    if header is None:
+        return
     if not header.startswith(_MAGIC):
         raise CorruptRecordError(f"{path} is not a database", hint=DAMAGED_HINT)
     # With frames still in the -wal file the first page may promise pages that lie there.
@@ -175,6 +210,19 @@ def check_file(path: Path) -> None:
             f"{path} is damaged: {found.st_size} of {_promised_bytes(header)} bytes are there",
             hint=DAMAGED_HINT,
         )
+
+
+def _read_header(path: Path) -> bytes | None:
+    """Return how the file begins, None while this process has it open.
+
+    Closing it here would let go of all locks that SQLite holds on it for this process, and another
+    process that closes it then takes itself for the last one and removes the -wal file in use.
+    """
+    with _READING:
+        if _identity(path) in _OPEN:
+            return None
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
 
 
 def _promised_bytes(header: bytes) -> int:

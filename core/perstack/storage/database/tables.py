@@ -27,6 +27,10 @@ CHECKPOINTS: Final = sa.Table(
     sa.Column("created_at", sa.BigInteger),
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("decided_at", sa.BigInteger),
+    sa.Column("session_id", sa.Text),
+    sa.Column("review", sa.Text),
+    sa.Column("review_holder", sa.Text),
+    sa.Column("review_until", sa.BigInteger),
 )
 
 AUDIT: Final = sa.Table(

@@ -1,0 +1,36 @@
+"""For which vendors the environment holds credentials, without looking at their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from perstack.domain.settings import ProviderName
+
+# Any one of the alternatives will do, each of them with all its variables.
+_NEEDED: Final[dict[ProviderName, tuple[tuple[str, ...], ...]]] = {
+    "anthropic": (("ANTHROPIC_API_KEY",),),
+    "openai": (("OPENAI_API_KEY",),),
+    "google": (("GOOGLE_GENERATIVE_AI_API_KEY",),),
+    "ollama": ((),),
+    "azure-openai": (("AZURE_API_KEY",),),
+    "amazon-bedrock": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
+    "google-vertex": (("GOOGLE_VERTEX_ACCESS_TOKEN",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
+    "deepseek": (("DEEPSEEK_API_KEY",),),
+    "scripted": ((),),
+}
+
+
+def has_credentials(name: ProviderName, env: Mapping[str, str]) -> bool:
+    """Tell whether what a vendor needs is set; that it is right is not known."""
+    return any(all(env.get(one, "").strip() for one in needed) for needed in _NEEDED[name])
+
+
+def credentialed(env: Mapping[str, str]) -> tuple[ProviderName, ...]:
+    """Return the vendors that can be asked with what the environment holds."""
+    return tuple(name for name in _NEEDED if name != "scripted" and has_credentials(name, env))
+
+
+def variables_of(name: ProviderName) -> tuple[str, ...]:
+    """Return the variables of the usual way to give credentials, none when none are needed."""
+    return _NEEDED[name][0]

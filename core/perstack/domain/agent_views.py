@@ -1,0 +1,89 @@
+"""What is told of agents, in the seed's shapes and somewhat wider."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perstack.domain.agents import Agent, AgentStatus
+from perstack.domain.base import Model
+from perstack.domain.identities import Identity
+from perstack.domain.ids import AgentId, JobId, RunId, SessionId
+from perstack.domain.moments import Moment
+
+
+class AgentSummary(Model):
+    """An agent as lists name it."""
+
+    id: AgentId
+    type: str
+    name: str
+    status: AgentStatus
+    created_at: Moment
+    session_id: SessionId | None = None
+
+
+class Spawned(Model):
+    """A new agent and the instruction that it has."""
+
+    success: Literal[True] = True
+    agent: AgentSummary
+    prompt: str
+
+
+class AgentReport(Model):
+    """What one agent is and can do."""
+
+    found: Literal[True] = True
+    agent: AgentSummary
+    capabilities: tuple[str, ...]
+    system_prompt: str
+
+
+class Stopped(Model):
+    """That an agent is stopped. `ordered`: another process ends its work within a second."""
+
+    success: Literal[True] = True
+    message: str = "Agent stopped"
+    agent_id: AgentId
+    ordered: bool = False
+
+
+class Execution(Model):
+    """What came of one prompt. `duration` in milliseconds.
+
+    `ending` is "asked" when it put a question to the user, "awaiting" when a decision is awaited,
+    "stopped" when somebody stopped it and "limit" when it used up its steps or its budget: then
+    `response` says what is known, and the job can be gone on with.
+    """
+
+    agent_id: AgentId
+    response: str
+    model: str
+    duration: int
+    ending: Literal["completed", "asked", "limit", "stopped", "awaiting"] = "completed"
+    job_id: JobId
+    run_id: RunId
+    steps: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class IdentityHistory(Model):
+    """Who carried an identity: agents, oldest first, and the jobs that they worked at."""
+
+    identity: Identity
+    agents: tuple[Agent, ...]
+    job_ids: tuple[JobId, ...]
+
+
+def summary(agent: Agent) -> AgentSummary:
+    """Return an agent as lists name it."""
+    return AgentSummary(
+        id=agent.id,
+        type=agent.type,
+        name=agent.name,
+        status=agent.status,
+        created_at=agent.created_at,
+        session_id=agent.session_id,
+    )

@@ -1,0 +1,165 @@
+"""What people and limits do to a run while it works: stop, pause, resume, say something."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from perstack.domain.events import RunError, ToolReturned
+from perstack.domain.messages import TextPart, ToolCallPart, UserMessage
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.engine.calls import result
+from perstack.engine.control import StopControl
+from perstack.engine.plan import RunOutcome
+from perstack.engine.toolset import query_of
+
+if TYPE_CHECKING:
+    from perstack.engine.run import RunDriver
+
+LIMITS: Final = "resource limits"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    by: str
+    reason: str | None
+
+
+class RunHelm:
+    """Implements `ports.desk.Helm` for one run; a delegated run's has its parent's above it."""
+
+    def __init__(self, control: StopControl, above: RunHelm | None = None) -> None:
+        self._control = control
+        self._above = above
+        self._paused: _Pause | None = None
+        self._resumed_by = ""
+        self._said: deque[tuple[str, str]] = deque()
+        self._changed = anyio.Event()
+
+    def below(self, control: StopControl) -> RunHelm:
+        """Return the helm of a run that this one delegates."""
+        return RunHelm(control, self)
+
+    def stop(self, by: str, *, now: bool = False) -> None:
+        """End the run, and what it delegates, at a checkpoint."""
+        self._control.stop("user", by=by, now=now)
+
+    def pause(self, by: str, reason: str | None = None) -> None:
+        """Let it wait at the next step's boundary."""
+        if self._paused is None:
+            self._paused = _Pause(by, reason)
+            self._tell()
+
+    def resume(self, by: str) -> None:
+        """Let it go on."""
+        if self._paused is not None:
+            self._paused = None
+            self._resumed_by = by
+            self._tell()
+
+    def steer(self, text: str, by: str) -> None:
+        """Have the model read `text` with its next generation."""
+        self._said.append((text, by))
+        self._tell()
+
+    @property
+    def pause_wanted(self) -> PauseRun | None:
+        """What to record if the run has to wait, because of itself or of a run above."""
+        if self._paused is not None:
+            return PauseRun(by=self._paused.by, reason=self._paused.reason)
+        return self._above.pause_wanted if self._above else None
+
+    def take_said(self) -> list[tuple[str, str]]:
+        """Return what was said and by whom, in order, once."""
+        said = list(self._said)
+        self._said.clear()
+        return said
+
+    async def until_resumed(self) -> str:
+        """Wait until nothing pauses the run any more; return who resumed it last."""
+        by = self._resumed_by
+        while self.pause_wanted is not None:
+            while self._paused is not None:
+                await self._changed.wait()
+                by = self._resumed_by
+            if self._above is not None and self._above.pause_wanted is not None:
+                by = await self._above.until_resumed()
+        return by
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+async def at_boundary(run: RunDriver) -> RunOutcome | None:
+    """Do before a generation, or the end, what people and limits want; say if that ends the run."""
+    hold = run.job.deps.desk.hold(run.run_id)
+    if hold is not None and hold.kind == "stop":
+        run.helm.stop(f"{LIMITS}: {hold.reason}")
+    elif hold is not None:
+        run.helm.pause(LIMITS, hold.reason)
+    wanted = None if run.control.stopping else run.helm.pause_wanted
+    ended = None if wanted is None else await _wait(run, wanted)
+    if ended is not None or run.control.stopping:
+        return ended or await run.suspend()
+    for text, by in run.helm.take_said():
+        said = UserMessage(id=run.new_message_id(), contents=(TextPart(text=text),))
+        await run.record(SteerRun(message=said, by=by), durable=True)
+    return None
+
+
+async def _wait(run: RunDriver, wanted: PauseRun) -> RunOutcome | None:
+    await run.record(wanted, durable=True)
+    if not run.job.plan.wait_at_gates:
+        return await run.suspend()
+    by = ""
+    with run.control.interruptible(), run.job.meter.waiting_for_a_person(run.run_id):
+        by = await run.helm.until_resumed()
+    if not run.control.stopping:
+        await run.record(ResumeRun(by=by), durable=True)
+    return None
+
+
+def unjudged(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> tuple[ToolCallPart, ...]:
+    """Return the delegations among `calls` that are still to be compared with their ancestors."""
+    if not run.job.deps.desk.judges_drift:
+        return ()
+    return tuple(
+        call
+        for call in calls
+        if run.state.routes[call.tool_call_id].kind == "delegate"
+        and call.tool_call_id not in run.state.judged
+    )
+
+
+async def judge(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
+    """Compare delegations with the tasks they descend from; answer those that are prevented."""
+    for call in calls:
+        key = run.toolset.delegates[call.tool_name]
+        verdict = await run.job.deps.desk.judge(run.run_id, key, query_of(call) or "")
+        await run.record(
+            JudgeDrift(
+                tool_call_id=call.tool_call_id,
+                action=verdict.action,
+                similarity=verdict.similarity,
+                task_id=verdict.task_id,
+                checked_ancestors=verdict.checked_ancestors,
+                reason=verdict.reason,
+            ),
+            durable=verdict.action == "prevented",
+        )
+        if verdict.action == "prevented":
+            text = (
+                "Delegation refused: it repeats a task that this one descends from"
+                f" (similarity {verdict.similarity:.2f}). Do it yourself, or ask for something"
+                " that is a smaller part of it."
+            )
+            await run.record(ToolReturned(result=result(run, call, text, is_error=True)))
+
+
+def stopped_by(control: StopControl) -> RunError:
+    """Return how a delegation ended that somebody stopped while its parent goes on."""
+    return RunError(name="Stopped", message=f"stopped by {control.by or 'a person'}")

@@ -1,0 +1,1 @@
+"""Services of others that are neither models nor tool servers: GitHub, Slack."""

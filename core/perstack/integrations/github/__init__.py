@@ -1,0 +1,1 @@
+"""GitHub, by its REST interface or by the `gh` program."""

@@ -1,0 +1,1 @@
+"""Plugins of others: finding them, and running their code."""

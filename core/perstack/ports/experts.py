@@ -1,0 +1,87 @@
+"""Running an Expert for somebody else's work: a review, a phase of a workflow, a task."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import JsonValue
+
+from perstack.domain.expert import Expert
+from perstack.domain.ids import AgentId, ExpertKey, IdentityId, JobId, RunId, SessionId
+
+ExpertEnding = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTool:
+    """A tool that the caller answers itself, such as the verdict of a review.
+
+    `call` gets arguments that fit `input_schema` (a JSON Schema) and returns what the model reads;
+    a `ValueError` reaches the model as a failed call.
+    """
+
+    name: str
+    description: str
+    input_schema: dict[str, JsonValue]
+    call: Callable[[Mapping[str, JsonValue]], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertRequest:
+    """What to run. `expert` is a key of the project or a built-in, or a definition of one's own.
+
+    With a `job_id` that job goes on, with its conversation; else a new job begins. `model` is
+    another of the same vendor than the project's. `context` is put before the query. `tools` are
+    offered beside the Expert's own skills. `timeout_s` None: no limit but the job's own.
+    """
+
+    expert: ExpertKey | Expert
+    query: str
+    context: str | None = None
+    model: str | None = None
+    tools: tuple[OwnTool, ...] = ()
+    job_id: JobId | None = None
+    agent_id: AgentId | None = None
+    session_id: SessionId | None = None
+    identity_id: IdentityId | None = None
+    max_steps: int | None = None
+    timeout_s: float | None = None
+    on_started: Callable[[JobId], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertAnswer:
+    """How it ended. `text` is a completed run's result; `error` says why it did not complete."""
+
+    ending: ExpertEnding
+    text: str
+    job_id: JobId
+    run_id: RunId
+    model: str
+    steps: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    duration_ms: int
+    error: str | None = None
+
+
+class ExpertRunner(Protocol):
+    """Runs Experts as real jobs of the workspace, each with its history and its agent record."""
+
+    @property
+    def experts(self) -> Mapping[ExpertKey, Expert]:
+        """The project's Experts and the built-in ones, by key; the project's win."""
+        ...
+
+    async def run(self, request: ExpertRequest) -> ExpertAnswer:
+        """Run to the end. Cancelling stops the job at a checkpoint, in bounded time.
+
+        Raises:
+            UnknownExpertError: there is no such Expert.
+            ConfigError: the model cannot be opened.
+            StorageError: the history cannot be written.
+        """
+        ...

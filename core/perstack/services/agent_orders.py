@@ -1,0 +1,159 @@
+"""Orders: what people want of agents at work, whichever process drives them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from perstack.domain.agents import Agent, Order, OrderKind
+from perstack.domain.ids import AgentId
+from perstack.errors import ConflictError, DeniedError
+from perstack.ports.stores import Stores
+from perstack.ports.system import Clock
+from perstack.services.agent_roll import AgentRoll
+from perstack.services.ancestry import refuse_if_inside_run
+from perstack.services.bounds import check_text
+from perstack.services.consensus import whoami
+from perstack.services.handle import Handle
+
+STEERING_LENGTH: Final = 20_480
+
+
+class AgentOrders:
+    """Writes orders, which the driving process takes within a second.
+
+    They are refused from within a run's own process tree. `allow_self` is for a process that
+    drives jobs itself: a person pressed a key in it, or its own work orders its own workers.
+    """
+
+    def __init__(
+        self, stores: Handle[Stores], *, roll: AgentRoll, clock: Clock, workspace: Path
+    ) -> None:
+        self._stores = stores
+        self._roll = roll
+        self._clock = clock
+        self._workspace = workspace
+
+    async def pause(
+        self,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        reason: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Have an agent wait before its next step, until it is resumed.
+
+        Raises:
+            ConflictError: it is not at work.
+            UsageError, NotFoundError, DeniedError: as `give`, and as `AgentRoll.get`.
+        """
+        agent = await self._roll.get(agent_id, name=name)
+        await self.give(agent, "pause", reason, by=by, allow_self=allow_self)
+        return agent
+
+    async def resume(
+        self,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Let a paused agent go on. One that nobody drives any more can be executed again.
+
+        Raises:
+            ConflictError: it is not at work.
+            UsageError, NotFoundError, DeniedError: as `give`, and as `AgentRoll.get`.
+        """
+        agent = await self._roll.get(agent_id, name=name)
+        if agent.process_id is None and agent.paused_at is not None:
+            return await self._unpause(agent, allow_self=allow_self)
+        await self.give(agent, "resume", None, by=by, allow_self=allow_self)
+        return agent
+
+    async def steer(
+        self,
+        text: str,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Put a message of the user's before the agent's next step.
+
+        Raises:
+            UsageError: it is empty or too long, or neither id nor name was given.
+            NotFoundError: `Agent not found`.
+            ConflictError, DeniedError: as `give`.
+        """
+        check_text(text, "message", shortest=1, longest=STEERING_LENGTH)
+        agent = await self._roll.get(agent_id, name=name)
+        await self.give(agent, "steer", text, by=by, allow_self=allow_self)
+        return agent
+
+    async def give(
+        self,
+        agent: Agent,
+        kind: OrderKind,
+        text: str | None,
+        *,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> None:
+        """Write an order for the process that drives the agent.
+
+        Raises:
+            ConflictError: no process drives it.
+            DeniedError: this process is a run or was started by one.
+        """
+        await self._refuse_runs(allow_self=allow_self)
+        order = Order(
+            agent_id=agent.id,
+            kind=kind,
+            text=text,
+            by=by or whoami(),
+            created_at=self._clock.now_ms(),
+        )
+        try:
+            await self._stores.ask(lambda s: s.agents.order(order))
+        except ConflictError as error:
+            raise ConflictError(error.message, hint=_instead_of(kind, agent)) from error
+
+    async def _unpause(self, agent: Agent, *, allow_self: bool) -> Agent:
+        await self._refuse_runs(allow_self=allow_self)
+        after = agent.model_copy(
+            update={
+                "paused_at": None,
+                "pause_reason": None,
+                "updated_at": self._clock.now_ms(),
+            }
+        )
+        if not await self._stores.ask(lambda s: s.agents.update(after, expected=(agent.status,))):
+            raise ConflictError(f"agent {agent.name} has changed meanwhile", hint="look again")
+        return after
+
+    async def _refuse_runs(self, *, allow_self: bool) -> None:
+        try:
+            await to_thread.run_sync(
+                partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
+            )
+        except DeniedError as error:
+            why = error.message.partition(": ")[2]
+            raise DeniedError(
+                f"a run cannot give orders to agents: {why}",
+                hint="give them in the cockpit, or in a terminal of your own",
+            ) from error
+
+
+def _instead_of(kind: OrderKind, agent: Agent) -> str:
+    if agent.origin == "spawned":
+        return f"perstack agent exec -n {agent.name!a} gives it work"
+    if kind == "resume" and agent.job_id is not None:
+        return f"perstack run {agent.type} --continue-job {agent.job_id} goes on with its job"
+    return "only an agent that is at work can be ordered anything"

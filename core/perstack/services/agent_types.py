@@ -1,0 +1,117 @@
+"""What can be spawned: the core types, the project's Experts, and those that were registered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from perstack.config.builtin import CORE_TYPES
+from perstack.domain.agents import AgentType
+from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert
+from perstack.domain.ids import ExpertKey
+from perstack.errors import UsageError
+from perstack.ports.experts import ExpertRunner
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class AgentTypes:
+    """The types of `runner`'s Experts, and others registered for as long as the process lives.
+
+    An Expert of `perstack.toml` under a core type's key takes its place, since a person wrote it
+    there. What programs and plugins register never does.
+    """
+
+    def __init__(self, runner: ExpertRunner) -> None:
+        self._runner = runner
+        self._registered: dict[ExpertKey, Expert] = {}
+
+    def list(self) -> Sequence[AgentType]:
+        """Return all types: core first, then the project's, then registered ones."""
+        experts = self._runner.experts
+        own = [key for key in experts if key not in CORE_TYPES]
+        others = [key for key in self._registered if key not in experts]
+        core = [key for key in CORE_TYPES if key in experts]
+        return [describe(self.expert(key)) for key in (*core, *own, *others)]
+
+    def find(self, agent_type: str) -> AgentType | None:
+        """Return the type, or None."""
+        expert = self._find(agent_type)
+        return None if expert is None else describe(expert)
+
+    def expert(self, agent_type: str) -> Expert:
+        """Return the Expert that agents of a type are.
+
+        Raises:
+            UsageError: `Unknown agent type: …`.
+        """
+        found = self._find(agent_type)
+        if found is None:
+            raise UsageError(
+                f"Unknown agent type: {agent_type[:100]}",
+                hint="perstack agent types lists what there is",
+            )
+        return found
+
+    def to_run(self, agent_type: str) -> Expert | ExpertKey:
+        """Return what a request for the type names: a key, or a registered type's definition.
+
+        Raises:
+            UsageError: `Unknown agent type: …`.
+        """
+        expert = self.expert(agent_type)
+        return expert.key if expert.key in self._runner.experts else expert
+
+    def register(self, expert: Expert) -> bool:
+        """Add a type, or replace one that was registered; False for the core's and the project's.
+
+        Raises:
+            UsageError: the key is empty.
+        """
+        if not expert.key:
+            raise UsageError("type must not be empty")
+        if expert.key in CORE_TYPES or expert.key in self._runner.experts:
+            _LOG.warning("the agent type %s is there already and is kept", expert.key)
+            return False
+        self._registered[expert.key] = expert
+        return True
+
+    def unregister(self, agent_type: str) -> bool:
+        """Remove a type that was registered; False for any other."""
+        return self._registered.pop(ExpertKey(agent_type), None) is not None
+
+    def _find(self, agent_type: str) -> Expert | None:
+        key = ExpertKey(agent_type)
+        return self._runner.experts.get(key) or self._registered.get(key)
+
+
+def describe(expert: Expert) -> AgentType:
+    """Return an Expert as an agent type: its tags are the capabilities."""
+    return AgentType(
+        type=expert.key,
+        name=expert.name,
+        description=expert.description or "",
+        capabilities=expert.tags,
+        system_prompt=expert.instruction,
+        custom=expert.key not in CORE_TYPES,
+    )
+
+
+def define(
+    agent_type: str,
+    *,
+    name: str,
+    description: str,
+    system_prompt: str,
+    capabilities: Sequence[str] = (),
+) -> Expert:
+    """Return the Expert of a definition as the seed writes one; it has the base tools."""
+    return Expert(
+        key=ExpertKey(agent_type),
+        name=name,
+        description=description,
+        instruction=system_prompt,
+        skills={BASE_SKILL: BaseSkill()},
+        tags=tuple(capabilities),
+    )

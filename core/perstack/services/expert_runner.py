@@ -1,0 +1,222 @@
+"""Runs Experts for services, as real jobs of the workspace. Implements `ports.experts`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import anyio
+
+from perstack.config.builtin import reachable
+from perstack.domain.events import Delta, Event
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.engine.control import StopControl
+from perstack.engine.groups import unwrapped
+from perstack.engine.plan import Deps, JobOutcome, Plan
+from perstack.errors import UnknownExpertError
+from perstack.ports.desk import Carrier
+from perstack.ports.experts import ExpertAnswer, ExpertRequest
+from perstack.ports.frontend import Continuation
+from perstack.ports.history import History
+from perstack.ports.model import ChatModel
+from perstack.projection.run_state import RunState
+from perstack.services.own_tools import WithOwnTools
+from perstack.services.runs import Runs
+
+STOP_WITHIN_S: Final = 10.0
+
+OpenModel = Callable[[str], Awaitable[ChatModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerParts:
+    """What a runner works with.
+
+    `experts` gives those that there are now: plugins come and go. `open_model` opens another model
+    of the same vendor by name.
+    """
+
+    history: History
+    deps: Deps
+    plan: Plan
+    experts: Callable[[], Mapping[ExpertKey, Expert]]
+    open_model: OpenModel
+
+
+class JobExpertRunner:
+    """Each request is a job with its own history, in this process.
+
+    Models that requests name are opened once and closed with the runner; the usual one is not ours.
+    """
+
+    def __init__(self, parts: RunnerParts) -> None:
+        self._parts = parts
+        self._models: dict[str, ChatModel] = {}
+        self._opening = anyio.Lock()
+
+    @property
+    def experts(self) -> Mapping[ExpertKey, Expert]:
+        """The project's Experts and the built-in ones, by key; the project's win."""
+        return self._parts.experts()
+
+    async def run(self, request: ExpertRequest) -> ExpertAnswer:
+        """Run to the end. Cancelling stops the job at a checkpoint, in bounded time.
+
+        Raises:
+            UnknownExpertError: there is no such Expert.
+            ConfigError: the model cannot be opened.
+            StorageError: the history cannot be written.
+        """
+        expert = self._expert(request.expert)
+        deps = await self._deps(request, expert)
+        runs = Runs(self._parts.history, deps)
+        plan = self._plan(request, expert)
+        control = StopControl()
+        began = anyio.current_time()
+        ended = await _to_the_end(
+            lambda: _drive(runs, plan, expert, request, control), control, request.timeout_s
+        )
+        return _answer(ended, deps.model.name, anyio.current_time() - began, control)
+
+    async def aclose(self) -> None:
+        """Close the models that requests named."""
+        models, self._models = self._models, {}
+        for model in models.values():
+            await model.aclose()
+
+    def _expert(self, wanted: ExpertKey | Expert) -> Expert:
+        if isinstance(wanted, Expert):
+            return wanted
+        found = self.experts.get(wanted)
+        if found is None:
+            raise UnknownExpertError(wanted, [str(key) for key in self.experts])
+        return found
+
+    def _plan(self, request: ExpertRequest, expert: Expert) -> Plan:
+        plan = self._parts.plan
+        steps = request.max_steps or plan.settings.max_steps
+        return replace(
+            plan,
+            settings=plan.settings.model_copy(update={"max_steps": steps}),
+            experts=reachable(expert, {**plan.experts, **self.experts}),
+            carrier=Carrier(request.agent_id, request.session_id, request.identity_id),
+        )
+
+    async def _deps(self, request: ExpertRequest, expert: Expert) -> Deps:
+        deps = self._parts.deps
+        if request.model is not None and request.model != deps.model.name:
+            deps = replace(deps, model=await self._model(request.model))
+        if request.tools:
+            deps = replace(deps, skills=WithOwnTools(deps.skills, expert.key, request.tools))
+        return deps
+
+    async def _model(self, name: str) -> ChatModel:
+        async with self._opening:
+            if name not in self._models:
+                self._models[name] = await self._parts.open_model(name)
+            return self._models[name]
+
+
+async def _drive(
+    runs: Runs, plan: Plan, expert: Expert, request: ExpertRequest, control: StopControl
+) -> JobOutcome:
+    listener = _Listener(request.on_started)
+    query = _with_context(request)
+    if request.job_id is not None:
+        wanted = Continuation(job_id=request.job_id, text=query)
+        return await runs.go_on(plan, wanted, listener=listener, control=control)
+    return await runs.start(plan, expert.key, query, listener=listener, control=control)
+
+
+async def _to_the_end(
+    drive: Callable[[], Awaitable[JobOutcome]], control: StopControl, timeout_s: float | None
+) -> JobOutcome:
+    """Drive the job; a timeout, or being cancelled, stops it at a checkpoint."""
+    endings: list[JobOutcome] = []
+    over = anyio.Event()
+
+    async def work(scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                endings.append(await drive())
+        finally:
+            over.set()
+
+    with unwrapped():
+        async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope(shield=True)
+            group.start_soon(work, scope, name="expert")
+            try:
+                with anyio.move_on_after(timeout_s) as limit:
+                    await over.wait()
+                if limit.cancelled_caught:
+                    control.stop("user", by=f"the time limit of {timeout_s:g} s")
+            finally:
+                if not over.is_set():
+                    control.stop("user")
+                    with anyio.move_on_after(STOP_WITHIN_S, shield=True):
+                        await over.wait()
+                scope.cancel()
+    return endings[0]
+
+
+def _with_context(request: ExpertRequest) -> str:
+    if not (request.context or "").strip():
+        return request.query
+    return f"Context:\n{request.context}\n\n{request.query}"
+
+
+def _answer(ended: JobOutcome, model: str, duration_s: float, control: StopControl) -> ExpertAnswer:
+    outcome, spent = ended.outcome, ended.spent
+    error = outcome.error.message if outcome.error else None
+    if outcome.ending != "completed" and error is None:
+        error = _why(ended, control)
+    return ExpertAnswer(
+        ending=outcome.ending,
+        text=outcome.text,
+        job_id=ended.job_id,
+        run_id=ended.run_id,
+        model=model,
+        steps=spent.steps,
+        input_tokens=spent.usage.input_tokens,
+        output_tokens=spent.usage.output_tokens,
+        cost_usd=None if spent.cost.partial else spent.cost.usd,
+        duration_ms=round(duration_s * 1000),
+        error=error,
+    )
+
+
+def _why(ended: JobOutcome, control: StopControl) -> str:
+    match ended.outcome.ending:
+        case "limit":
+            return f"stopped, {ended.outcome.overrun or 'the step limit was reached'}"
+        case "asked":
+            return "it asks the user a question"
+        case "awaiting":
+            return "a decision is awaited"
+        case _:
+            return f"stopped by {control.by}" if control.by else "stopped"
+
+
+class _Listener:
+    """Tells the caller the job's id, as soon as there is one."""
+
+    def __init__(self, on_started: Callable[[JobId], None] | None) -> None:
+        self._on_started = on_started
+
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """The first event follows."""
+
+    def on_event(self, event: Event) -> None:
+        """Say that the job has begun, once."""
+        tell, self._on_started = self._on_started, None
+        if tell is not None:
+            tell(event.job_id)
+
+    def on_delta(self, delta: Delta) -> None:
+        """Nobody listens."""
+
+    def on_warning(self, text: str) -> None:
+        """The history says the same when it is looked at."""

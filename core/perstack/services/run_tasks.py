@@ -1,0 +1,163 @@
+"""Every run is a task: the delegating run's is its parent. Written after the engine went on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+import anyio
+from pydantic import JsonValue
+
+from perstack.domain.events import (
+    CallTools,
+    CompleteRun,
+    Event,
+    StopRunByError,
+    StopRunByExceededBudget,
+    StopRunByExceededMaxSteps,
+    ToolReturned,
+)
+from perstack.domain.hooks import HookContext
+from perstack.domain.ids import ExpertKey, JobId, RunId, SessionId, TaskId, ToolCallId
+from perstack.domain.tasks import Task, TaskEnding
+from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
+from perstack.ports.desk import RunCard
+from perstack.projection.event_facts import changed_files, written_paths
+from perstack.projection.phrases import one_line
+
+_SUBJECT: Final = 120
+
+
+class TaskBook(Protocol):
+    """Tasks, as runs are written into them. Both calls may be made again."""
+
+    async def delegated(
+        self,
+        run_id: RunId,
+        expert_key: ExpertKey,
+        task_input: str,
+        *,
+        parent_run_id: RunId | None,
+        job_id: JobId,
+        session_id: SessionId | None = None,
+        depth: int = 0,
+    ) -> Task:
+        """Write the task of a run that begins, and that its parent's is its parent."""
+        ...
+
+    async def settle(self, run_id: RunId, status: TaskEnding, output: str | None) -> Task | None:
+        """Write how it ended."""
+        ...
+
+
+RunHooks = Callable[[HookContext], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class _Work:
+    card: RunCard
+    begun: bool = False
+    ending: TaskEnding | None = None
+    output: str | None = None
+    said: str | None = None
+    paths: dict[ToolCallId, list[str]] = field(default_factory=dict[ToolCallId, list[str]])
+    files: dict[str, None] = field(default_factory=dict[str, None])
+
+    @property
+    def modified(self) -> list[JsonValue]:
+        return [*self.files]
+
+
+class RunTasks:
+    """Gathers from events, synchronously, what `flush` writes: tasks, and the hooks around them."""
+
+    def __init__(
+        self,
+        book: TaskBook,
+        *,
+        redact: Callable[[str], str],
+        hooks: RunHooks | None = None,
+        announcer: Announcer | None = None,
+    ) -> None:
+        self._book = book
+        self._redact = redact
+        self._hooks = hooks
+        self._announcer = announcer or NoAnnouncer()
+        self._works: dict[RunId, _Work] = {}
+        self._flushing = anyio.Lock()
+
+    def begin(self, card: RunCard) -> None:
+        """A run is taken up; one with a past has its task already."""
+        self._works[card.run_id] = _Work(card, begun=card.query is None)
+
+    def hear(self, event: Event) -> None:
+        """Take in an event of a run that began."""
+        work = self._works.get(event.run_id)
+        if work is None:
+            return
+        match event.body:
+            case CallTools(new_message=message):
+                work.said = message.text or work.said
+                work.paths = {call.tool_call_id: written_paths(call) for call in message.tool_calls}
+            case ToolReturned(result=result) if changed_files(result):
+                work.files.update(dict.fromkeys(work.paths.get(result.id, ())))
+            case CompleteRun(new_message=message):
+                work.ending, work.output = "completed", message.text if message else work.said
+            case StopRunByError():
+                work.ending, work.output = "failed", event.body.error.message
+            case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
+                work.ending, work.output = "failed", "a limit of the job was reached"
+            case _:
+                pass
+
+    async def flush(self) -> None:
+        """Write what was gathered, parents first.
+
+        Raises:
+            StorageError: it cannot be written now; nothing is lost.
+        """
+        async with self._flushing:
+            for run_id, work in list(self._works.items()):
+                if not work.begun:
+                    await self._begin(work)
+                if work.ending is not None:
+                    await self._settle(run_id, work.ending, work)
+
+    async def _begin(self, work: _Work) -> None:
+        card = work.card
+        await self._book.delegated(
+            card.run_id,
+            card.expert_key,
+            card.query or "",
+            parent_run_id=card.parent_run_id,
+            job_id=card.job_id,
+            session_id=card.carrier.session_id,
+            depth=card.depth,
+        )
+        work.begun = True
+        await self._call_hooks("pre-task", work)
+
+    async def _settle(self, run_id: RunId, ending: TaskEnding, work: _Work) -> None:
+        output = None if work.output is None else self._redact(work.output)
+        await self._book.settle(run_id, ending, output)
+        self._works.pop(run_id, None)
+        self._announcer.announce(
+            Announcement(
+                "task_completed" if ending == "completed" else "task_failed",
+                one_line(work.card.query or work.card.expert_key, _SUBJECT),
+                (("agent", work.card.expert_key),),
+            )
+        )
+        await self._call_hooks("post-task", work)
+
+    async def _call_hooks(self, event: Literal["pre-task", "post-task"], work: _Work) -> None:
+        if self._hooks is None:
+            return
+        data: dict[str, JsonValue] = {"input": work.card.query}
+        if event == "post-task":
+            data |= {"status": work.ending, "modifiedFiles": work.modified}
+        card = work.card
+        await self._hooks(
+            HookContext(event, card.carrier.session_id, TaskId(card.run_id), card.expert_key, data)
+        )

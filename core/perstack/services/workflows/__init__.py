@@ -1,0 +1,1 @@
+"""Workflows: the runner, and the three that are built in."""

@@ -1,0 +1,1 @@
+"""The memory skill: what is remembered beyond a run."""

@@ -1,0 +1,257 @@
+"""Every run has an agent and a task in the shared tables, and hears what anybody wants of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from perstack.domain.agents import Agent
+from perstack.domain.coordination import (
+    CoordinationSettings,
+    DriftSettings,
+    MemorySettings,
+    ResourceSettings,
+    ResourceThresholds,
+    VectorSearchSettings,
+)
+from perstack.domain.events import Event
+from perstack.domain.ids import AgentId, SessionId, TaskId
+from perstack.domain.settings import ConsensusSettings
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun
+from perstack.engine.plan import JobOutcome
+from perstack.ports.agents import AgentFilter
+from perstack.ports.desk import Carrier
+from perstack.ports.model import Generation, ModelRequest
+from perstack.ports.system import SystemClock
+from perstack.services.agent_orders import AgentOrders
+from perstack.services.agent_roll import AgentRoll
+from perstack.wiring import ProjectFacts, RunServices, Tables, open_run_services, open_tables
+from tests.fakes.engine import FakeSkills, World, expert, says
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "sk-canary-value"
+
+
+@asynccontextmanager
+async def services(
+    tmp_path: Path, settings: CoordinationSettings | None = None
+) -> AsyncGenerator[tuple[Tables, RunServices]]:
+    """The services of one process, over the workspace's real database."""
+    tables = open_tables(tmp_path)
+    facts = ProjectFacts(
+        settings or CoordinationSettings(), ConsensusSettings(), {}, secrets=(SECRET,)
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(tables.aclose)
+        yield tables, await stack.enter_async_context(open_run_services(tables, facts))
+
+
+def orders_of(tables: Tables) -> AgentOrders:
+    """What another process would order with, over a handle of its own."""
+    clock = SystemClock()
+    roll = AgentRoll(tables.stores, clock=clock)
+    return AgentOrders(tables.stores, roll=roll, clock=clock, workspace=tables.workspace)
+
+
+def team(request: ModelRequest, turn: int) -> Generation:
+    if request.expert_key == "lead":
+        return says("", ("child", {"query": "write the notes"})) if turn == 1 else says("all done")
+    return says("notes written")
+
+
+EXPERTS = (expert("lead", "child"), expert("child"))
+
+
+async def agents_of(tables: Tables) -> dict[str, Agent]:
+    found = await tables.stores.ask(lambda s: s.agents.list(AgentFilter()))
+    return {one.type: one for one in found}
+
+
+async def test_every_run_has_an_agent_with_what_it_used(tmp_path: Path) -> None:
+    carrier = Carrier(session_id=SessionId("s1"))
+    async with services(tmp_path) as (_, own):
+        world = World(tmp_path, team, EXPERTS, desk=own.desk, carrier=carrier)
+        ended = await world.start(f"make a release with {SECRET}")
+    tables = open_tables(tmp_path)
+    agents = await agents_of(tables)
+    lead, child = agents["lead"], agents["child"]
+    assert (lead.status, lead.origin, lead.id) == ("completed", "run", ended.run_id)
+    assert (child.status, child.parent_id) == ("completed", lead.id)
+    assert (lead.session_id, child.session_id) == ("s1", "s1")
+    assert lead.current_task == "make a release with [redacted]"
+    assert (lead.input_tokens, child.input_tokens) == (20, 10)
+    assert lead.process_id is None
+    assert await tables.stores.ask(lambda s: s.agents.processes()) == []
+    await tables.aclose()
+
+
+async def test_every_run_is_a_task_and_the_delegating_one_its_parent(tmp_path: Path) -> None:
+    async with services(tmp_path) as (_, own):
+        world = World(tmp_path, team, EXPERTS, desk=own.desk)
+        ended = await world.start("make a release")
+        await own.desk.flush()
+        lead = await own.tasks.get(TaskId(ended.run_id))
+        children = await own.tasks.relationships(lead.id, "outgoing")
+        child = await own.tasks.get(children[0].to_task_id)
+    assert (lead.status, lead.input, lead.output) == ("completed", "make a release", "all done")
+    assert (child.status, child.input, child.output) == (
+        "completed",
+        "write the notes",
+        "notes written",
+    )
+    assert (child.parent_task_id, child.depth) == (lead.id, 1)
+
+
+def looking(request: ModelRequest, turn: int) -> Generation:
+    """Look again and again, until somebody says enough."""
+    said = str(request.messages[-1])
+    return says("enough then") if "enough" in said else says("", ("look", {}))
+
+
+async def agent_at_work(tables: Tables) -> AgentId:
+    """The one agent, once it is on record and orders can reach it."""
+    while True:
+        for agent in await tables.stores.ask(lambda s: s.agents.list(AgentFilter())):
+            if agent.process_id is not None:
+                return agent.id
+        await anyio.sleep(0.02)
+
+
+async def test_what_another_process_says_is_read_at_the_next_step(tmp_path: Path) -> None:
+    endings: list[JobOutcome] = []
+    async with services(tmp_path) as (_, own), AsyncExitStack() as stack:
+        others = open_tables(tmp_path)
+        stack.push_async_callback(others.aclose)
+        world = World(
+            tmp_path, looking, (expert("lead"),), skills=_slow(), desk=own.desk, max_steps=10_000
+        )
+
+        async def run() -> None:
+            endings.append(await world.start())
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                agent = await agent_at_work(others)
+                await orders_of(others).steer("enough", agent, by="ana", allow_self=True)
+    assert endings[0].outcome.text == "enough then"
+
+
+async def test_another_process_pauses_resumes_and_stops_a_run(tmp_path: Path) -> None:
+    endings: list[JobOutcome] = []
+    paused, resumed = anyio.Event(), anyio.Event()
+
+    def on(event: Event) -> None:
+        if isinstance(event.body, PauseRun):
+            paused.set()
+        if isinstance(event.body, ResumeRun):
+            resumed.set()
+
+    async with services(tmp_path) as (_, own), AsyncExitStack() as stack:
+        others = open_tables(tmp_path)
+        stack.push_async_callback(others.aclose)
+        world = World(
+            tmp_path, looking, (expert("lead"),), skills=_slow(), desk=own.desk, max_steps=10_000
+        )
+        world.heard.on = on
+
+        async def run() -> None:
+            endings.append(await world.start())
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                agent = await agent_at_work(others)
+                orders = orders_of(others)
+                await orders.pause(agent, reason="wait", by="ana", allow_self=True)
+                await paused.wait()
+                await own.desk.flush()
+                standing = await others.stores.ask(lambda s: s.agents.get(agent))
+                assert (standing.status, standing.pause_reason) == ("stopped", "wait")
+                await orders.resume(agent, by="ben", allow_self=True)
+                await resumed.wait()
+                await orders.give(
+                    await others.stores.ask(lambda s: s.agents.get(agent)),
+                    "stop",
+                    None,
+                    by="cay",
+                    allow_self=True,
+                )
+    assert endings[0].outcome.ending == "stopped"
+    assert [e.body.by for e in world.heard.events if e.body.type == "suspendRun"] == ["cay"]
+
+
+def _slow() -> FakeSkills:
+    """A tool that lets others have their turn."""
+
+    async def look(_: Mapping[str, JsonValue]) -> str:
+        await anyio.sleep(0.005)
+        return "seen"
+
+    return FakeSkills({"look": look})
+
+
+async def test_a_delegation_that_repeats_its_parent_is_refused_and_leaves_no_task(
+    tmp_path: Path,
+) -> None:
+    settings = CoordinationSettings(
+        memory=MemorySettings(vector_search=VectorSearchSettings(provider="hashed")),
+        drift=DriftSettings(enabled=True, behavior="prevent"),
+    )
+
+    def repeating(request: ModelRequest, turn: int) -> Generation:
+        if turn > 1:
+            return says("did it myself")
+        return says("", ("child", {"query": "write the release notes for the version"}))
+
+    async with services(tmp_path, settings) as (_, own):
+        world = World(tmp_path, repeating, EXPERTS, desk=own.desk)
+        ended = await world.start("write the release notes for the version")
+        tasks = await own.tasks.list()
+    judged = [e.body for e in world.heard.events if isinstance(e.body, JudgeDrift)]
+    assert ended.outcome.text == "did it myself"
+    assert [(one.action, one.task_id) for one in judged] == [("prevented", ended.run_id)]
+    assert [task.agent_type for task in tasks] == ["lead"]
+
+
+async def test_a_run_over_its_limits_stands_until_a_person_raises_them(tmp_path: Path) -> None:
+    settings = CoordinationSettings(
+        resources=ResourceSettings(enabled=True, thresholds=ResourceThresholds(max_api_calls=3))
+    )
+    endings: list[JobOutcome] = []
+    paused = anyio.Event()
+
+    def turns(request: ModelRequest, turn: int) -> Generation:
+        return says("", ("look", {})) if turn < 5 else says("finished")
+
+    def on(event: Event) -> None:
+        if isinstance(event.body, PauseRun):
+            paused.set()
+
+    async with services(tmp_path, settings) as (tables, own):
+        world = World(tmp_path, turns, (expert("lead"),), skills=_slow(), desk=own.desk)
+        world.heard.on = on
+
+        async def run() -> None:
+            endings.append(await world.start())
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                await paused.wait()
+                assert len(world.model.requests) == 3
+                agent = await agent_at_work(tables)
+                await orders_of(tables).resume(agent, by="ana", allow_self=True)
+        metrics = await own.resources.get_agent_metrics(AgentId(endings[0].run_id))
+    assert endings[0].outcome.text == "finished"
+    pauses = [e.body for e in world.heard.events if isinstance(e.body, PauseRun)]
+    assert [(one.by, "maxApiCalls" in (one.reason or "")) for one in pauses] == [
+        ("resource limits", True)
+    ]
+    assert metrics.api_calls_count == 5
