@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import anyio.to_thread
+
 from perstack import __version__
+from perstack.agent_wiring import agents_over
 from perstack.config.secrets import redact
-from perstack.domain.ids import SessionId
+from perstack.domain.ids import SessionId, TaskId
 from perstack.integrations.github.opener import open_github
+from perstack.ports.stores import Stores
 from perstack.ports.system import SystemClock, Uuids
 from perstack.runtime import Runtime
 from perstack.services.agent_execution import AgentExecution
-from perstack.services.agent_orders import AgentOrders
-from perstack.services.agent_roll import AgentRoll
 from perstack.services.agents import AgentService
+from perstack.services.ancestry import run_around
 from perstack.services.bus import MessageBus
 from perstack.services.bus_announcements import announce_bus
 from perstack.services.checkpoints import CheckpointService
 from perstack.services.coordinator import CoordinatorParts, HierarchicalCoordinator
 from perstack.services.crew import AgentCrew
+from perstack.services.drift import DriftDetector
 from perstack.services.github import GithubService
+from perstack.services.handle import Handle
 from perstack.services.health import HealthMonitor
 from perstack.services.hooks import HookService
 from perstack.services.identities import IdentityService
@@ -33,6 +38,7 @@ from perstack.services.project_tasks import ProjectTaskService
 from perstack.services.project_work import work_by
 from perstack.services.projects import ProjectService
 from perstack.services.resources import ResourceService
+from perstack.services.reviewing import Reviewer
 from perstack.services.reviews.service import ReviewLoops
 from perstack.services.sessions import SessionService
 from perstack.services.specifications import SpecificationService
@@ -48,7 +54,10 @@ MAX_WORKERS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Coordination:
-    """The coordination core of one workspace. What is done here is seen by all its processes."""
+    """The coordination core of one workspace. What is done here is seen by all its processes.
+
+    `reviewer` is there with `[consensus] enabled`.
+    """
 
     agents: AgentService
     execution: AgentExecution
@@ -56,8 +65,10 @@ class Coordination:
     sessions: SessionService
     tasks: TaskService
     queue: TaskQueue
+    drift: DriftDetector
     memory: MemoryService
     checkpoints: CheckpointService
+    reviewer: Reviewer | None
     resources: ResourceService
     reviews: ReviewLoops
     workflows: Workflows
@@ -89,123 +100,200 @@ async def open_coordination(runtime: Runtime) -> AsyncGenerator[Coordination]:
         StorageError: the tables cannot be written.
     """
     await runtime.services.desk.present()
-    made = _make(runtime)
+    # A program that a run started is part of it: what it asks for is no task of its own.
+    around = await anyio.to_thread.run_sync(run_around, runtime.project.workspace)
+    made = _make(runtime, None if around is None else TaskId(around))
     unsubscribe = announce_bus(made.bus, runtime.services.announcer)
+    # Hooks may start workflows until the runtime closes: the last runs' hooks are called then.
     runtime.services.workflows.start = made.workflows.start
     try:
         yield made
     finally:
-        runtime.services.workflows.start = None
         unsubscribe()
         await made.github.aclose()
 
 
-def _make(runtime: Runtime) -> Coordination:
-    stores, own = runtime.tables.stores, runtime.services
-    project, facts = runtime.project, runtime.project.facts
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What several services share, made once."""
+
+    runtime: Runtime
+    bus: MessageBus
+    agents: AgentService
+    crew: AgentCrew
+    checkpoints: CheckpointService
+    queue: TaskQueue
+    clock: SystemClock
+    ids: Uuids
+
+    @property
+    def stores(self) -> Handle[Stores]:
+        return self.runtime.tables.stores
+
+
+def _make(runtime: Runtime, within: TaskId | None) -> Coordination:
+    core, own = _core(runtime, within), runtime.services
+    tasks = tasks_over(
+        runtime.tables,
+        runtime.project.facts,
+        drift=own.drift,
+        runner=runtime.runner,
+        consensus=core.checkpoints,
+        queue=core.queue,
+    )
+    reviews = _reviews(core)
+    return Coordination(
+        agents=core.agents,
+        execution=_execution(runtime, core.agents),
+        identities=IdentityService(core.stores, clock=core.clock, ids=core.ids),
+        sessions=_sessions(core),
+        tasks=tasks,
+        queue=core.queue,
+        drift=own.drift,
+        memory=own.memory,
+        checkpoints=core.checkpoints,
+        reviewer=runtime.reviewer,
+        resources=own.resources,
+        reviews=reviews,
+        workflows=_workflows(core, reviews),
+        hooks=own.hooks,
+        plugins=runtime.plugins,
+        projects=_projects(core),
+        project_tasks=_project_tasks(core, tasks),
+        specifications=_specifications(core),
+        github=_github(runtime),
+        system=_system(core),
+        health=_health(core),
+        bus=core.bus,
+        coordinator_parts=_coordinator_parts(core),
+    )
+
+
+def _core(runtime: Runtime, within: TaskId | None) -> _Core:
+    stores, facts, own = runtime.tables.stores, runtime.project.facts, runtime.services
     clock, ids = SystemClock(), Uuids()
     bus = MessageBus(clock=clock)
-    queue = TaskQueue(stores, clock=clock, emit=bus.emitter("tasks"))
+    agents = agents_over(
+        runtime.tables,
+        facts,
+        types=runtime.types,
+        resources=own.resources,
+        announcer=own.announcer,
+    )
     checkpoints = CheckpointService(
         runtime.consensus,
         stores,
         rules=facts.consensus,
         clock=clock,
         ids=ids,
-        gate=runtime.gate,
+        gate=runtime.reviewer,
         notifier=runtime.notifier,
+        within=within,
     )
-    tasks = tasks_over(
-        runtime.tables,
-        facts,
-        drift=own.drift,
-        runner=runtime.runner,
-        consensus=checkpoints,
-        queue=queue,
-    )
-    agents = _agents(runtime)
-    crew = AgentCrew(stores, agents=agents, clock=clock, ids=ids)
-    reviews = ReviewLoops(stores, runner=runtime.runner, crew=crew, bus=bus, clock=clock, ids=ids)
-    redacted = partial(redact, secrets=project.secrets)
-    settings = project.config.settings
-    return Coordination(
-        agents=agents,
-        execution=_execution(runtime, agents),
-        identities=IdentityService(stores, clock=clock, ids=ids),
-        sessions=SessionService(
-            stores,
-            clock=clock,
-            ids=ids,
-            hooks=own.hooks,
-            stop_agents=agents.stop_all,
-            forget_memory=own.memory.clear_session,
-        ),
-        tasks=tasks,
-        queue=queue,
-        memory=own.memory,
-        checkpoints=checkpoints,
-        resources=own.resources,
-        reviews=reviews,
-        workflows=Workflows(
-            WorkflowRunner(stores, bus=bus, clock=clock, ids=ids),
-            workspace=project.workspace,
-            experts=runtime.runner,
-            loops=reviews,
-        ),
-        hooks=own.hooks,
-        plugins=runtime.plugins,
-        projects=ProjectService(stores, clock=clock, ids=ids, announce=bus.emitter("projects")),
-        project_tasks=ProjectTaskService(
-            stores,
-            clock=clock,
-            ids=ids,
-            create_work=work_by(tasks.create),
-            announce=bus.emitter("projects"),
-        ),
-        specifications=SpecificationService(
-            stores, clock=clock, ids=ids, announce=bus.emitter("specifications")
-        ),
-        github=GithubService(
-            facts.settings.github, partial(open_github, facts.settings.github, project.env)
-        ),
-        system=SystemService(
-            stores,
-            agents=agents.roll,
-            types=agents.types,
-            memory=own.memory.index,
-            settings=settings,
-            env=project.env,
-            redact=redacted,
-            version=__version__,
-        ),
-        health=HealthMonitor(
-            stores,
-            provider=settings.provider.name,
-            env=project.env,
-            clock=clock,
-            version=__version__,
-            workspace=project.workspace,
-        ),
+    return _Core(
+        runtime=runtime,
         bus=bus,
-        coordinator_parts=CoordinatorParts(
-            queue, crew, runtime.runner, bus, ids, task_s=facts.settings.agents.default_timeout
-        ),
+        agents=agents,
+        crew=AgentCrew(stores, agents=agents, clock=clock, ids=ids, process_id=own.desk.process_id),
+        checkpoints=checkpoints,
+        queue=TaskQueue(stores, clock=clock, emit=bus.emitter("tasks")),
+        clock=clock,
+        ids=ids,
     )
 
 
-def _agents(runtime: Runtime) -> AgentService:
-    stores, clock = runtime.tables.stores, SystemClock()
-    roll = AgentRoll(stores, clock=clock)
-    return AgentService(
-        stores,
-        roll=roll,
-        orders=AgentOrders(stores, roll=roll, clock=clock, workspace=runtime.project.workspace),
-        types=runtime.types,
-        clock=clock,
-        ids=Uuids(),
-        settings=runtime.project.facts.settings.agents,
-        announcer=runtime.services.announcer,
-        forget=partial(runtime.services.resources.cleanup_agent, allow_self=True),
+def _sessions(core: _Core) -> SessionService:
+    own = core.runtime.services
+    return SessionService(
+        core.stores,
+        clock=core.clock,
+        ids=core.ids,
+        hooks=own.hooks,
+        # It may be this very process that drives them; a run's own processes still may not.
+        stop_agents=partial(core.agents.stop_all, allow_self=True),
+        forget_memory=own.memory.clear_session,
+    )
+
+
+def _reviews(core: _Core) -> ReviewLoops:
+    return ReviewLoops(
+        core.stores,
+        runner=core.runtime.runner,
+        crew=core.crew,
+        bus=core.bus,
+        clock=core.clock,
+        ids=core.ids,
+    )
+
+
+def _workflows(core: _Core, reviews: ReviewLoops) -> Workflows:
+    return Workflows(
+        WorkflowRunner(core.stores, bus=core.bus, clock=core.clock, ids=core.ids),
+        workspace=core.runtime.project.workspace,
+        experts=core.runtime.runner,
+        loops=reviews,
+    )
+
+
+def _projects(core: _Core) -> ProjectService:
+    announce = core.bus.emitter("projects")
+    return ProjectService(core.stores, clock=core.clock, ids=core.ids, announce=announce)
+
+
+def _project_tasks(core: _Core, tasks: TaskService) -> ProjectTaskService:
+    return ProjectTaskService(
+        core.stores,
+        clock=core.clock,
+        ids=core.ids,
+        create_work=work_by(tasks.create),
+        announce=core.bus.emitter("projects"),
+    )
+
+
+def _specifications(core: _Core) -> SpecificationService:
+    announce = core.bus.emitter("specifications")
+    return SpecificationService(core.stores, clock=core.clock, ids=core.ids, announce=announce)
+
+
+def _github(runtime: Runtime) -> GithubService:
+    settings = runtime.project.facts.settings.github
+    return GithubService(settings, partial(open_github, settings, runtime.project.env))
+
+
+def _system(core: _Core) -> SystemService:
+    project = core.runtime.project
+    return SystemService(
+        core.stores,
+        agents=core.agents.roll,
+        types=core.agents.types,
+        memory=core.runtime.services.memory.index,
+        settings=project.config.settings,
+        env=project.env,
+        redact=partial(redact, secrets=project.secrets),
+        version=__version__,
+    )
+
+
+def _health(core: _Core) -> HealthMonitor:
+    project = core.runtime.project
+    return HealthMonitor(
+        core.stores,
+        provider=project.config.settings.provider.name,
+        env=project.env,
+        clock=core.clock,
+        version=__version__,
+        workspace=project.workspace,
+    )
+
+
+def _coordinator_parts(core: _Core) -> CoordinatorParts:
+    return CoordinatorParts(
+        core.queue,
+        core.crew,
+        core.runtime.runner,
+        core.bus,
+        core.ids,
+        task_s=core.runtime.project.facts.settings.agents.default_timeout,
     )
 
 

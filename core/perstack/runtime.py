@@ -19,11 +19,12 @@ from perstack import __version__
 from perstack.config.builtin import builtin_experts
 from perstack.config.secrets import redact
 from perstack.domain.expert import BaseSkill, Expert
-from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import Settings
+from perstack.domain.identities import why_unspawnable
+from perstack.domain.ids import ExpertKey, IdentityId
+from perstack.domain.settings import Settings, is_of_plugin
 from perstack.engine.groups import alone
 from perstack.engine.plan import Deps
-from perstack.errors import ConfigError
+from perstack.errors import ConfigError, ConflictError, NotFoundError
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.project import Project
@@ -53,11 +54,15 @@ if TYPE_CHECKING:
     from perstack.services.consensus import ConsensusService
     from perstack.services.loaded_plugins import OfferedTool
     from perstack.services.plugins import PluginService
+    from perstack.services.reviewing import Reviewer
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One project, ready to run jobs. `runner` runs Experts for services, as jobs of their own."""
+    """One project, ready to run jobs. `runner` runs Experts for services, as jobs of their own.
+
+    `reviewer` is there with `[consensus] enabled`: it reviews, and expires what is overdue.
+    """
 
     project: Project
     history: History
@@ -68,7 +73,7 @@ class Runtime:
     runner: JobExpertRunner
     types: AgentTypes
     plugins: PluginService
-    gate: Gate
+    reviewer: Reviewer | None
     notifier: Notifier
 
 
@@ -152,19 +157,22 @@ async def _opened(
             brought = _Brought()
             used = WithPluginTools(skills or _skills(services), brought.tools, _gets_tools)
             deps = _deps(project, model, consensus, used, services.desk)
-            runner = _runner(project, history, deps, brought)
-            stack.push_async_callback(runner.aclose)
+            runner = _runner(project, history, deps, brought, tables, services)
             types = AgentTypes(runner)
             brought.plugins = plugins_over(tables, project.facts, services.hooks, types)
             stack.push_async_callback(brought.plugins.aclose)
-            if await anyio.to_thread.run_sync(has_plugins, project.workspace, project.facts):
+            # Models are closed before the plugins that they may be of.
+            stack.push_async_callback(runner.aclose)
+            if await _wants_plugins(project):
                 await brought.plugins.discover()
-            gate: Gate = consensus
-            if rules.enabled and rules.reviewer_strategy != "human":
-                gate = await stack.enter_async_context(
+            if await _open_of_plugin(project, model, brought):
+                stack.push_async_callback(model.aclose)
+            reviewer: Reviewer | None = None
+            if rules.enabled:
+                reviewer = await stack.enter_async_context(
                     open_reviewer_over(tables, project.facts, consensus, runner)
                 )
-            runs = Runs(history, replace(deps, gate=gate))
+            runs = Runs(history, replace(deps, gate=reviewer or consensus))
             yield Runtime(
                 project=project,
                 history=history,
@@ -175,7 +183,7 @@ async def _opened(
                 runner=runner,
                 types=types,
                 plugins=brought.plugins,
-                gate=gate,
+                reviewer=reviewer,
                 notifier=deps.notifier,
             )
 
@@ -193,6 +201,12 @@ class _Brought:
         return self.plugins.agents if self.plugins else {}
 
 
+async def _wants_plugins(project: Project) -> bool:
+    if is_of_plugin(project.config.settings.provider.name):
+        return True
+    return await anyio.to_thread.run_sync(has_plugins, project.workspace, project.facts)
+
+
 def _gets_tools(expert: Expert) -> bool:
     """Those that only read, or only sort tasks, get no tools that nobody picked for them."""
     return not any(isinstance(skill, BaseSkill) and skill.pick for skill in expert.skills.values())
@@ -205,23 +219,48 @@ def _skills(services: RunServices) -> SkillOpener:
     return Skills(recall=recall_of(services.memory))
 
 
-def _runner(project: Project, history: History, deps: Deps, brought: _Brought) -> JobExpertRunner:
+def _runner(
+    project: Project,
+    history: History,
+    deps: Deps,
+    brought: _Brought,
+    tables: Tables,
+    services: RunServices,
+) -> JobExpertRunner:
     """Return what runs Experts for services. What it runs waits for people, not for reviewers."""
 
     async def open_named(name: str) -> ChatModel:
         other = project.config.settings.model_copy(update={"model": name})
-        return await open_model(replace(project, config=replace(project.config, settings=other)))
+        named = replace(project, config=replace(project.config, settings=other))
+        opened = await open_model(named)
+        await _open_of_plugin(named, opened, brought)
+        return opened
+
+    async def admit(identity_id: IdentityId) -> None:
+        identity = await tables.stores.ask(lambda stores: stores.identities.find(identity_id))
+        if identity is None:
+            raise NotFoundError(f"Identity not found: {identity_id}")
+        if (why := why_unspawnable(identity)) is not None:
+            raise ConflictError(why)
 
     plan = project.plan()
 
     def experts() -> Mapping[ExpertKey, Expert]:
         return {**brought.experts(), **builtin_experts(), **plan.experts}
 
-    return JobExpertRunner(RunnerParts(history, deps, plan, experts, open_named))
+    settled = services.desk.settle
+    return JobExpertRunner(RunnerParts(history, deps, plan, experts, open_named, admit, settled))
 
 
 async def open_model(project: Project, breakers: Breakers | None = None) -> ChatModel:
-    """Open the configured model; the vendor's library is imported in a thread."""
+    """Open the configured model; the vendor's library is imported in a thread.
+
+    That of a plugin's provider is opened by the runtime that it is given to.
+    """
+    if is_of_plugin(project.config.settings.provider.name):
+        from perstack.plugin_model import PluginModel
+
+        return PluginModel(project.config.settings, env=project.env, breakers=breakers)
     from perstack.providers.factory import open_model as open_
 
     make = partial(
@@ -233,6 +272,18 @@ async def open_model(project: Project, breakers: Breakers | None = None) -> Chat
         breakers=breakers,
     )
     return await anyio.to_thread.run_sync(make)
+
+
+async def _open_of_plugin(project: Project, model: ChatModel, brought: _Brought) -> bool:
+    """Have a plugin's provider open the model, if it is one of those; say whether it is."""
+    if not is_of_plugin(project.config.settings.provider.name) or brought.plugins is None:
+        return False
+    from perstack.plugin_model import PluginModel
+
+    if not isinstance(model, PluginModel):
+        return False
+    await model.open(brought.plugins)
+    return True
 
 
 def open_scenario(project: Project) -> Scenario:

@@ -163,30 +163,20 @@ async def _run_services(
     tables: Tables, facts: ProjectFacts, runner: ExpertRunner | None
 ) -> AsyncGenerator[RunServices]:
     from perstack.services.desk import AgentDesk, DeskParts
-    from perstack.services.hook_memory import MemoryForHooks
-    from perstack.services.hooks import HookService
     from perstack.services.run_tasks import RunTasks
 
     clock, redacted = SystemClock(), partial(redact, secrets=facts.secrets)
     async with AsyncExitStack() as stack:
         drift = await _open_drift(stack, tables, facts)
         tasks = tasks_over(tables, facts, drift=drift, runner=runner)
-        announcer = await _open_announcer(stack, facts)
+        announcer = await open_announcer(stack, facts)
         resources = resources_over(tables, facts, announcer)
         memory = memory_over(tables, facts)
         stack.push_async_callback(memory.index.aclose)
         if facts.settings.resources.enabled:
             await stack.enter_async_context(resources.open())
         workflows = LaterWorkflows()
-        hooks = HookService(
-            MemoryForHooks(memory),
-            settings=facts.settings,
-            clock=clock,
-            run_workflow=workflows,
-            redact=redacted,
-            bound_s=HOOK_S,
-        )
-        await stack.enter_async_context(hooks)
+        hooks = await stack.enter_async_context(hooks_over(memory, facts, workflows))
         told = RunTasks(tasks, redact=redacted, announcer=announcer, hooks=hooks.execute)
         parts = DeskParts(
             stores=tables.stores,
@@ -203,7 +193,8 @@ async def _run_services(
         yield RunServices(desk, tasks, drift, resources, memory, announcer, hooks, workflows)
 
 
-async def _open_announcer(stack: AsyncExitStack, facts: ProjectFacts) -> Announcer:
+async def open_announcer(stack: AsyncExitStack, facts: ProjectFacts) -> Announcer:
+    """Open what tells people of what happens; it closes with the stack, in bounded time."""
     slack = facts.settings.slack
     if not slack.enabled:
         return NoAnnouncer()
@@ -301,6 +292,23 @@ def memory_over(tables: Tables, facts: ProjectFacts) -> MemoryService:
     return MemoryService(tables.memory, settings=facts.settings.memory, open_embedder=embedder)
 
 
+def hooks_over(
+    memory: MemoryService, facts: ProjectFacts, workflows: LaterWorkflows
+) -> HookService:
+    """Return the hooks, which work while they are entered."""
+    from perstack.services.hook_memory import MemoryForHooks
+    from perstack.services.hooks import HookService
+
+    return HookService(
+        MemoryForHooks(memory),
+        settings=facts.settings,
+        clock=SystemClock(),
+        run_workflow=workflows,
+        redact=partial(redact, secrets=facts.secrets),
+        bound_s=HOOK_S,
+    )
+
+
 @asynccontextmanager
 async def open_reviewer_over(
     tables: Tables, facts: ProjectFacts, consensus: ConsensusService, runner: ExpertRunner
@@ -310,6 +318,7 @@ async def open_reviewer_over(
     Raises:
         ConfigError: the strategy needs a model that is not named.
     """
+    from perstack.config.builtin import builtin_experts
     from perstack.services.review_run import ReviewParts
     from perstack.services.reviewing import open_reviewer
 
@@ -317,7 +326,7 @@ async def open_reviewer_over(
         consensus=consensus,
         stores=tables.stores,
         runner=lambda: runner,
-        experts=runner.experts,
+        experts=builtin_experts(),
         rules=facts.consensus,
         workspace=tables.workspace,
         clock=SystemClock(),

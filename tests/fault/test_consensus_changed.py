@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
@@ -157,6 +158,35 @@ async def test_a_locked_database_is_waited_for_before_the_approved_call(tmp_path
     approve(gate)
     await world.go_on(Continuation(job_id=waiting.job_id))
     assert gate.shown == 4
+    assert len(disk.wiped) == 2
+
+
+async def test_a_stop_ends_the_wait_for_a_locked_database_and_the_call_is_made_later(
+    tmp_path: Path,
+) -> None:
+    class Locked(FakeGate):
+        shown = 0
+        locked = False
+
+        async def show(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
+            found = await super().show(consensus_id)
+            self.shown += found.status == "approved"
+            if self.locked and self.shown >= 3:
+                world.control.stop("user")
+                raise LockedError("locked")
+            return found
+
+    disk, gate = Disk(), Locked()
+    world = wiping(tmp_path, disk, gate)
+    waiting = await world.start()
+    approve(gate)
+    gate.locked = True
+    with anyio.fail_after(20):
+        stopped = await world.go_on(Continuation(job_id=waiting.job_id))
+    assert (stopped.outcome.ending, disk.wiped) == ("stopped", [])
+    gate.locked = False
+    again = wiping(tmp_path, disk, gate)
+    await again.go_on(Continuation(job_id=waiting.job_id))
     assert len(disk.wiped) == 2
 
 

@@ -234,6 +234,19 @@ async def test_an_unknown_parent_of_a_delegation_is_pending_and_not_an_error(
     assert (found.verdict, found.action) == ("pending", "allowed")
 
 
+@pytest.mark.parametrize(("rule", "action"), [(WARN, "allowed"), (PREVENT, "prevented")])
+async def test_tables_that_cannot_be_asked_leave_it_pending_and_prevent_where_that_is_wanted(
+    tmp_path: Path, rule: DriftSettings, action: str
+) -> None:
+    async with open_desk(tmp_path / "a.db", drift=rule, embedder=FakeEmbedder()) as desk:
+        parent = await parent_of(desk)
+        await desk.handle.aclose()
+        (tmp_path / "a.db").write_bytes(b"no database at all " * 100)
+        found = await desk.tasks.judge(parent, "coder", "write the parser")
+    assert (found.verdict, found.action) == ("pending", action)
+    assert "a.db" in (found.reason or "")
+
+
 async def test_every_check_is_written_down_with_the_task_that_came_of_it(tmp_path: Path) -> None:
     async with open_desk(tmp_path / "a.db", drift=PREVENT, embedder=FakeEmbedder()) as desk:
         parent = await parent_of(desk, "one two")

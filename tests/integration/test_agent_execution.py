@@ -11,7 +11,7 @@ import pytest
 
 from perstack.domain.agents import Agent
 from perstack.domain.coordination import AgentsSettings
-from perstack.domain.ids import AgentId, SessionId
+from perstack.domain.ids import AgentId, JobId, SessionId
 from perstack.errors import (
     ConflictError,
     DeniedError,
@@ -19,7 +19,12 @@ from perstack.errors import (
     ProviderError,
     UsageError,
 )
+from perstack.ports.agents import AgentMove
 from perstack.ports.experts import ExpertAnswer, ExpertRequest
+from perstack.ports.system import Uuids
+from perstack.services.agent_execution import AgentExecution
+from perstack.services.agent_roll import AgentRoll
+from perstack.services.agents import AgentService
 from perstack.services.concurrency import Semaphore
 from tests.fakes.agent_stage import Stage
 from tests.fakes.agents import make_run
@@ -147,6 +152,67 @@ async def test_one_agent_does_one_thing_at_a_time(stage: Stage) -> None:
             await stage.execution.execute("second", agent.id)
         go_on.set()
     assert len(stage.runner.asked) == 1
+
+
+async def test_a_prompt_that_comes_as_the_last_one_ends_goes_on_with_its_conversation(
+    stage: Stage,
+) -> None:
+    agent = await stage.agents.spawn("coder")
+
+    class EndsMeanwhile:
+        """Another process finishes its work between the look at the agent and the claim."""
+
+        async def refuse_if_paused(self, agent_id: AgentId) -> None:
+            move = AgentMove("idle", NOW_MS, job_id=JobId("j7"))
+            await stage.stores.ask(lambda s: s.agents.move(agent_id, move, expected=("idle",)))
+
+    execution = AgentExecution(
+        stage.stores,
+        agents=stage.agents,
+        runner=stage.runner,
+        clock=stage.clock,
+        gate=EndsMeanwhile(),
+    )
+    await execution.execute("go on", agent.id)
+    assert [one.job_id for one in stage.runner.asked] == ["j7"]
+
+
+async def test_an_agent_that_is_given_work_as_it_is_stopped_is_told(stage: Stage) -> None:
+    class Overtaken(AgentRoll):
+        """Another process gives work to whoever was looked at."""
+
+        async def get(self, agent_id: AgentId | None = None, *, name: str | None = None) -> Agent:
+            seen = await super().get(agent_id, name=name)
+            move = AgentMove("running", NOW_MS, process_id="here")
+            await stage.stores.ask(lambda s: s.agents.move(seen.id, move, expected=("idle",)))
+            return seen
+
+    agent = await stage.agents.spawn("coder", name="bob")
+    stage.agents.roll = Overtaken(stage.stores, clock=stage.clock)
+    stopped = await stage.agents.stop(name="bob", by="ana", allow_self=True)
+    assert stopped.ordered
+    (order,) = await stage.stores.ask(lambda s: s.agents.take_orders("here"))
+    assert (order.agent_id, order.kind) == (agent.id, "stop")
+    assert (await stage.get(agent.id)).status == "stopped"
+
+
+async def test_an_agent_is_stopped_though_its_figures_may_not_be_forgotten(stage: Stage) -> None:
+    async def refuse(agent_id: AgentId) -> None:
+        raise DeniedError("a run cannot forget what an agent used")
+
+    agents = AgentService(
+        stage.stores,
+        roll=stage.roll,
+        orders=stage.orders,
+        types=stage.agents.types,
+        clock=stage.clock,
+        ids=Uuids(),
+        settings=stage.agents.settings,
+        forget=refuse,
+    )
+    agent = await agents.spawn("coder")
+    await agents.stop(agent.id)
+    assert (await stage.get(agent.id)).status == "stopped"
 
 
 async def test_an_agent_that_was_stopped_while_it_worked_stays_stopped(stage: Stage) -> None:

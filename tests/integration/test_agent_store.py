@@ -279,6 +279,64 @@ async def test_orders_reach_the_process_that_drives_the_agent_once_and_in_order(
     assert [order.kind for order in await agents.take_orders("p2")] == ["stop"]
 
 
+async def test_orders_for_agents_whose_runs_are_not_here_yet_wait(agents: AgentStore) -> None:
+    await agents.record([make_run("r1", process_id="p1"), make_run("r2", process_id="p1")])
+    await agents.order(make_order("stop", "r1"))
+    await agents.order(make_order("pause", "r2"))
+    assert await agents.take_orders("p1", []) == ()
+    (taken,) = await agents.take_orders("p1", [AgentId("r2")])
+    assert taken.kind == "pause"
+    assert [one.kind for one in await agents.take_orders("p1", [AgentId("r1")])] == ["stop"]
+
+
+async def test_what_was_ordered_of_an_agent_is_dropped_when_it_is_let_go(
+    agents: AgentStore,
+) -> None:
+    await agents.add(make_agent())
+    assert await agents.move(A1, AgentMove("running", 1, process_id="p1"), expected=("idle",))
+    await agents.order(make_order())
+    assert await agents.move(A1, AgentMove("idle", 2), expected=("running",))
+    assert await agents.move(A1, AgentMove("running", 3, process_id="p1"), expected=("idle",))
+    assert await agents.take_orders("p1") == ()
+
+
+async def test_a_run_that_goes_on_keeps_what_it_was_asked(agents: AgentStore) -> None:
+    run = make_run("r1", process_id="p1").model_copy(update={"current_task": "write it"})
+    await agents.record([run])
+    await agents.record([run.model_copy(update={"current_task": None, "step_number": 7})])
+    found = await agents.get(AgentId("r1"))
+    assert (found.current_task, found.step_number) == ("write it", 7)
+
+
+async def test_an_agent_whose_process_ends_before_it_said_so_is_idle_again(
+    agents: AgentStore,
+) -> None:
+    await agents.add(make_agent())
+    await agents.beat(make_process("p1"))
+    move = AgentMove("running", NOW_MS, current_task="x", process_id="p1")
+    assert await agents.move(A1, move, expected=["idle"])
+    await agents.end("p1")
+    found = await agents.get(A1)
+    assert (found.status, found.process_id, found.current_task) == ("idle", None, None)
+
+
+async def test_a_count_that_no_database_holds_is_cut_and_holds_up_no_other(
+    agents: AgentStore,
+) -> None:
+    forged = make_run("r1", process_id="p1").model_copy(update={"input_tokens": 2**70})
+    await agents.record([forged, make_run("r2", process_id="p1")])
+    assert (await agents.get(AgentId("r1"))).input_tokens == 2**63 - 1
+    assert (await agents.get(AgentId("r2"))).process_id == "p1"
+
+
+async def test_a_beat_says_whether_the_process_was_known(agents: AgentStore) -> None:
+    process = make_process("p1")
+    assert not await agents.beat(process)
+    assert await agents.beat(process)
+    await agents.mark_lost([process], now_ms=NOW_MS)
+    assert not await agents.beat(process)
+
+
 async def test_nobody_can_be_ordered_who_is_not_at_work(agents: AgentStore) -> None:
     await agents.add(make_agent())
     with pytest.raises(ConflictError, match="coder-a1 is not at work now"):

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 
 from perstack.config.builtin import CORE_TYPES, builtin_experts
@@ -281,6 +282,12 @@ async def test_dead_processes_are_looked_for_at_most_once_a_second(
     silent = make_process("p1", beat_at=NOW_MS - 60_000)
     await stage.stores.ask(lambda s: s.agents.beat(silent))
     assert (await stage.roll.get(AgentId("r1"))).status == "running"
+
+
+def test_a_clock_that_is_set_forward_a_little_makes_nobody_dead() -> None:
+    born_ms = round(psutil.Process().create_time() * 1_000)
+    before = own_process("p1", now_ms=born_ms - 50_000).model_copy(update={"beat_at": NOW_MS})
+    assert dead_processes([before], now_ms=NOW_MS) == []
 
 
 def test_a_process_is_dead_after_ten_seconds_of_silence_and_not_before() -> None:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 TEAM: Final = """
 [consensus]
 enabled = true
+reviewerStrategy = "human"
 
 [experts."solo"]
 instruction = "You are solo."

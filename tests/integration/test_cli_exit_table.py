@@ -29,6 +29,14 @@ SCREEN: Final = "tests/integration/test_cockpit_terminal.py::"
 BY_SIGNAL_ON_SCREEN: Final[dict[int, str]] = dict.fromkeys(
     (129, 130, 143), f"{SCREEN}test_signal_restores_the_terminal_and_gives_its_code"
 )
+AGENTS: Final = "tests/integration/test_agent_command.py::"
+AGENT_BY_SIGNAL: Final[dict[int, str]] = dict.fromkeys(
+    (129, 130, 143), f"{AGENTS}test_a_signal_stops_at_a_checkpoint_and_what_it_says_goes_on"
+)
+AGENT_ORDERED: Final[dict[int, str]] = {
+    0: f"{AGENTS}test_other_processes_look_at_pause_resume_and_steer_an_agent_at_work"
+}
+AGENT_LIMITED: Final[dict[int, str]] = {6: f"{AGENTS}test_a_limit_ends_with_6_and_what_to_type"}
 ELSEWHERE: Final[Mapping[str, Mapping[int, str]]] = {
     "perstack run": {
         0: f"{CODES}test_a_completed_job_ends_with_0",
@@ -53,6 +61,15 @@ ELSEWHERE: Final[Mapping[str, Mapping[int, str]]] = {
         0: "tests/integration/test_cli_requests.py::"
         "test_another_process_answers_and_the_call_goes_on"
     },
+    "perstack agent spawn": {
+        6: f"{AGENTS}test_names_are_unique_types_known_and_the_number_bounded"
+    },
+    # One piece of code drives an agent for both.
+    "perstack agent run": {**AGENT_BY_SIGNAL, **AGENT_LIMITED},
+    "perstack agent exec": {**AGENT_BY_SIGNAL, **AGENT_LIMITED},
+    "perstack agent pause": AGENT_ORDERED,
+    "perstack agent resume": AGENT_ORDERED,
+    "perstack agent steer": AGENT_ORDERED,
 }
 # What is typed where a job is done, one is damaged, one waits at GATE, and `bad` is no history.
 CASES: Final = [
@@ -96,6 +113,41 @@ CASES: Final = [
     (1, "consensus answer"),
     (4, "consensus answer nowhere {}"),
     (5, "consensus answer GATE {} --workspace bad"),
+    (0, "agent run -t solo -n bob -p hi"),
+    (1, "agent run -t nobody -p hi"),
+    (4, "agent run -t solo -n bob -p hi"),
+    (5, "agent run -t solo -p hi --workspace bad --trust"),
+    (0, "agent exec -n bob -p hi"),
+    (1, "agent exec -n bob"),
+    (4, "agent exec -n nobody -p hi"),
+    (5, "agent exec -n bob -p hi --workspace bad --trust"),
+    (0, "agent spawn -t solo -n eve"),
+    (1, "agent spawn -t nobody"),
+    (4, "agent spawn -t solo -n eve"),
+    (5, "agent spawn -t solo --workspace bad --trust"),
+    (0, "agent list"),
+    (1, "agent list --workspace nowhere"),
+    (5, "agent list --workspace bad"),
+    (0, "agent types"),
+    (1, "agent types --config nowhere.toml"),
+    (5, "agent types --workspace bad"),
+    (0, "agent status -n eve"),
+    (1, "agent status"),
+    (4, "agent status -n nobody"),
+    (5, "agent status -n eve --workspace bad"),
+    (1, "agent pause"),
+    (4, "agent pause -n eve"),
+    (5, "agent pause -n eve --workspace bad"),
+    (1, "agent resume"),
+    (4, "agent resume -n eve"),
+    (5, "agent resume -n eve --workspace bad"),
+    (1, "agent steer hi"),
+    (4, "agent steer hi -n eve"),
+    (5, "agent steer hi -n eve --workspace bad"),
+    (0, "agent stop -n eve"),
+    (1, "agent stop"),
+    (4, "agent stop -n eve"),
+    (5, "agent stop -n eve --workspace bad"),
     (0, "config check"),
     (1, "config check --config nowhere.toml"),
     (0, "config schema"),
@@ -130,7 +182,9 @@ async def prepare(workspace: Path) -> Prepared:
     first, second = (ran.one("requestApproval")["consensusId"] for ran in rans)
     bad = workspace / "bad"
     (bad / "perstack.lock").mkdir(parents=True)
+    (bad / "plugins").mkdir()
     (bad / "perstack.toml").write_text(SCRIPTED + TEAM)
+    (bad / "scenario.toml").write_text(SCENARIO)
     (bad / "perstack").mkdir()
     (bad / "perstack" / "jobs").write_text("a file in the way")
     (bad / "perstack" / "perstack.db").write_text("no database at all" * 100)
@@ -138,7 +192,7 @@ async def prepare(workspace: Path) -> Prepared:
 
 
 @pytest.mark.anyio
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.long
 async def test_each_command_ends_with_the_codes_of_the_table(tmp_path: Path) -> None:
     prepared = await prepare(tmp_path)
@@ -199,7 +253,7 @@ def command_of(typed: str) -> str:
         return "perstack start --plain"
     if words[0].startswith("-"):
         return "--help"
-    nouns = {"consensus", "config"}
+    nouns = {"agent", "consensus", "config"}
     return " ".join(["perstack", *words[: 2 if words[0] in nouns else 1]])
 
 

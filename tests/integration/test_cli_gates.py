@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 TEAM: Final = """
 [consensus]
 enabled = true
+reviewerStrategy = "human"
 
 [experts."lead"]
 instruction = "You are lead."

@@ -35,6 +35,7 @@ headers = {{ "x-proxy-token" = "{HEADER}" }}
 
 [consensus]
 enabled = true
+reviewerStrategy = "human"
 
 [notify]
 webhook = "https://127.0.0.1:9/{WEBHOOK}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -196,6 +197,70 @@ async def test_tasks_of_a_worker_that_is_gone_are_taken_up_again(stores: Handle[
     async with HierarchicalCoordinator.open(bench.parts):
         await bench.until_empty()
     assert (await bench.task("t1")).output == "coder did do it"
+
+
+class WatchedQueue(TaskQueue):
+    """Remembers what was asked to be put back, once that is answered."""
+
+    def __init__(self, stores: Handle[Stores]) -> None:
+        super().__init__(stores, clock=SystemClock())
+        self.put_back: list[str | None] = []
+
+    async def requeue(
+        self, task_id: TaskId, feedback: str | None = None, *, attempt: int | None = None
+    ) -> Task:
+        try:
+            return await super().requeue(task_id, feedback, attempt=attempt)
+        finally:
+            self.put_back.append(feedback)
+
+
+async def test_a_worker_that_ends_late_does_not_take_its_task_from_the_next_one(
+    stores: Handle[Stores],
+) -> None:
+    queue, at_work = WatchedQueue(stores), anyio.Event()
+
+    async def answer(_: ExpertRequest) -> ExpertAnswer:
+        if len(bench.runner.asked) == 1:
+            # A person stopped it, so that any coordinator puts its task back before it has ended.
+            await queue.requeue(TaskId("t1"), "Its worker is gone.")
+            await at_work.wait()
+            return make_answer(ending="stopped")
+        at_work.set()
+        await until(lambda: len(queue.put_back) == 2)
+        return make_answer("done")
+
+    bench = Bench(stores, answer, crew=None)
+    parts = replace(bench.parts, queue=queue)
+    async with HierarchicalCoordinator.open(parts, max_workers=2) as coordinator:
+        await coordinator.submit_task(await bench.add("t1"))
+        await bench.until_empty()
+    task = await bench.task("t1")
+    assert (task.status, task.output, task.attempts) == ("completed", "done", 2)
+    assert len(bench.runner.asked) == 2
+
+
+async def test_idle_workers_that_a_person_stopped_are_not_asked(stores: Handle[Stores]) -> None:
+    both = anyio.Event()
+
+    async def answer(request: ExpertRequest) -> ExpertAnswer:
+        if len(bench.runner.asked) == 2:
+            both.set()
+        await both.wait()
+        return text_of(request)
+
+    bench = Bench(stores, answer, crew=None)
+    async with HierarchicalCoordinator.open(bench.parts, max_workers=2) as coordinator:
+        for name in ("t1", "t2"):
+            await coordinator.submit_task(await bench.add(name))
+        await bench.until_empty()
+        stopped = [worker.id for worker in (await coordinator.status()).workers]
+        assert len(stopped) == 2
+        for worker in stopped:
+            await bench.crew.let_go(worker)
+        await coordinator.submit_task(await bench.add("t3"))
+        await bench.until_empty()
+        assert bench.runner.asked[-1].agent_id not in stopped
 
 
 async def test_two_coordinators_share_the_queue_and_do_each_task_once(

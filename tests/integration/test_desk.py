@@ -27,9 +27,11 @@ from perstack.engine.plan import JobOutcome
 from perstack.ports.agents import AgentFilter
 from perstack.ports.desk import Carrier
 from perstack.ports.model import Generation, ModelRequest
-from perstack.ports.system import SystemClock
+from perstack.ports.system import SystemClock, Uuids
+from perstack.services import desk
 from perstack.services.agent_orders import AgentOrders
 from perstack.services.agent_roll import AgentRoll
+from perstack.services.identities import IdentityService
 from perstack.wiring import ProjectFacts, RunServices, Tables, open_run_services, open_tables
 from tests.fakes.engine import FakeSkills, World, expert, says
 
@@ -88,6 +90,26 @@ async def test_every_run_has_an_agent_with_what_it_used(tmp_path: Path) -> None:
     assert (lead.input_tokens, child.input_tokens) == (20, 10)
     assert lead.process_id is None
     assert await tables.stores.ask(lambda s: s.agents.processes()) == []
+    await tables.aclose()
+
+
+async def test_a_run_that_carries_an_identity_is_in_its_audit_trail_and_found_by_it(
+    tmp_path: Path,
+) -> None:
+    tables = open_tables(tmp_path)
+    identities = IdentityService(tables.stores, clock=SystemClock(), ids=Uuids())
+    identity = await identities.create("lead", auto_activate=True)
+    carrier = Carrier(identity_id=identity.agent_id)
+    async with services(tmp_path) as (_, own):
+        world = World(tmp_path, team, EXPERTS, desk=own.desk, carrier=carrier)
+        ended = await world.start()
+    actions = [(one.action, one.metadata) for one in await identities.audit(identity.agent_id)]
+    assert [one for one in actions if one[0] == "spawned"] == [
+        ("spawned", {"spawnId": ended.run_id})
+    ]
+    wanted = AgentFilter(identity_id=identity.agent_id)
+    found = await tables.stores.ask(lambda s: s.agents.list(wanted))
+    assert [(one.id, one.job_id) for one in found] == [(ended.run_id, ended.job_id)]
     await tables.aclose()
 
 
@@ -255,3 +277,76 @@ async def test_a_run_over_its_limits_stands_until_a_person_raises_them(tmp_path:
         ("resource limits", True)
     ]
     assert metrics.api_calls_count == 5
+
+
+async def test_a_process_that_was_taken_for_dead_is_on_record_again_when_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "BEAT_S", 0.05)
+    release = anyio.Event()
+
+    async def wait(_: Mapping[str, JsonValue]) -> str:
+        await release.wait()
+        return "seen"
+
+    def once(request: ModelRequest, turn: int) -> Generation:
+        return says("", ("look", {})) if turn == 1 else says("done")
+
+    lost: list[str] = []
+    found: Agent | None = None
+    async with services(tmp_path) as (tables, own):
+        skills = FakeSkills({"look": wait})
+        world = World(tmp_path, once, (expert("lead"),), skills=skills, desk=own.desk)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.start)
+                agent = await agent_at_work(tables)
+                while not lost:
+                    seen = await tables.stores.ask(lambda s: s.agents.processes())
+                    marked = await tables.stores.ask(
+                        lambda s, seen=seen: s.agents.mark_lost(seen, now_ms=1)
+                    )
+                    lost = [one.status for one in marked]
+                assert await agent_at_work(tables) == agent
+                found = await tables.stores.ask(lambda s: s.agents.get(agent))
+                release.set()
+    assert lost == ["failed"]
+    assert found is not None
+    assert (found.status, found.lost) == ("running", False)
+
+
+async def test_a_run_that_is_cut_off_does_not_stay_at_work_for_ever(tmp_path: Path) -> None:
+    async with services(tmp_path) as (tables, own):
+        world = World(
+            tmp_path, looking, (expert("lead"),), skills=_slow(), desk=own.desk, max_steps=10_000
+        )
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.start)
+                await agent_at_work(tables)
+                group.cancel_scope.cancel()
+        await own.desk.flush()
+        lead = (await agents_of(tables))["lead"]
+    assert (lead.status, lead.process_id) == ("failed", None)
+    assert "cut off" in (lead.last_error or "")
+
+
+async def test_a_hook_that_never_ends_keeps_nothing_from_being_written_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "CLOSING_S", 1.0)
+
+    async def endless(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20):
+        async with services(tmp_path) as (_, own):
+            own.hooks.register_hook("pre-task", endless)
+            world = World(tmp_path, team, EXPERTS, desk=own.desk)
+            ended = await world.start("make a release")
+    tables = open_tables(tmp_path)
+    lead = (await agents_of(tables))["lead"]
+    task = await tables.stores.ask(lambda s: s.tasks.get(TaskId(ended.run_id)))
+    assert (lead.status, lead.process_id, task.status) == ("completed", None, "completed")
+    assert await tables.stores.ask(lambda s: s.agents.processes()) == []
+    await tables.aclose()

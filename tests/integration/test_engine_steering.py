@@ -224,6 +224,17 @@ async def test_a_delegation_that_repeats_its_ancestor_is_refused(tmp_path: Path)
     assert [card.expert_key for card in own.desk.cards] == [LEAD]  # type: ignore[attr-defined]
 
 
+async def test_a_delegation_that_could_not_be_compared_is_refused_as_just_that(
+    tmp_path: Path,
+) -> None:
+    verdict = DriftVerdict("prevented", 0.0, reason="the embedder is too slow")
+    own = team(tmp_path, FakeDesk(judging=lambda _: verdict))
+    await own.start()
+    text = own.heard.results()[0][1]
+    assert "could not be compared" in text
+    assert "the embedder is too slow" in text
+
+
 async def test_a_warned_delegation_is_judged_once_and_begins(tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -257,3 +268,42 @@ async def test_what_is_said_as_the_expert_declares_itself_done_is_still_read(
     ended = await own.start()
     assert ended.outcome.text == "finished after all"
     assert user_texts(own.model.requests[1])[-1] == "one more thing"
+
+
+class SlowJudge(FakeDesk):
+    """Never comes to a verdict, and says once it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(judging=lambda _: DriftVerdict("allowed", 0.0))
+        self.asked = anyio.Event()
+
+    async def judge(self, parent: RunId, agent_type: ExpertKey, query: str) -> DriftVerdict:
+        self.asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_stop_waits_for_no_verdict_and_nothing_unjudged_begins(tmp_path: Path) -> None:
+    slow = SlowJudge()
+    own = team(tmp_path, slow)
+    endings: list[JobOutcome] = []
+
+    async def run() -> None:
+        endings.append(await own.start())
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await slow.asked.wait()
+            own.control.stop("user")
+    assert endings[0].outcome.ending == "stopped"
+    assert not [e for e in own.heard.events if e.body.type in ("callDelegate", "judgeDrift")]
+    judged: list[str] = []
+
+    def allow(query: str) -> DriftVerdict:
+        judged.append(query)
+        return DriftVerdict("allowed", 0.0)
+
+    again = team(tmp_path, FakeDesk(judging=allow))
+    assert (await again.go_on(Continuation())).outcome.text == "all done"
+    assert judged == ["do it"]

@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from pydantic import JsonValue
 
+from perstack.domain.events import Event, ToolReturned
 from perstack.domain.ids import AgentId, ExpertKey, JobId
 from perstack.domain.messages import UserMessage, text_of
-from perstack.errors import UnknownExpertError
-from perstack.ports.experts import ExpertRequest, OwnTool
+from perstack.engine.control import StopControl
+from perstack.errors import LimitError, UnknownExpertError
+from perstack.ports.experts import ExpertRequest, OwnTool, Stoppable
 from perstack.ports.model import ChatModel, Generation, ModelRequest
+from perstack.services import expert_runner
 from perstack.services.expert_runner import JobExpertRunner, RunnerParts
 from tests.fakes.desk import FakeDesk
-from tests.fakes.engine import FakeModel, Mind, World, expert, says
+from tests.fakes.engine import FakeModel, FakeSkills, Mind, World, expert, says
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +130,20 @@ async def test_with_a_job_the_conversation_goes_on(tmp_path: Path) -> None:
     assert second.text == "answer 2"
 
 
+async def test_a_services_job_is_not_the_one_that_a_user_goes_on_with(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _, __: says("done"), (expert("reviewer"),))
+    mine = await world.start("mine")
+    runner = runner_of(world)
+    await runner.run(ExpertRequest(REVIEWER, "a review"))
+    latest = await world.history.find_latest_job()
+    assert latest is not None
+    assert latest.id == mine.job_id
+    of_an_agent = await runner.run(ExpertRequest(REVIEWER, "mine too", agent_id=AgentId("a")))
+    latest = await world.history.find_latest_job()
+    assert latest is not None
+    assert latest.id == of_an_agent.job_id
+
+
 async def test_another_model_is_opened_once_by_its_name(tmp_path: Path) -> None:
     world = World(tmp_path, lambda _, __: says("usual"), (expert("reviewer"),))
     opened = Opened(lambda _, __: says("other"))
@@ -167,6 +185,59 @@ async def test_time_that_runs_out_stops_the_job_and_says_so(tmp_path: Path) -> N
     world = World(tmp_path, lambda request, _: never(request), (expert("reviewer"),))
     answer = await runner_of(world).run(ExpertRequest(REVIEWER, "go", timeout_s=0.05))
     assert (answer.ending, answer.error) == ("stopped", "stopped by the time limit of 0.05 s")
+
+
+class Watching:
+    """Keeps the control and the events of a run."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.control = StopControl()
+
+    def on_control(self, control: Stoppable) -> None:
+        assert isinstance(control, StopControl)
+        self.control = control
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+async def test_a_tool_that_runs_when_time_is_over_may_finish(tmp_path: Path) -> None:
+    watching = Watching()
+
+    async def slow(_: Mapping[str, JsonValue]) -> str:
+        while not watching.control.stopping:
+            await anyio.lowlevel.checkpoint()
+        for _round in range(50):
+            await anyio.lowlevel.checkpoint()
+        return "written whole"
+
+    skills = FakeSkills({"save": slow})
+    world = World(
+        tmp_path, lambda _, __: says("", ("save", {})), (expert("reviewer"),), skills=skills
+    )
+    request = ExpertRequest(REVIEWER, "go", timeout_s=0.05, watcher=watching)
+    assert (await runner_of(world).run(request)).ending == "stopped"
+    results = [one.body.result for one in watching.events if isinstance(one.body, ToolReturned)]
+    assert [(text_of(one.result), one.in_doubt) for one in results] == [("written whole", None)]
+
+
+async def test_what_does_not_stop_in_time_is_given_up_with_a_limit_and_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expert_runner, "STOP_WITHIN_S", 0.05)
+
+    async def stubborn(_: Mapping[str, JsonValue]) -> str:
+        with anyio.move_on_after(2, shield=True):
+            await anyio.sleep_forever()
+        return "late"
+
+    skills = FakeSkills({"save": stubborn})
+    world = World(
+        tmp_path, lambda _, __: says("", ("save", {})), (expert("reviewer"),), skills=skills
+    )
+    with pytest.raises(LimitError, match="did not stop within"):
+        await runner_of(world).run(ExpertRequest(REVIEWER, "go", timeout_s=0.05))
 
 
 async def test_being_cancelled_leaves_the_job_at_a_checkpoint(tmp_path: Path) -> None:

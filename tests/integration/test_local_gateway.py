@@ -47,6 +47,7 @@ providerName = "scripted"
 scenario = "play.toml"
 [consensus]
 enabled = true
+reviewerStrategy = "human"
 autoReject = true
 [experts."talker"]
 instruction = "Talk."

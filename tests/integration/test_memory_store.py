@@ -452,6 +452,14 @@ async def test_whoever_was_away_for_long_reads_all_vectors_again(
     assert {hit.entry.key for hit in await alike(store, "apple")} == {"k1", "k2"}
 
 
+async def test_characters_that_stand_for_whole_words_do_not_make_a_content_too_long(
+    store: MemoryStore,
+) -> None:
+    # One character, six when it is written out.
+    await put(store, "k", " ".join("\u3316" * 20 + str(n) for n in range(6_000)))
+    assert await found(store, "\u3316" * 20 + "7") == ["k"]
+
+
 async def test_of_very_many_matches_the_newest_are_ranked_in_large_and_small_namespaces(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

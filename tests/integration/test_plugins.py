@@ -411,13 +411,15 @@ async def test_agentstack_row_135_a_folder_without_a_usable_manifest_is_skipped(
     ):
         (plugins / name).mkdir(parents=True)
         (plugins / name / file).write_text(text)
+    place.write(CODE, manifest='name = "deep-one"\nversion = "1"\n', folder="plugins/deeper")
+    plugins.joinpath("deeper", *("d" * 40)).mkdir(parents=True)
     (plugins / "linked").mkdir()
     (plugins / "linked" / "plugin.toml").symlink_to("/etc/hostname")
     (plugins / "a-file").write_text("x")
     place.write(CODE)
     service, _ = place.service()
     assert [one.name for one in await service.discover()] == ["greeter"]
-    assert caplog.text.count("was skipped") == 7
+    assert caplog.text.count("was skipped") == 8
 
 
 async def test_upstreams_package_json_is_a_manifest_for_python_but_not_for_javascript(

@@ -224,6 +224,7 @@ async def test_nobody_approves_a_text_that_changed_under_review(desk: Desk) -> N
     made = await desk.specification()
     await desk.specifications.submit(made.id)
     assert (await desk.specifications.update(made.id, content="Other.")).status == "draft"
+    assert desk.announced[-1] == ("spec:status", {"specId": made.id, "status": "draft"})
     await desk.specifications.submit(made.id)
     with pytest.raises(ConflictError, match="at version 2, not 1"):
         await desk.specifications.approve(made.id, reviewed_by="bo", version=1)

@@ -9,12 +9,14 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from perstack.domain.ids import AgentId
 from perstack.domain.reviews import LoopId, ReviewLoop
 from perstack.errors import (
     ConflictError,
     LimitError,
     NotFoundError,
     ProviderError,
+    StorageError,
     UnknownExpertError,
     UsageError,
 )
@@ -270,6 +272,17 @@ async def test_an_expert_that_fails_fails_the_loop_and_the_caller_is_told(
     assert found.error is not None
     assert bench.events == ["start", "error"]
     assert bench.crew.here == {}
+
+
+async def test_agents_that_cannot_be_let_go_change_nothing_of_what_the_loop_came_to(
+    make: Make,
+) -> None:
+    class Clinging(FakeCrew):
+        async def let_go(self, agent_id: AgentId) -> None:
+            raise StorageError("the disk is full")
+
+    loop = await make(played(["APPROVE"]), crew=Clinging()).loops.start("add")
+    assert loop.status == "approved"
 
 
 async def test_an_unknown_expert_and_a_full_house_fail_the_loop(make: Make) -> None:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from perstack.domain.coordination import AgentsSettings
 from perstack.domain.ids import AgentId, TaskId
 from perstack.domain.tasks import Task
-from perstack.errors import ConflictError, LimitError, UsageError
+from perstack.errors import ConflictError, LimitError, NotFoundError, UsageError
 from perstack.ports.crew import Crew
 from perstack.ports.model import Generation, ModelRequest
 from perstack.ports.stores import Stores
@@ -32,7 +32,7 @@ from perstack.services.task_queue import TaskQueue
 from perstack.services.workflows.runner import WorkflowRunner
 from perstack.services.workflows.service import Workflows
 from perstack.storage.database.opener import open_stores
-from tests.fakes.consensus import NOW_MS
+from tests.fakes.consensus import NOW_MS, SetClock
 from tests.fakes.crew import FakeCrew
 from tests.fakes.engine import FakeModel, World, expert, says
 
@@ -150,6 +150,29 @@ async def test_a_coordinators_workers_do_tasks_in_real_jobs(stage: Stage) -> Non
     assert await stage.roll.list() == []
 
 
+async def test_a_task_whose_worker_died_before_its_run_began_is_done_by_another(
+    stage: Stage,
+) -> None:
+    died = AgentCrew(
+        stage.stores, agents=stage.agents, clock=SetClock(), ids=Uuids(), process_id="dead"
+    )
+    task = Task(id=TaskId("t1"), agent_type="coder", input="do it", created_at=NOW_MS)
+    await stage.stores.ask(lambda stores: stores.tasks.add(task))
+    await stage.queue.enqueue(task.id)
+    assert await stage.queue.dequeue(claimed_by="a dead coordinator")
+    worker = await died.take_on("coder", name="dead", owner="x")
+    await died.begin(worker)
+    assert await stage.queue.assign(task.id, worker)
+    async with HierarchicalCoordinator.open(stage.parts):
+        with anyio.fail_after(20):
+            for _ in count():
+                if await stage.queue.is_empty():
+                    break
+                await anyio.sleep(0.01)
+    done = await stage.stores.ask(lambda stores: stores.tasks.get(TaskId("t1")))
+    assert (done.status, done.output, done.attempts) == ("completed", "coder is done", 2)
+
+
 async def test_agents_of_a_crew_leave_the_places_for_spawned_ones(stage: Stage) -> None:
     first = await stage.crew.take_on("coder", name="one", owner="loop1")
     await stage.crew.take_on("coder", name="two", owner="loop1")
@@ -170,8 +193,14 @@ async def test_a_crew_keeps_its_contract(crew: Crew) -> None:
     with pytest.raises(UsageError, match="Unknown agent type: nope"):
         crew.to_run("nope")
     agent_id = await crew.take_on("coder", name="x", owner="loop1")
+    await crew.begin(agent_id)
+    assert not await crew.is_gone(agent_id)
+    await crew.end(agent_id)
     assert not await crew.is_gone(agent_id)
     await crew.let_go(agent_id)
+    await crew.end(agent_id)
+    with pytest.raises(NotFoundError):
+        await crew.begin(agent_id)
     await crew.let_go(agent_id)
     assert await crew.is_gone(agent_id)
     assert await crew.is_gone(AgentId("nobody"))
@@ -183,3 +212,11 @@ async def test_a_name_is_not_given_twice(crew: Crew) -> None:
     await crew.take_on("coder", name="x", owner="loop1")
     with pytest.raises(ConflictError, match="already exists"):
         await crew.take_on("coder", name="x", owner="loop2")
+
+
+async def test_an_agent_that_its_owner_left_makes_room_for_the_next_of_its_name(
+    crew: Crew,
+) -> None:
+    left = await crew.take_on("coder", name="x", owner="loop1")
+    assert await crew.take_on("coder", name="x", owner="loop1") != left
+    assert await crew.is_gone(left)

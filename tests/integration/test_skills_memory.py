@@ -175,9 +175,11 @@ async def test_without_a_memory_the_tools_say_so(tmp_path: Path) -> None:
 async def test_a_secret_of_the_environment_is_not_stored(tmp_path: Path) -> None:
     recall = FakeRecall()
     async with opened(tmp_path, recall) as skills:
-        await skills.call("storeMemory", {"key": f"k {KEY}", "content": f"use {KEY}"})
+        said: dict[str, JsonValue] = {"key": f"k {KEY}", "content": f"use {KEY}", "tags": [KEY]}
+        await skills.call("storeMemory", said)
     ((_, key),) = recall.entries
-    assert (key, recall.entries[None, key].content) == ("k [redacted]", "use [redacted]")
+    entry = recall.entries[None, key]
+    assert (key, entry.content, entry.tags) == ("k [redacted]", "use [redacted]", ("[redacted]",))
 
 
 async def test_long_contents_are_cut_in_answers(tmp_path: Path) -> None:

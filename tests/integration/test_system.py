@@ -23,7 +23,7 @@ from perstack.domain.coordination import (
 from perstack.domain.ids import TaskId
 from perstack.domain.memory import Caller, MemoryStats, NamespaceCount
 from perstack.domain.moments import iso8601
-from perstack.domain.settings import NotifySettings, ProviderSettings, Settings
+from perstack.domain.settings import NotifySettings, PluginProvider, ProviderSettings, Settings
 from perstack.domain.tasks import Task
 from perstack.errors import CorruptRecordError
 from perstack.ports.stores import Stores
@@ -305,6 +305,13 @@ def test_the_disk_is_judged_by_what_is_left(
 def test_vendors_without_keys_need_none() -> None:
     assert provider_check("ollama", {}).status == "pass"
     assert provider_check("openai", {"OPENAI_API_KEY": " "}).status == "warn"
+
+
+def test_what_a_provider_of_a_plugin_needs_is_not_known() -> None:
+    found = provider_check(PluginProvider("plugin:house"), {"OPENAI_API_KEY": "x"})
+    assert found.status == "pass"
+    assert "not known" in found.message
+    assert found.details == {"default": "plugin:house", "available": ["openai", "ollama"]}
 
 
 SECRETS = st.text(

@@ -359,6 +359,16 @@ async def test_folders_of_others_and_of_perstack_itself_are_left_out(
     assert [one.file for one in report.phases[1].findings] == ["core/perstack/a.md"]
 
 
+async def test_only_what_is_a_document_can_be_named_as_one(make: Make, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# a key\n")
+    (tmp_path / "README.md").write_text("# Read me\n")
+    bench = make()
+    assert (await bench.workflows.run_doc_sync("README.md")).summary.documents_scanned == 1
+    report = await bench.workflows.run_doc_sync(".env")
+    assert (report.summary.documents_scanned, report.verdict) == (0, "FAIL")
+    assert [one.severity for one in report.phases[0].findings] == ["high"]
+
+
 async def test_documents_that_are_too_large_or_wildly_named_are_said_to_be_left_out(
     make: Make, tmp_path: Path
 ) -> None:
@@ -377,9 +387,10 @@ async def test_documents_that_are_too_large_or_wildly_named_are_said_to_be_left_
     ]
 
 
-async def test_a_folder_that_is_not_there_is_a_high_finding(make: Make) -> None:
+async def test_a_folder_that_is_not_there_is_a_high_finding_and_no_pass(make: Make) -> None:
     report = await make().workflows.run_doc_sync("./nope")
     assert (report.phases[0].findings[0].severity, report.phases[0].success) == ("high", False)
+    assert report.verdict == "FAIL"
 
 
 # ------------------------------------------------------------- the two others
@@ -468,6 +479,23 @@ async def test_an_adversarial_review_is_a_review_loop(make: Make, verdict: str) 
     assert report.phases[0].artifacts["finalCode"] == "x = 1"
     assert len(report.phases[0].findings) == (0 if verdict == "APPROVE" else 1)
     assert "loop:complete" in bench.events("loop:")
+
+
+async def test_an_adversarial_review_that_failed_is_begun_again(make: Make) -> None:
+    async def answer(request: ExpertRequest) -> ExpertAnswer:
+        if len(bench.asked) == 1:
+            return make_answer(ending="failed", error="no vendor")
+        if key_of(request) == "coder":
+            return make_answer("x = 1")
+        await use(request, "submitVerdict", verdict="APPROVE")
+        return make_answer("done")
+
+    bench = make(answer)
+    run = await bench.workflows.create("adversarial-review", {"task": "x"})
+    with pytest.raises(ProviderError, match="no vendor"):
+        await bench.workflows.resume(run.id)
+    report = await bench.workflows.resume(run.id)
+    assert (report.verdict, report.phases[0].artifacts["loopId"]) == ("PASS", f"{run.id}-2")
 
 
 async def test_an_adversarial_review_goes_on_with_its_loop(make: Make) -> None:

@@ -90,7 +90,15 @@ def test_importing_perstack_loads_next_to_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("--help",), ("--version",), ("run", "--help"), ("log", "--help")]
+    "args",
+    [
+        ("--help",),
+        ("--version",),
+        ("run", "--help"),
+        ("log", "--help"),
+        ("agent", "--help"),
+        ("agent", "exec", "--help"),
+    ],
 )
 def test_help_loads_neither_models_nor_an_event_loop(
     program: Program, args: tuple[str, ...]
@@ -125,6 +133,16 @@ def test_deciding_loads_the_tables_alone(program: Program) -> None:
     loaded_by_program(program, "run", "lead", "go", "--no-wait")
     modules = loaded_by_program(program, "consensus", "list")
     assert packages(modules) & HEAVY == TABLES
+
+
+def test_looking_at_agents_loads_the_tables_alone(program: Program) -> None:
+    modules = loaded_by_program(program, "agent", "list")
+    assert packages(modules) & HEAVY == set()
+    modules = loaded_by_program(program, "agent", "spawn", "-t", "lead")
+    assert packages(modules) & HEAVY == TABLES
+    modules = loaded_by_program(program, "agent", "list", "--json")
+    assert packages(modules) & HEAVY == TABLES
+    assert [name for name in modules if name.startswith("perstack.providers")] == []
 
 
 def test_the_cockpits_state_loads_no_toolkit(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from perstack import __version__
 from perstack.cli import options as o
+from perstack.cli.agent import agent_app
 from perstack.cli.config import config_app
 from perstack.cli.consensus import consensus_app
 from perstack.cli.demo import demo
@@ -82,6 +83,7 @@ app.command(name="run")(run)
 app.command(name="start")(start)
 app.command(name="demo")(demo)
 app.command(name="install")(install)
+app.add_typer(agent_app())
 app.add_typer(consensus_app())
 app.add_typer(config_app())
 register_log(app)

@@ -18,6 +18,7 @@ from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
+from perstack.ports.experts import Stoppable
 from perstack.project import Project, open_project
 from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, warm_up
 from perstack.services.answers import check_length
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     from perstack.cli.listeners import Output
     from perstack.config.typed import Overrides
 
-_EXIT: Final = {"completed": 0, "asked": 0, "awaiting": 3, "limit": 6, "failed": 1, "stopped": 1}
+EXIT_CODES: Final = {
+    "completed": 0,
+    "asked": 0,
+    "awaiting": 3,
+    "limit": 6,
+    "failed": 1,
+    "stopped": 1,
+}
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -99,7 +107,7 @@ class StoppedBy:
     number: int | None = None
 
 
-async def watch_signals(control: StopControl, stopped_by: StoppedBy) -> None:
+async def watch_signals(control: Stoppable, stopped_by: StoppedBy) -> None:
     """Stop at a boundary at the first signal, at once at the second."""
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async for number in signals:
@@ -177,4 +185,4 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: s
             say(f"Error: standard output cannot be written: {output.broken.strerror}")
             say(f"Hint: go on with: {again}")
         return 1
-    return _EXIT[outcome.ending]
+    return EXIT_CODES[outcome.ending]

@@ -55,13 +55,7 @@ class JsonLines:
     def on_event(self, event: Event) -> None:
         """Print it; what waits for a person is also said on stderr, with what to type."""
         self.output.line(self._json.event_line(event))
-        match event.body:
-            case RequestApproval(consensus_id=waiting) if self._waits_at_gates:
-                say(f"A decision is awaited: perstack consensus show {waiting}")
-            case RequestInput(consensus_id=waiting, skill_name=skill):
-                say(f"The tool server of {skill} asks: perstack consensus show {waiting}")
-            case _:
-                pass
+        say_what_waits(event, waits_at_gates=self._waits_at_gates)
 
     def on_delta(self, delta: Delta) -> None:
         """Print it."""
@@ -104,6 +98,17 @@ class Plain:
         steps = f"{spent.steps} step" if spent.steps == 1 else f"{spent.steps} steps"
         used = f"{token_words(spent.usage)}, cost {cost_words(spent.cost)}"
         say(f"Job {ended.job_id}: {steps}, {used}")
+
+
+def say_what_waits(event: Event, *, waits_at_gates: bool = True) -> None:
+    """Say what to type when a run begins to wait for a person."""
+    match event.body:
+        case RequestApproval(consensus_id=waiting) if waits_at_gates:
+            say(f"A decision is awaited: perstack consensus show {waiting}")
+        case RequestInput(consensus_id=waiting, skill_name=skill):
+            say(f"The tool server of {skill} asks: perstack consensus show {waiting}")
+        case _:
+            pass
 
 
 def speak_utf8() -> None:

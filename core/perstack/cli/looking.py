@@ -40,8 +40,13 @@ def history_of(workspace: Path) -> History:
     if not wanted.is_dir():
         told_by = STORAGE if is_elsewhere else "--workspace"
         raise UsageError(f"there is no folder {str(wanted)!a}", hint=f"check {told_by}")
-    logging.getLogger("perstack").addHandler(_SAYS)
+    say_what_is_logged()
     return open_history(workspace, storage if is_elsewhere else None)
+
+
+def say_what_is_logged() -> None:
+    """From now on print warnings that are logged on standard error."""
+    logging.getLogger("perstack").addHandler(_SAYS)
 
 
 class _Says(logging.Handler):

@@ -20,7 +20,9 @@ Workspace = Annotated[
 ]
 Provider = Annotated[
     str | None,
-    typer.Option("--provider", metavar="NAME", help="The vendor, such as openai or ollama."),
+    typer.Option(
+        "--provider", metavar="NAME", help="The vendor, such as openai, or plugin:NAME of a plugin."
+    ),
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The vendor's model.")]
 Reasoning = Annotated[

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from perstack.domain.base import Model
-from perstack.domain.settings import ProviderName
+from perstack.domain.settings import ProviderName, is_of_plugin
 from perstack.domain.usage import ModelFacts
 
 OWN_SOURCE: Final = "perstack.toml"
@@ -76,9 +76,10 @@ def facts_of(
 
     The table's price is the vendor's own: it is left out where another `provider` serves the
     model, where requests go `elsewhere` than to the vendor's address, and, at `now_ms` (Unix ms),
-    after the last day that it is said to hold.
+    after the last day that it is said to hold. What a plugin's provider serves under a name is
+    known to nobody else.
     """
-    known = _find(model)
+    known = None if provider is not None and is_of_plugin(provider) else _find(model)
     facts = known.facts if known else ModelFacts()
     if known is not None and (
         elsewhere or provider not in {None, known.vendor} or _is_over(known.entry, now_ms)

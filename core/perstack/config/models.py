@@ -4,17 +4,19 @@ When they do is in the table of models. No SDK lists the models of Google and De
 as of November 2026 from the pages "Gemini deprecations" (Gemini API documentation), "Gemini
 Developer API" (Firebase AI Logic documentation) and "Your First API Call" (DeepSeek API
 documentation). What a platform calls its models (Azure's deployments, Bedrock's and Vertex's ids)
-or a machine has (Ollama) is for the user to name.
+or a machine has (Ollama), and what a plugin's
+provider calls them, is for the user to name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from perstack.config.model_table import is_retired, retirement
-from perstack.domain.settings import DEFAULT_MODEL, ProviderName
+from perstack.domain.settings import DEFAULT_MODEL, ProviderName, VendorName
 
-DEFAULT_MODELS: Final[dict[ProviderName, str]] = {
+DEFAULT_MODELS: Final[Mapping[str, str]] = {
     "anthropic": DEFAULT_MODEL,
     "openai": "gpt-5.5",
     "google": "gemini-3.8-flash",
@@ -33,7 +35,7 @@ _SUCCESSORS: Final = (
     ("nano", "gpt-5.4-mini"),
     ("", "gpt-5.5"),
 )
-_VENDOR_OF: Final[tuple[tuple[str, ProviderName], ...]] = (
+_VENDOR_OF: Final[tuple[tuple[str, VendorName], ...]] = (
     ("claude-", "anthropic"),
     ("gpt-", "openai"),
     ("gemini-", "google"),

@@ -8,7 +8,7 @@ from typing import Final
 from perstack.config import limits
 from perstack.config.load import LoadedConfig
 from perstack.config.models import DEFAULT_MODELS
-from perstack.config.read_provider import unavailable_provider
+from perstack.config.read_provider import provider_named, unavailable_provider
 from perstack.config.read_provider_tools import doubts_about_tools
 from perstack.config.read_settings import model_doubts, unavailable_runtime
 from perstack.config.report import ConfigWarning, key_text, listed, shown
@@ -76,7 +76,7 @@ def _check_runtime(config: LoadedConfig, typed: str | None) -> None:
 
 
 def _provider(current: ProviderSettings, overrides: Overrides) -> ProviderSettings:
-    name = among(overrides.provider, PROVIDERS)
+    name = provider_named(overrides.provider)
     if overrides.provider is not None and name is None:
         raise UsageError(
             unavailable_provider(overrides.provider), hint=f"--provider {PROVIDERS[0]}"

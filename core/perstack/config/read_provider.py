@@ -10,7 +10,7 @@ from perstack.config.report import listed, meant, shown
 from perstack.config.table import Table, among, given
 from perstack.config.urls import fault_of_address, fault_of_any_host
 from perstack.config.vocabulary import OPENAI_APIS, PROVIDER_SETTINGS, PROVIDERS
-from perstack.domain.settings import ProviderName, ProviderSettings
+from perstack.domain.settings import OF_PLUGIN, ProviderName, ProviderSettings, plugin_provider
 
 _INSTEAD: Final = "put keys into the environment or a .env file, such as ANTHROPIC_API_KEY=..."
 _FIELDS: Final = {
@@ -43,14 +43,21 @@ def read_provider(top: Table) -> ProviderSettings:
     return provider
 
 
+def provider_named(text: str | None) -> ProviderName | None:
+    """Return the vendor, or the provider of a plugin, that `text` names; None if it is neither."""
+    return among(text, PROVIDERS) or (plugin_provider(text) if text else None)
+
+
 def unavailable_provider(name: str) -> str:
     """Say that this version cannot ask the provider `name`."""
+    if name.startswith(OF_PLUGIN):
+        return f"{shown(name)} names no provider: {OF_PLUGIN} and a-z, 0-9, _ and - follow"
     return f"Provider {shown(name)} is not available. Available providers: {listed(PROVIDERS)}"
 
 
 def _read_name(table: Table) -> ProviderName:
     name = table.text("providerName")
-    found = among(name, PROVIDERS)
+    found = provider_named(name)
     if name is None or found is not None:
         return found or PROVIDERS[0]
     # The rest of the table is read as what was probably meant.
@@ -79,12 +86,11 @@ def _read_setting(setting: Table, name: ProviderName) -> ProviderSettings:
         scenario=setting.text("scenario", shortest=1),
         pace=given(setting.number("pace", limits.PACE), 1.0),
     )
-    own = PROVIDER_SETTINGS[name]
+    own = PROVIDER_SETTINGS.get(name, ())
     for key in _FIELDS:
         if key in setting and key not in own:
-            setting.warn(
-                key, f"has no effect with the provider {name}", f"{name} has: {listed(own)}"
-            )
+            remedy = f"{name} has: {listed(own) or 'none'}"
+            setting.warn(key, f"has no effect with the provider {name}", remedy)
     setting.close()
     # What has no effect with this provider is not to look as if it had.
     usual = ProviderSettings()

@@ -19,7 +19,7 @@ from perstack.domain.expert import (
     WebSearchOptions,
 )
 from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import ProviderName
+from perstack.domain.settings import ProviderName, is_of_plugin
 
 
 def read_provider_tool_options(expert: Table) -> ProviderToolOptions | None:
@@ -48,11 +48,14 @@ def doubts_about_tools(
     """Yield the key, the fault and the remedy of tools and skills that the provider has not."""
     known = PROVIDER_TOOLS.get(provider, ())
     remedy = f"{provider} has: {listed(known) or 'none'}"
+    fault = "is no tool of the provider"
+    if is_of_plugin(provider):
+        fault, remedy = "may be no tool of the provider", "only its plugin knows what it offers"
     for expert in experts.values():
         at = ("experts", expert.key)
         for name in expert.provider_tools:
             if name not in known:
-                message = f"{shown(name)} is no tool of the provider {provider}"
+                message = f"{shown(name)} {fault} {provider}"
                 yield (*at, "providerTools"), message, remedy
         if expert.provider_skills and provider != "anthropic":
             message = f"have no effect with the provider {provider}"

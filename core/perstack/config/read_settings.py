@@ -133,7 +133,7 @@ def _cannot_reason(settings: Settings) -> bool:
         return False
     if provider.base_url is not None:
         return settings.models.get(model, ModelFacts()).thinks is False
-    return facts_of(model, settings.models).thinks is False
+    return facts_of(model, settings.models, provider=provider.name).thinks is False
 
 
 def _doubt_model(top: Table, settings: Settings) -> None:

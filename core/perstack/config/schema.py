@@ -31,6 +31,7 @@ from perstack.config.schema_parts import (
     text,
     texts,
     url,
+    whole,
 )
 from perstack.config.vocabulary import (
     DEFAULT_ENV_PATHS,
@@ -46,7 +47,7 @@ from perstack.config.vocabulary import (
     SANDBOXES,
     STRATEGIES,
 )
-from perstack.domain.settings import ConsensusSettings, Settings
+from perstack.domain.settings import PLUGIN_PROVIDER, ConsensusSettings, Settings
 
 _FILE: Final = Path(__file__).with_name("perstack.schema.json")
 _ANY_NAME: Final = limits.PRINTABLE_NAME
@@ -142,7 +143,14 @@ def _provider() -> Schema:
     return table(
         "Which vendor is asked. Keys stay in the environment.",
         {
-            "providerName": choice("The vendor.", PROVIDERS, PROVIDERS[0]),
+            "providerName": {
+                "description": "The vendor, or plugin:NAME for a provider that a plugin brings.",
+                "anyOf": [
+                    {"type": "string", "enum": [*PROVIDERS]},
+                    {"type": "string", "pattern": whole(PLUGIN_PROVIDER)},
+                ],
+                "default": PROVIDERS[0],
+            },
             "setting": table("How it is reached.", _settings()),
         },
     )

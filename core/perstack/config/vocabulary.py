@@ -5,14 +5,15 @@ The reader, the command line and the editors' schema all take them from here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from perstack.domain.expert import Consent
-from perstack.domain.settings import ProviderName, ReviewerStrategy, RiskLevel
+from perstack.domain.settings import ReviewerStrategy, RiskLevel, VendorName
 
 ReasoningWord = Literal["none", "minimal", "low", "medium", "high"]
 
-PROVIDERS: Final[tuple[ProviderName, ...]] = (
+PROVIDERS: Final[tuple[VendorName, ...]] = (
     "anthropic",
     "google",
     "openai",
@@ -24,7 +25,8 @@ PROVIDERS: Final[tuple[ProviderName, ...]] = (
     "scripted",
 )
 _ADDRESS: Final = ("baseUrl", "headers", "allowPrivate")
-PROVIDER_SETTINGS: Final[dict[ProviderName, tuple[str, ...]]] = {
+# A plugin's provider has none: its plugin has a configuration of its own.
+PROVIDER_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": _ADDRESS,
     "google": _ADDRESS,
     "openai": (*_ADDRESS, "organization", "project", "name", "api"),
@@ -36,7 +38,7 @@ PROVIDER_SETTINGS: Final[dict[ProviderName, tuple[str, ...]]] = {
     "scripted": ("scenario", "pace"),
 }
 _GOOGLE_TOOLS: Final = ("googleSearch", "codeExecution", "urlContext", "fileSearch", "googleMaps")
-PROVIDER_TOOLS: Final[dict[ProviderName, tuple[str, ...]]] = {
+PROVIDER_TOOLS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("webSearch", "webFetch", "codeExecution"),
     "google": _GOOGLE_TOOLS,
     "openai": ("webSearch", "fileSearch", "codeInterpreter", "imageGeneration"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
-from perstack.domain.agents import Agent, AgentStatus
+from perstack.domain.agents import Agent, AgentStatus, AgentType
 from perstack.domain.base import Model
 from perstack.domain.identities import Identity
 from perstack.domain.ids import AgentId, JobId, RunId, SessionId
@@ -22,6 +23,29 @@ class AgentSummary(Model):
     session_id: SessionId | None = None
 
 
+class AgentList(Model):
+    """Agents, oldest first."""
+
+    count: int
+    agents: tuple[AgentSummary, ...]
+
+
+class TypeSummary(Model):
+    """An agent type without its instruction."""
+
+    type: str
+    name: str
+    description: str
+    capabilities: tuple[str, ...]
+
+
+class TypeList(Model):
+    """What can be spawned: core types first."""
+
+    count: int
+    types: tuple[TypeSummary, ...]
+
+
 class Spawned(Model):
     """A new agent and the instruction that it has."""
 
@@ -31,10 +55,10 @@ class Spawned(Model):
 
 
 class AgentReport(Model):
-    """What one agent is and can do."""
+    """What one agent is, does and can do."""
 
     found: Literal[True] = True
-    agent: AgentSummary
+    agent: Agent
     capabilities: tuple[str, ...]
     system_prompt: str
 
@@ -46,6 +70,15 @@ class Stopped(Model):
     message: str = "Agent stopped"
     agent_id: AgentId
     ordered: bool = False
+
+
+class Ordered(Model):
+    """That an agent was told something: the process that drives it obeys within a second."""
+
+    success: Literal[True] = True
+    message: str
+    agent_id: AgentId
+    name: str
 
 
 class Execution(Model):
@@ -75,6 +108,26 @@ class IdentityHistory(Model):
     identity: Identity
     agents: tuple[Agent, ...]
     job_ids: tuple[JobId, ...]
+
+
+def agent_list(agents: Iterable[Agent]) -> AgentList:
+    """Return agents as the seed's `agent_list` answers them."""
+    listed = tuple(summary(agent) for agent in agents)
+    return AgentList(count=len(listed), agents=listed)
+
+
+def type_list(types: Iterable[AgentType]) -> TypeList:
+    """Return types as the seed's `agent_types` answers them."""
+    listed = tuple(
+        TypeSummary(
+            type=one.type,
+            name=one.name,
+            description=one.description,
+            capabilities=one.capabilities,
+        )
+        for one in types
+    )
+    return TypeList(count=len(listed), types=listed)
 
 
 def summary(agent: Agent) -> AgentSummary:

@@ -21,7 +21,9 @@ _CODE: Final = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,300})\1(?!`)")
 _SOURCE: Final = re.compile(
     r"((?:[\w@.~-]*/)*[\w@.~-]*\w\.(?:ts|js|py|go|rs|java|tsx|jsx))(?::\d+(?:-\d+)?)?"
 )
-_LINK: Final = re.compile(r"!?\[[^\]\n]{0,300}\]\(<?([^)\s>]{1,500})>?(?:[ \t]+[\"'(][^\n)]*)?\)")
+_LINK: Final = re.compile(
+    r"!?\[[^\]\n]{0,300}\]\(<?([^)\s>]{1,500})>?(?:[ \t]+[\"'(][^\n)]{0,300})?\)"
+)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//")
 _SLUG_DROPS: Final = re.compile(r"[^\w\- ]")
 _DIAGRAMS: Final = ("mermaid", "plantuml", "dot", "graphviz", "d2")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import operator
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -38,7 +39,7 @@ RunStatus = Literal[
 
 
 class Job(Model):
-    """One request by a user. Times are Unix milliseconds.
+    """One request by a user, or by a service (`service`: a review, say). Times in Unix ms.
 
     `coordinator_run_id` is the run that the job would go on with. `driven_ms` is for how long
     processes drove it, in milliseconds, without the time that it waited for people. All sums are
@@ -57,6 +58,7 @@ class Job(Model):
     cost: Cost = NO_COST
     driven_ms: int = Field(default=0, ge=0)
     driven_since: int | None = None
+    service: Annotated[bool, Field(exclude_if=operator.not_)] = False
     started_at: int
     finished_at: int | None = None
 

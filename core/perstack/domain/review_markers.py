@@ -2,7 +2,8 @@
 
 The text is a model's and may quote the code it is about, so that whoever wrote the code could
 decide its review. Therefore: what stands in a fence or in a quotation does not count, the last
-verdict wins, and where the code itself says something like a verdict no text can approve it.
+verdict wins, and where the code itself says something like a verdict no text can approve it. Nor
+does a text that lists a grave issue.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
-from perstack.domain.reviews import DEFAULT_FIX, SEVERITIES, Severity, Verdict
+from perstack.domain.reviews import DEFAULT_FIX, GRAVE, SEVERITIES, Severity, Verdict
 
 GENERIC_TITLE: Final = "Issues found in code review"
 GENERIC_FIX: Final = "Address issues mentioned in review comments"
@@ -57,7 +58,8 @@ def parse_review(text: str, *, about: str) -> FoundReview:
     lines = list(_own_lines(text))
     issues = tuple(_issues(lines))
     verdict = _last_verdict(lines)
-    if verdict == "APPROVE" and _VERDICT_LIKE.search(about) is None:
+    grave = any(issue.severity in GRAVE for issue in issues)
+    if verdict == "APPROVE" and not grave and _VERDICT_LIKE.search(about) is None:
         return FoundReview("APPROVE", issues)
     return FoundReview(
         "REJECT", issues or (FoundIssue("MEDIUM", GENERIC_TITLE, None, None, None, GENERIC_FIX),)

@@ -23,6 +23,7 @@ LoopStatus = Literal[
 ]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
+GRAVE: Final[tuple[Severity, ...]] = ("CRITICAL", "HIGH")
 ACTIVE: Final[tuple[LoopStatus, ...]] = ("pending", "coding", "reviewing", "fixing")
 MAX_LOOPS: Final = 5
 MAX_ITERATIONS: Final = 10

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import re
+from typing import Annotated, Final, Literal, NewType
 
 from pydantic import Field
 
@@ -18,7 +19,7 @@ DEFAULT_MAX_PARALLEL: Final = 128
 
 DEFAULT_MAX_DEPTH: Final = 20
 
-ProviderName = Literal[
+VendorName = Literal[
     "anthropic",
     "openai",
     "google",
@@ -29,8 +30,25 @@ ProviderName = Literal[
     "deepseek",
     "scripted",
 ]
+# What stands before the name of a provider that a plugin brings.
+OF_PLUGIN: Final = "plugin:"
+PLUGIN_PROVIDER: Final = re.compile(r"plugin:[a-z0-9][a-z0-9_-]{0,63}")
+PluginProvider = NewType("PluginProvider", str)
+ProviderName = (
+    VendorName | Annotated[PluginProvider, Field(pattern=rf"^{PLUGIN_PROVIDER.pattern}$")]
+)
 RiskLevel = Literal["low", "medium", "high"]
 ReviewerStrategy = Literal["adversarial", "different-model", "human"]
+
+
+def plugin_provider(text: str) -> PluginProvider | None:
+    """Return `plugin:NAME` as a provider's name, None if it is not of that form."""
+    return PluginProvider(text) if PLUGIN_PROVIDER.fullmatch(text) else None
+
+
+def is_of_plugin(name: ProviderName) -> bool:
+    """Tell whether a plugin brings the provider."""
+    return name.startswith(OF_PLUGIN)
 
 
 class ProviderSettings(Model):

@@ -106,11 +106,6 @@ class TaskCounts(Model):
     failed: int = 0
 
 
-def may_move(current: TaskStatus, wanted: TaskStatus) -> bool:
-    """Tell whether a task's status may change like this."""
-    return wanted in _MOVES[current]
-
-
 def sources(wanted: TaskStatus) -> tuple[TaskStatus, ...]:
     """Return the statuses from which a task may become `wanted`."""
     return tuple(current for current in _MOVES if wanted in _MOVES[current])

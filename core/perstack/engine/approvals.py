@@ -90,9 +90,14 @@ async def unchanged(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> tuple[To
     """Return those of `calls` that may be made; approved ones that were changed since are refused.
 
     What was approved stands in the database, what would be made in the history: a call whose
-    arguments are not exactly those that people saw is answered instead of made.
+    arguments are not exactly those that people saw is answered instead of made. A stop ends the
+    wait for a locked database: then none may be made now.
     """
-    approved = await _approved_digests(run, calls)
+    approved: dict[ToolCallId, str] | None = None
+    with run.control.interruptible():
+        approved = await _approved_digests(run, calls)
+    if approved is None:
+        return ()
     kept: list[ToolCallPart] = []
     for call in calls:
         digest = approved.get(call.tool_call_id)

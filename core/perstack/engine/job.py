@@ -28,12 +28,12 @@ from perstack.domain.usage import Usage
 from perstack.engine.budget import Meter, Overrun, Spent
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
-from perstack.engine.opening import Opening
+from perstack.engine.opening import Opening, run_card
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
 from perstack.engine.run import RunDriver
 from perstack.engine.steering import stopped_by
 from perstack.errors import NotFoundError
-from perstack.ports.desk import Carrier, RunCard
+from perstack.ports.desk import Carrier
 from perstack.ports.history import DrivenJob, RunLog
 from perstack.ports.notices import Notice
 from perstack.projection.run_state import RunState, initial
@@ -231,17 +231,7 @@ class JobDriver:
 
     @contextmanager
     def _at_desk(self, driver: RunDriver, opening: Opening) -> Generator[None]:
-        by = opening.delegated_by
-        card = RunCard(
-            job_id=self.job_id,
-            run_id=driver.run_id,
-            expert_key=driver.expert.key,
-            carrier=self.carrier_of(driver.depth),
-            query=opening.query,
-            parent_run_id=by.run_id if by else None,
-            depth=driver.depth,
-            started_at=self.deps.clock.now_ms(),
-        )
+        card = run_card(driver, opening)
         self.deps.desk.take_up(card, driver.state, driver.helm)
         try:
             yield
@@ -369,7 +359,13 @@ def _last_overrun(events: Sequence[Event]) -> Overrun | None:
 
 
 def new_job(
-    job_id: JobId, run_id: RunId, expert_key: ExpertKey, *, max_steps: int, now_ms: int
+    job_id: JobId,
+    run_id: RunId,
+    expert_key: ExpertKey,
+    *,
+    max_steps: int,
+    now_ms: int,
+    service: bool = False,
 ) -> Job:
     """Return the record of a job that begins at `now_ms` (Unix ms)."""
     return Job(
@@ -378,5 +374,6 @@ def new_job(
         coordinator_expert_key=expert_key,
         coordinator_run_id=run_id,
         max_steps=max_steps,
+        service=service,
         started_at=now_ms,
     )

@@ -9,6 +9,7 @@ from perstack.domain.events import InitializeRuntime, ToolResult
 from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import InstructionMessage, TextPart, UserMessage
 from perstack.engine.prompt import system_prompt
+from perstack.ports.desk import RunCard
 from perstack.ports.skills import RunContext
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ def initialized(run: RunDriver, opening: Opening) -> InitializeRuntime:
         timeout=settings.timeout,
         query=opening.query,
         interactive_tool_call=opening.answers[0] if opening.answers else None,
+    )
+
+
+def run_card(run: RunDriver, opening: Opening) -> RunCard:
+    """Return what the desk is told of the run as it is taken up."""
+    job, by = run.job, opening.delegated_by
+    return RunCard(
+        job_id=job.job_id,
+        run_id=run.run_id,
+        expert_key=run.expert.key,
+        carrier=job.carrier_of(run.depth),
+        query=opening.query,
+        parent_run_id=by.run_id if by else None,
+        depth=run.depth,
+        started_at=job.deps.clock.now_ms(),
+        is_question=job.plan.service and not run.expert.delegates,
     )
 
 

@@ -49,8 +49,9 @@ class Plan:
     """What a job runs with. `experts` is a snapshot: a reload does not reach a running job.
 
     `wait_at_gates` False suspends the job at its first gate instead of waiting. `listed` are the
-    tools that a lock file lists, by Expert. `carrier` is whose work it is. `admit` refuses Experts
-    that ask for more than the user has accepted (it raises a `ConfigError`).
+    tools that a lock file lists, by Expert. `carrier` is whose work it is; `service`: a service
+    asked for it, and no user. `admit` refuses Experts that ask for more than the user has accepted
+    (it raises a `ConfigError`).
     """
 
     settings: Settings
@@ -61,6 +62,7 @@ class Plan:
     wait_at_gates: bool = True
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
     carrier: Carrier = NOBODY
+    service: bool = False
     admit: Callable[[Mapping[ExpertKey, Expert]], None] = lambda _: None
 
 

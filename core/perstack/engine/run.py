@@ -263,7 +263,7 @@ class RunDriver:
         if isinstance(effect, Generate | Complete):
             return await steering.at_boundary(self)
         if isinstance(effect, RequestGate | Delegate):
-            await steering.judge(self, steering.unjudged(self, effect.calls))
+            return await steering.judge(self, steering.unjudged(self, effect.calls))
         return None
 
     async def _perform(self, effect: Effect) -> RunOutcome | None:

@@ -15,6 +15,7 @@ from perstack.engine.calls import result
 from perstack.engine.control import StopControl
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
+from perstack.ports.desk import DriftVerdict
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
@@ -135,11 +136,18 @@ def unjudged(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> tuple[ToolCallP
     )
 
 
-async def judge(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
-    """Compare delegations with the tasks they descend from; answer those that are prevented."""
+async def judge(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> RunOutcome | None:
+    """Compare delegations with the tasks they descend from; answer those that are prevented.
+
+    A stop ends the run here; what it cuts off is compared when the run goes on.
+    """
     for call in calls:
         key = run.toolset.delegates[call.tool_name]
-        verdict = await run.job.deps.desk.judge(run.run_id, key, query_of(call) or "")
+        verdict: DriftVerdict | None = None
+        with run.control.interruptible():
+            verdict = await run.job.deps.desk.judge(run.run_id, key, query_of(call) or "")
+        if verdict is None:
+            break
         await run.record(
             JudgeDrift(
                 tool_call_id=call.tool_call_id,
@@ -152,12 +160,23 @@ async def judge(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             durable=verdict.action == "prevented",
         )
         if verdict.action == "prevented":
-            text = (
-                "Delegation refused: it repeats a task that this one descends from"
-                f" (similarity {verdict.similarity:.2f}). Do it yourself, or ask for something"
-                " that is a smaller part of it."
-            )
+            text = _refusal(verdict)
             await run.record(ToolReturned(result=result(run, call, text, is_error=True)))
+    return await run.suspend() if run.control.stopping else None
+
+
+def _refusal(verdict: DriftVerdict) -> str:
+    if verdict.task_id is None:
+        why = verdict.reason or "nothing is known of them"
+        return (
+            "Delegation refused: it could not be compared with the tasks that it descends from"
+            f" ({why}). Do it yourself, or ask again later."
+        )
+    return (
+        "Delegation refused: it repeats a task that this one descends from"
+        f" (similarity {verdict.similarity:.2f}). Do it yourself, or ask for something"
+        " that is a smaller part of it."
+    )
 
 
 def stopped_by(control: StopControl) -> RunError:

@@ -110,12 +110,16 @@ class AgentStore(Protocol):
     ) -> bool:
         """Change the status of an agent whose stored one is among `expected`; say whether it was.
 
-        Nothing but what the move names is changed, and `lost`, which becomes False.
+        Nothing but what the move names is changed, and `lost`, which becomes False. Orders for an
+        agent that nobody drives any more are dropped.
         """
         ...
 
-    async def beat(self, process: DriverProcess) -> None:
-        """Say that a process lives; the first time makes it known."""
+    async def beat(self, process: DriverProcess) -> bool:
+        """Say that a process lives, and return whether that was known.
+
+        It is not known the first time, nor after somebody took it for dead (`mark_lost`).
+        """
         ...
 
     async def end(self, process_id: str) -> None:
@@ -129,7 +133,8 @@ class AgentStore(Protocol):
     async def mark_lost(self, dead: Sequence[DriverProcess], *, now_ms: int) -> Sequence[Agent]:
         """Mark what dead processes drove as lost, forget them; return those agents.
 
-        What was running has failed then. A process that has beaten since it was looked at is left
+        What was running has failed then; what worked for a loop or a coordinator is stopped, idle
+        workers of that coordinator, too, since nobody would give them work. A process that has beaten since it was looked at is left
         alone.
         """
         ...
@@ -143,9 +148,12 @@ class AgentStore(Protocol):
         """
         ...
 
-    async def take_orders(self, process_id: str) -> Sequence[Order]:
+    async def take_orders(
+        self, process_id: str, agent_ids: Sequence[AgentId] | None = None
+    ) -> Sequence[Order]:
         """Return the orders for agents of the process, oldest first; each is returned once.
 
-        Takes no write lock when there is none.
+        With `agent_ids` those for these agents alone; the others wait. Takes no write lock when
+        there is none.
         """
         ...

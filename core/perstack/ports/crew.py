@@ -24,11 +24,33 @@ class Crew(Protocol):
     ) -> AgentId:
         """Make an idle agent of that type, for the loop or the agent with the id `owner`.
 
+        One that the same owner left under that name is let go first.
+
         Raises:
             UsageError: there is no such type.
-            ConflictError: an agent has that name.
+            ConflictError: an agent of somebody else has that name.
             LimitError: there are too many agents.
         """
+        ...
+
+    async def begin(self, agent_id: AgentId) -> None:
+        """Say that this process has it at work now; should the process die, it is gone.
+
+        Raises:
+            NotFoundError: it is gone.
+        """
+        ...
+
+    async def keep(self, agent_id: AgentId) -> bool:
+        """Say that this process lives and still has it at work; to be said every few seconds.
+
+        Returns:
+            False when the process was taken for dead meanwhile, and the agent is gone for that.
+        """
+        ...
+
+    async def end(self, agent_id: AgentId) -> None:
+        """Say that it is idle again; nothing when it is gone."""
         ...
 
     async def let_go(self, agent_id: AgentId) -> None:

@@ -22,11 +22,15 @@ DriftAction = Literal["allowed", "warned", "prevented", "pending"]
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """Whose work a job is: a spawned agent, in a session, with an identity. None: nobody's."""
+    """Whose work a job is: a spawned agent's, in a session, with an identity. None: nobody's.
+
+    `task_id` is the task that it is done for, where that was there before.
+    """
 
     agent_id: AgentId | None = None
     session_id: SessionId | None = None
     identity_id: IdentityId | None = None
+    task_id: TaskId | None = None
 
 
 NOBODY: Final = Carrier()
@@ -36,7 +40,8 @@ NOBODY: Final = Carrier()
 class RunCard:
     """A run that is being taken up. `query` is what a new one was asked, None for one with a past.
 
-    `parent_run_id` is the run that delegated it; `started_at` in Unix milliseconds.
+    `parent_run_id` is the run that delegated it; `started_at` in Unix milliseconds. `is_question`:
+    a service asks something that no work follows from, a review say, so that it is no task.
     """
 
     job_id: JobId
@@ -47,6 +52,7 @@ class RunCard:
     parent_run_id: RunId | None
     depth: int
     started_at: int
+    is_question: bool = False
 
 
 @dataclass(frozen=True, slots=True)

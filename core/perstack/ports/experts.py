@@ -8,10 +8,31 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
+from perstack.domain.events import Event
 from perstack.domain.expert import Expert
-from perstack.domain.ids import AgentId, ExpertKey, IdentityId, JobId, RunId, SessionId
+from perstack.domain.ids import AgentId, ExpertKey, IdentityId, JobId, RunId, SessionId, TaskId
 
 ExpertEnding = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
+
+
+class Stoppable(Protocol):
+    """What is at work and can be stopped from outside."""
+
+    def stop(self, reason: Literal["user", "signal"], *, now: bool = False) -> None:
+        """Stop at a checkpoint; `now` waits for no tool."""
+        ...
+
+
+class ExpertWatcher(Protocol):
+    """Is told of a run while it works. Both return at once and never raise."""
+
+    def on_control(self, control: Stoppable) -> None:
+        """The run begins; `control` stops it."""
+        ...
+
+    def on_event(self, event: Event) -> None:
+        """It, or what it delegated to, recorded an event."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +53,11 @@ class OwnTool:
 class ExpertRequest:
     """What to run. `expert` is a key of the project or a built-in, or a definition of one's own.
 
-    With a `job_id` that job goes on, with its conversation; else a new job begins. `model` is
-    another of the same vendor than the project's. `context` is put before the query. `tools` are
-    offered beside the Expert's own skills. `timeout_s` None: no limit but the job's own.
+    With a `job_id` that job goes on, with its conversation; else a new job begins. `is_answer`: the
+    query answers what that job asked. `model` is another of the same vendor than the project's.
+    `context` is put before the query. `tools` are offered beside the Expert's own skills. `task_id`
+    is the task that it is done for, where there is one. `timeout_s` None: no limit but the job's
+    own. `watcher` is told of it while it works.
     """
 
     expert: ExpertKey | Expert
@@ -43,12 +66,15 @@ class ExpertRequest:
     model: str | None = None
     tools: tuple[OwnTool, ...] = ()
     job_id: JobId | None = None
+    is_answer: bool = False
     agent_id: AgentId | None = None
     session_id: SessionId | None = None
     identity_id: IdentityId | None = None
+    task_id: TaskId | None = None
     max_steps: int | None = None
     timeout_s: float | None = None
     on_started: Callable[[JobId], None] | None = None
+    watcher: ExpertWatcher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +94,17 @@ class ExpertAnswer:
     error: str | None = None
 
 
-class ExpertRunner(Protocol):
-    """Runs Experts as real jobs of the workspace, each with its history and its agent record."""
+class ExpertCatalog(Protocol):
+    """Knows which Experts there are."""
 
     @property
     def experts(self) -> Mapping[ExpertKey, Expert]:
         """The project's Experts and the built-in ones, by key; the project's win."""
         ...
+
+
+class ExpertRunner(ExpertCatalog, Protocol):
+    """Runs Experts as real jobs of the workspace, each with its history and its agent record."""
 
     async def run(self, request: ExpertRequest) -> ExpertAnswer:
         """Run to the end. Cancelling stops the job at a checkpoint, in bounded time.

@@ -186,12 +186,16 @@ class TaskQueueStore(Protocol):
         """Give a claimed task to an agent; None when it is not claimed, or given away already."""
         ...
 
-    async def requeue(self, task_id: TaskId, feedback: str | None, *, now_ms: int) -> Task:
+    async def requeue(
+        self, task_id: TaskId, feedback: str | None, *, attempt: int | None = None, now_ms: int
+    ) -> Task:
         """Put a claimed, running or failed task back, a priority lower; too often: it fails.
+
+        With `attempt`, only while it has been taken up that many times.
 
         Raises:
             NotFoundError: no such task.
-            ConflictError: it is completed, or was never taken up.
+            ConflictError: it is completed, was never taken up, or was again since that attempt.
         """
         ...
 

@@ -25,6 +25,7 @@ from perstack.projection.run_state import RunState
 
 _TASK_CHARACTERS: Final = 120
 _ERROR_CHARACTERS: Final = 200
+_CUT_OFF: Final = "It was cut off before it came to a checkpoint."
 
 
 class AgentTally:
@@ -72,8 +73,14 @@ class AgentTally:
                 pass
 
     def agent(self, process_id: str) -> Agent:
-        """Return the record of a run's own agent."""
+        """Return the record of a run's own agent.
+
+        One that is driven no more without having said how it ended was cut off: its history could
+        not be written, or its program was ended by force.
+        """
         card = self.card
+        if self.ended and self.status == "running":
+            self.status, self._error = "failed", _CUT_OFF
         return self._written(
             Agent(
                 id=self.owner,

@@ -161,20 +161,20 @@ def _row(agent: Agent, now_ms: int) -> WatchLine:
 def _cell(text: str, width: int) -> str:
     """Return `text` in a column `width` wide, of which the last place stays empty."""
     line = _clipped(_one_line(text), width - 1)
-    return line + " " * (width - _columns(line))
+    return line + " " * (width - columns(line))
 
 
 def _clipped(line: str, room: int) -> str:
     """Return as much of `line` as fits into `room` columns."""
-    if _columns(line) <= room:
+    if columns(line) <= room:
         return line
     line = line[:room]
-    while _columns(line) > room - 1:
+    while columns(line) > room - 1:
         line = line[:-1]
     return f"{line}…"
 
 
-def _columns(line: str) -> int:
+def columns(line: str) -> int:
     """Return how many columns of a terminal a text takes, to the best of Unicode's knowledge."""
     if line.isascii():
         return len(line)

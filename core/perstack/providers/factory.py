@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from perstack.domain.settings import ProviderName, Settings
+from perstack.domain.settings import ProviderName, Settings, is_of_plugin
 from perstack.errors import ConfigError, ProviderError
 from perstack.ports.model import ChatModel, ProviderTools
 from perstack.ports.system import Clock, SystemClock
@@ -65,7 +65,7 @@ def open_model(
 
 def warm_up(name: ProviderName, model: str) -> None:
     """Import the vendor's SDK ahead of the first request; meant for a worker thread."""
-    if name != "scripted":
+    if name != "scripted" and not is_of_plugin(name):
         importlib.import_module(_sdk(name, model))
 
 

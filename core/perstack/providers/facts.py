@@ -7,10 +7,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from perstack.config.model_table import facts_of
-from perstack.domain.settings import ProviderName, Settings
+from perstack.domain.settings import Settings
 from perstack.domain.usage import ModelFacts
 
-_VARIABLES: Final[dict[ProviderName, str]] = {
+_VARIABLES: Final[Mapping[str, str]] = {
     "anthropic": "ANTHROPIC_BASE_URL",
     "openai": "OPENAI_BASE_URL",
     "google": "GOOGLE_GENERATIVE_AI_BASE_URL",

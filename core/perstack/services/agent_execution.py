@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import anyio
@@ -15,7 +16,7 @@ from perstack.domain.ids import AgentId, IdentityId, JobId, SessionId
 from perstack.errors import ConflictError, LimitError, NotFoundError, PerstackError
 from perstack.ports.agents import AgentMove
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
-from perstack.ports.experts import ExpertAnswer, ExpertRequest, ExpertRunner
+from perstack.ports.experts import ExpertAnswer, ExpertRequest, ExpertRunner, ExpertWatcher
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.agents import AgentService
@@ -39,6 +40,14 @@ class ResourceGate(Protocol):
         Raises:
             ConflictError, LimitError: it may not.
         """
+        ...
+
+
+class AgentWatcher(ExpertWatcher, Protocol):
+    """Is told of an agent that is given work, and of its run while it works."""
+
+    def on_agent(self, agent: Agent) -> None:
+        """It is ready, and begins."""
         ...
 
 
@@ -84,6 +93,7 @@ class AgentExecution:
         create_identity: bool = False,
         context: str | None = None,
         model: str | None = None,
+        watcher: AgentWatcher | None = None,
     ) -> Execution:
         """Spawn an agent and give it `prompt`; it stays, idle, with its conversation.
 
@@ -99,7 +109,7 @@ class AgentExecution:
             identity_id=identity_id,
             create_identity=create_identity,
         )
-        return await self.execute(prompt, agent.id, context=context, model=model)
+        return await self.execute(prompt, agent.id, context=context, model=model, watcher=watcher)
 
     async def execute(
         self,
@@ -111,21 +121,26 @@ class AgentExecution:
         model: str | None = None,
         max_steps: int | None = None,
         timeout_s: float | None = None,
+        is_answer: bool = False,
+        watcher: AgentWatcher | None = None,
     ) -> Execution:
         """Have a spawned agent work on `prompt`, and return what came of it.
 
-        `context` stands before the prompt. `timeout_s` None takes `agents.defaultTimeout`; 0 means
-        no limit. The agent is running meanwhile, idle afterwards, and failed if its work failed.
+        `context` stands before the prompt. With `is_answer` the prompt answers what it asked.
+        `timeout_s` None takes `agents.defaultTimeout`; 0 means no limit. The agent is running
+        meanwhile, idle afterwards, and failed if its work failed.
 
         Raises:
             UsageError: the prompt is empty or too long, or the type is gone.
             NotFoundError: `Agent not found`.
-            ConflictError: it is at work, paused, or a run's; or its job is.
+            ConflictError: it is at work, paused, or a run's; or its job is; or it asked nothing.
             LimitError: it was stopped after its time.
             PerstackError: its work failed.
         """
         check_text(prompt, "prompt", shortest=1, longest=PROMPT_LENGTH)
         agent = await self._ready(agent_id, name)
+        if is_answer and agent.job_id is None:
+            raise ConflictError(f"agent {agent.name} asked nothing: it had no work yet")
         limit = self._agents.settings.default_timeout if timeout_s is None else timeout_s
         jobs: list[JobId] = []
         request = ExpertRequest(
@@ -133,18 +148,23 @@ class AgentExecution:
             query=prompt,
             context=context,
             model=model,
-            job_id=agent.job_id,
             agent_id=agent.id,
             session_id=agent.session_id,
             identity_id=agent.identity_id,
             max_steps=max_steps,
             timeout_s=limit or None,
+            is_answer=is_answer,
             on_started=jobs.append,
+            watcher=watcher,
         )
         await self._claim(agent, prompt)
         failed: PerstackError | None = None
         try:
-            answer = await self._runner.run(request)
+            if watcher is not None:
+                watcher.on_agent(agent)
+            # Now nobody else gives it work: what it did until just now is what it goes on with.
+            claimed = await self._stores.ask(lambda s: s.agents.get(agent.id))
+            answer = await self._runner.run(replace(request, job_id=claimed.job_id))
             jobs.append(answer.job_id)
             return _execution(agent, answer, limit)
         except PerstackError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from anyio import to_thread
 
@@ -22,20 +22,40 @@ from perstack.services.handle import Handle
 STEERING_LENGTH: Final = 20_480
 
 
+class LiftLimits(Protocol):
+    """What lets an agent go on that the resource limits paused."""
+
+    async def __call__(self, agent_id: AgentId, *, allow_self: bool = False) -> bool:
+        """Lift them; say whether they had paused it.
+
+        Raises:
+            DeniedError: this process is a run or was started by one.
+        """
+        ...
+
+
 class AgentOrders:
     """Writes orders, which the driving process takes within a second.
 
     They are refused from within a run's own process tree. `allow_self` is for a process that
     drives jobs itself: a person pressed a key in it, or its own work orders its own workers.
+    `lift` is asked first when an agent is resumed.
     """
 
     def __init__(
-        self, stores: Handle[Stores], *, roll: AgentRoll, clock: Clock, workspace: Path
+        self,
+        stores: Handle[Stores],
+        *,
+        roll: AgentRoll,
+        clock: Clock,
+        workspace: Path,
+        lift: LiftLimits | None = None,
     ) -> None:
         self._stores = stores
         self._roll = roll
         self._clock = clock
         self._workspace = workspace
+        self._lift = lift
 
     async def pause(
         self,
@@ -64,16 +84,23 @@ class AgentOrders:
         by: str | None = None,
         allow_self: bool = False,
     ) -> Agent:
-        """Let a paused agent go on. One that nobody drives any more can be executed again.
+        """Let a paused agent go on, also one that its resource limits paused: they count from here.
+
+        One that nobody drives any more can be executed again.
 
         Raises:
             ConflictError: it is not at work.
             UsageError, NotFoundError, DeniedError: as `give`, and as `AgentRoll.get`.
         """
         agent = await self._roll.get(agent_id, name=name)
+        lifted = self._lift is not None and await self._lift(agent.id, allow_self=allow_self)
         if agent.process_id is None and agent.paused_at is not None:
             return await self._unpause(agent, allow_self=allow_self)
-        await self.give(agent, "resume", None, by=by, allow_self=allow_self)
+        try:
+            await self.give(agent, "resume", None, by=by, allow_self=allow_self)
+        except ConflictError:
+            if not lifted:
+                raise
         return agent
 
     async def steer(

@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from perstack.domain.agents import Agent, AgentStatus
-from perstack.domain.ids import AgentId
+from perstack.domain.ids import AgentId, SessionId
 from perstack.errors import NotFoundError, UsageError
 from perstack.ports.agents import AgentFilter
 from perstack.ports.stores import Stores
@@ -44,6 +44,11 @@ class AgentRoll:
         await self.mark_lost()
         which = wanted or AgentFilter(ended_before=self._clock.now_ms() + 1)
         return await self._stores.ask(lambda s: s.agents.list(which, limit=limit, offset=offset))
+
+    async def here(self, session_id: SessionId | None = None) -> Sequence[Agent]:
+        """Return the agents that are spawned or at work, of a session if one is named."""
+        now = self._clock.now_ms()
+        return await self.list(AgentFilter(session_id=session_id, ended_before=now + 1))
 
     async def count_by_status(self, wanted: AgentFilter | None = None) -> dict[AgentStatus, int]:
         """Return how many agents have each status; without a filter of those `list` returns."""

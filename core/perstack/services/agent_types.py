@@ -11,25 +11,25 @@ from perstack.domain.agents import AgentType
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert
 from perstack.domain.ids import ExpertKey
 from perstack.errors import UsageError
-from perstack.ports.experts import ExpertRunner
+from perstack.ports.experts import ExpertCatalog
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 class AgentTypes:
-    """The types of `runner`'s Experts, and others registered for as long as the process lives.
+    """The types of `catalog`'s Experts, and others registered for as long as the process lives.
 
     An Expert of `perstack.toml` under a core type's key takes its place, since a person wrote it
     there. What programs and plugins register never does.
     """
 
-    def __init__(self, runner: ExpertRunner) -> None:
-        self._runner = runner
+    def __init__(self, catalog: ExpertCatalog) -> None:
+        self._catalog = catalog
         self._registered: dict[ExpertKey, Expert] = {}
 
     def list(self) -> Sequence[AgentType]:
         """Return all types: core first, then the project's, then registered ones."""
-        experts = self._runner.experts
+        experts = self._catalog.experts
         own = [key for key in experts if key not in CORE_TYPES]
         others = [key for key in self._registered if key not in experts]
         core = [key for key in CORE_TYPES if key in experts]
@@ -61,7 +61,7 @@ class AgentTypes:
             UsageError: `Unknown agent type: …`.
         """
         expert = self.expert(agent_type)
-        return expert.key if expert.key in self._runner.experts else expert
+        return expert.key if expert.key in self._catalog.experts else expert
 
     def register(self, expert: Expert) -> bool:
         """Add a type, or replace one that was registered; False for the core's and the project's.
@@ -71,7 +71,7 @@ class AgentTypes:
         """
         if not expert.key:
             raise UsageError("type must not be empty")
-        if expert.key in CORE_TYPES or expert.key in self._runner.experts:
+        if expert.key in CORE_TYPES or expert.key in self._catalog.experts:
             _LOG.warning("the agent type %s is there already and is kept", expert.key)
             return False
         self._registered[expert.key] = expert
@@ -83,7 +83,7 @@ class AgentTypes:
 
     def _find(self, agent_type: str) -> Expert | None:
         key = ExpertKey(agent_type)
-        return self._runner.experts.get(key) or self._registered.get(key)
+        return self._catalog.experts.get(key) or self._registered.get(key)
 
 
 def describe(expert: Expert) -> AgentType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, get_args
 
@@ -17,7 +18,7 @@ from perstack.domain.agents import (
 from perstack.domain.coordination import AgentsSettings
 from perstack.domain.identities import Identity
 from perstack.domain.ids import AgentId, IdentityId, SessionId
-from perstack.errors import ConflictError, NotFoundError, UsageError
+from perstack.errors import ConflictError, DeniedError, NotFoundError, UsageError
 from perstack.ports.agents import AgentFilter, AgentMove
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
 from perstack.ports.identities import Deed
@@ -33,6 +34,8 @@ NAME_LENGTH: Final = 100
 
 _STATUSES: Final[tuple[AgentStatus, ...]] = get_args(AgentStatus)
 _LIVE: Final[tuple[AgentStatus, ...]] = ("idle", "running", "completed", "failed")
+_LOOKS: Final = 5
+_LOG: Final = logging.getLogger(__name__)
 
 
 class AgentService:
@@ -118,7 +121,7 @@ class AgentService:
         agent = await self.roll.get(agent_id, name=name)
         found = self.types.find(agent.type)
         return AgentReport(
-            agent=summary(agent),
+            agent=agent,
             capabilities=found.capabilities if found else (),
             system_prompt=found.system_prompt if found else "",
         )
@@ -171,18 +174,15 @@ class AgentService:
         Raises:
             UsageError: `Either id or name is required`.
             NotFoundError: `Agent not found`.
-            ConflictError: it is a run's, and not at work.
+            ConflictError: it is a run's, and not at work; or it changes all the time.
             DeniedError: it is at work, and this process is a run or was started by one.
         """
         agent = await self.roll.get(agent_id, name=name)
-        ordered = False
-        if agent.process_id is not None or agent.origin == "run":
-            ordered = await self._order_to_stop(agent, reason, by, allow_self=allow_self)
         if agent.origin == "run":
-            return Stopped(agent_id=agent.id, ordered=ordered)
-        await self._retire_name(agent, reason)
-        if self._forget is not None:
-            await self._forget(agent.id)
+            await self.orders.give(agent, "stop", reason, by=by, allow_self=allow_self)
+            return Stopped(agent_id=agent.id, ordered=True)
+        ordered = await self._stop_spawned(agent, reason, by, allow_self=allow_self)
+        await self._drop_figures(agent.id)
         self._announcer.announce(Announcement("agent_stopped", agent.name, (("type", agent.type),)))
         return Stopped(agent_id=agent.id, ordered=ordered)
 
@@ -210,27 +210,54 @@ class AgentService:
 
     # ------------------------------------------------------------- internals
 
+    async def _stop_spawned(
+        self, agent: Agent, reason: str | None, by: str | None, *, allow_self: bool
+    ) -> bool:
+        """Stop it, and say whether somebody was at work with it, who is told.
+
+        Who takes it up in the very moment is told as well: it would work on unseen otherwise.
+        """
+        seen = agent
+        for _ in range(_LOOKS):
+            ordered = False
+            if seen.process_id is not None:
+                ordered = await self._order_to_stop(seen, reason, by, allow_self=allow_self)
+            if await self._retire_name(seen, reason):
+                return ordered
+            seen = await self.roll.get(agent.id)
+        raise ConflictError(f"agent {agent.name} changes all the time", hint="try again")
+
     async def _order_to_stop(
         self, agent: Agent, reason: str | None, by: str | None, *, allow_self: bool
     ) -> bool:
-        """Order, and say whether somebody was there to obey; a run must be at work."""
+        """Order, and say whether somebody was there to obey."""
         try:
             await self.orders.give(agent, "stop", reason, by=by, allow_self=allow_self)
         except ConflictError:
-            if agent.origin == "run":
-                raise
             return False
         return True
 
-    async def _retire_name(self, agent: Agent, reason: str | None) -> None:
+    async def _drop_figures(self, agent_id: AgentId) -> None:
+        if self._forget is None:
+            return
+        try:
+            await self._forget(agent_id)
+        except DeniedError as error:
+            # It is stopped all the same; what it used stays on record.
+            _LOG.info("agent %s: %s", agent_id, error.message)
+
+    async def _retire_name(self, agent: Agent, reason: str | None) -> bool:
+        """Let it be stopped, if it is as it was seen; who drives it is known to end."""
         now = self._clock.now_ms()
         move = AgentMove("stopped", now, last_error=agent.last_error, process_id=agent.process_id)
-        if not await self._stores.ask(lambda s: s.agents.move(agent.id, move, expected=_LIVE)):
-            raise NotFoundError("Agent not found", hint="it was stopped meanwhile")
+        expected = (agent.status,) if agent.process_id is None else _LIVE
+        if not await self._stores.ask(lambda s: s.agents.move(agent.id, move, expected=expected)):
+            return False
         if agent.identity_id is not None:
             identity_id = agent.identity_id
             deed = Deed(at=now, reason=reason or f"Agent {agent.name} was stopped")
             await self._stores.ask(lambda s: s.identities.release(identity_id, deed))
+        return True
 
     def _new(
         self,

@@ -22,7 +22,8 @@ MAX_DEPTH: Final = 32
 HANDLER_S: Final = 30.0
 
 _LOG: Final = logging.getLogger(__name__)
-_DEPTH: Final[ContextVar[int]] = ContextVar("message_bus_depth", default=0)
+# Of which task, and how deep. A task that a handler started begins anew: nobody waits for it.
+_DEPTH: Final[ContextVar[tuple[int, int]]] = ContextVar("message_bus_depth", default=(0, 0))
 
 BusEvent = Literal["direct", "broadcast", "message"]
 
@@ -188,7 +189,9 @@ class MessageBus:
     async def _deliver(
         self, message: Message, event: BusEvent, subscribers: list[Handler]
     ) -> Message:
-        depth = _DEPTH.get()
+        task = anyio.get_current_task().id
+        begun_in, depth = _DEPTH.get()
+        depth = depth if begun_in == task else 0
         if depth >= MAX_DEPTH:
             raise LimitError(f"messages answer each other without end: {message.type!a}")
         self._sent += 1
@@ -197,7 +200,7 @@ class MessageBus:
             for name in (event, "message")
             for handler in self._listeners.get(name, {}).values()
         ]
-        token = _DEPTH.set(depth + 1)
+        token = _DEPTH.set((task, depth + 1))
         try:
             for handler in [*heard, *subscribers]:
                 await self._call(handler, message)

@@ -10,8 +10,6 @@ from pydantic import JsonValue
 from perstack.ports.announcements import Announcement, AnnouncementKind, Announcer
 from perstack.services.bus import Message, MessageBus, Unsubscribe
 
-_SHOWN: Final = 200
-
 _KINDS: Final[dict[str, AnnouncementKind]] = {
     "workflow:start": "workflow_started",
     "workflow:complete": "workflow_completed",
@@ -55,16 +53,15 @@ def announce_bus(bus: MessageBus, announcer: Announcer) -> Unsubscribe:
 
 def _announcement(kind: AnnouncementKind, message: Message) -> Announcement:
     details = tuple(
-        (name, str(found)[:_SHOWN])
+        (name, str(found))
         for name, path in _DETAILS
         if (found := _find(message.payload, path)) is not None
     )
     task = message.payload.get("taskId")
     subject = f"task:{task}" if isinstance(task, str) else message.sender
     error = message.payload.get("error")
-    return Announcement(
-        kind, subject[:_SHOWN], details, text=error if isinstance(error, str) else None
-    )
+    # Nothing is cut here: half a secret is none that could be taken out later.
+    return Announcement(kind, subject, details, text=error if isinstance(error, str) else None)
 
 
 def _find(payload: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:

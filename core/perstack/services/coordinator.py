@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -31,6 +31,7 @@ TASK_S: Final = 1_800.0
 POLL_S: Final = 0.5
 RECOVER_S: Final = 10.0
 CLOSING_S: Final = 10.0
+_BEAT_S: Final = 2.5
 _LET_GO_S: Final = 10.0
 _FEEDBACK: Final = 2_000
 _LOG: Final = logging.getLogger(__name__)
@@ -59,8 +60,10 @@ class Queue(Protocol):
         """End it."""
         ...
 
-    async def requeue(self, task_id: TaskId, feedback: str | None = None) -> Task:
-        """Put it back, or fail it when that was too often."""
+    async def requeue(
+        self, task_id: TaskId, feedback: str | None = None, *, attempt: int | None = None
+    ) -> Task:
+        """Put it back, or fail it when that was too often; only if `attempt` is still the last."""
         ...
 
     async def recover(self) -> Sequence[Task]:
@@ -153,11 +156,7 @@ class HierarchicalCoordinator:
         """
         if not 1 <= max_workers <= MOST_WORKERS:
             raise UsageError(f"maxWorkers must be 1 to {MOST_WORKERS}")
-        name = f"main-coordinator-{parts.ids.new()[:8]}"
-        owner = await parts.crew.take_on(
-            COORDINATOR, name=name, owner="coordinator", session_id=session_id
-        )
-        me = WorkerState(id=owner, type=COORDINATOR, name=name, status="running")
+        me = await _sign_on(parts, session_id)
         coordinator = cls(parts, me, max_workers=max_workers, session_id=session_id)
         try:
             with alone():
@@ -212,7 +211,20 @@ class HierarchicalCoordinator:
         with self._scope:
             async with anyio.create_task_group() as group:
                 task_status.started()
+                group.start_soon(self._keep_known, name="coordinator:beat")
                 await self._pump(group)
+
+    async def _keep_known(self) -> None:
+        """Say that this process lives, also while nothing is to be done."""
+        while True:
+            await anyio.sleep(_BEAT_S)
+            try:
+                if not await self._parts.crew.keep(self._id):
+                    # It slept, a whole laptop say: others took it for dead, and its agents with it.
+                    self._me = await _sign_on(self._parts, self._session_id)
+                    self._id = self._me.id
+            except PerstackError as error:
+                _LOG.warning("the coordinator is not known to be alive: %s", error.message)
 
     async def _pump(self, group: TaskGroup) -> None:
         """Start tasks as workers become free."""
@@ -277,10 +289,14 @@ class HierarchicalCoordinator:
     async def _with_worker(self, task: Task) -> None:
         worker = await self._hire(task)
         try:
+            # First, so that no death of this process leaves a task with a worker who seems alive.
+            await self._parts.crew.begin(worker.id)
             # Where somebody else has it meanwhile, it is theirs.
             if await self._parts.queue.assign(task.id, worker.id):
                 await self._perform(task, worker)
         finally:
+            with anyio.move_on_after(_LET_GO_S, shield=True):
+                await _quietly(self._parts.crew.end(worker.id), worker.id)
             self._workers[worker.id] = worker.model_copy(update={"status": "idle", "task_id": None})
 
     async def _perform(self, task: Task, worker: WorkerState) -> None:
@@ -304,6 +320,7 @@ class HierarchicalCoordinator:
                 context=None if task.feedback is None else f"The last attempt: {task.feedback}",
                 agent_id=worker.id,
                 session_id=self._session_id or task.session_id,
+                task_id=task.id,
                 timeout_s=self._parts.task_s,
             )
         )
@@ -316,15 +333,9 @@ class HierarchicalCoordinator:
     async def _hire(self, task: Task) -> WorkerState:
         """Return a worker of the task's type, which is at work from now on."""
         async with self._hiring:
-            idle = [one for one in self._workers.values() if one.status == "idle"]
-            fitting = [one for one in idle if one.type == task.agent_type]
-            if fitting and await self._parts.crew.is_gone(fitting[0].id):
-                # A person stopped it; another takes its place.
-                del self._workers[fitting[0].id]
-                idle.remove(fitting.pop(0))
-            if fitting:
-                worker = fitting[0]
-            else:
+            worker = await self._find_idle(task.agent_type)
+            if worker is None:
+                idle = [one for one in self._workers.values() if one.status == "idle"]
                 if len(self._workers) >= self._max_workers and idle:
                     await self._parts.crew.let_go(idle[0].id)
                     del self._workers[idle[0].id]
@@ -332,6 +343,16 @@ class HierarchicalCoordinator:
             busy = worker.model_copy(update={"status": "running", "task_id": task.id})
             self._workers[worker.id] = busy
             return busy
+
+    async def _find_idle(self, agent_type: str) -> WorkerState | None:
+        """Return an idle worker of a type; those that a person stopped are forgotten."""
+        for worker in list(self._workers.values()):
+            if (worker.type, worker.status) != (agent_type, "idle"):
+                continue
+            if not await self._parts.crew.is_gone(worker.id):
+                return worker
+            del self._workers[worker.id]
+        return None
 
     async def _take_on(self, agent_type: str) -> WorkerState:
         name = f"{agent_type}-worker-{self._parts.ids.new()[:8]}"
@@ -345,15 +366,31 @@ class HierarchicalCoordinator:
 
     async def _give_back(self, task: Task, why: str) -> None:
         try:
-            await patiently(lambda: self._parts.queue.requeue(task.id, why[:_FEEDBACK]))
+            # By now another coordinator may have given it to a worker of its own.
+            await patiently(
+                lambda: self._parts.queue.requeue(task.id, why[:_FEEDBACK], attempt=task.attempts)
+            )
         except PerstackError as error:
             _LOG.warning("task %s was not put back: %s", task.id, error.message)
         self._woken.set()
 
     async def _let_all_go(self) -> None:
         with anyio.move_on_after(_LET_GO_S, shield=True):
+            await _quietly(self._parts.crew.end(self._id), self._id)
             for agent_id in (*self._workers, self._id):
-                try:
-                    await self._parts.crew.let_go(agent_id)
-                except PerstackError as error:
-                    _LOG.warning("agent %s was not let go: %s", agent_id, error.message)
+                await _quietly(self._parts.crew.let_go(agent_id), agent_id)
+
+
+async def _sign_on(parts: CoordinatorParts, session_id: SessionId | None) -> WorkerState:
+    """Make the coordinator's own agent, driven by this process: should that die, it is gone."""
+    name = f"main-coordinator-{parts.ids.new()[:8]}"
+    me = await parts.crew.take_on(COORDINATOR, name=name, owner="coordinator", session_id=session_id)
+    await parts.crew.begin(me)
+    return WorkerState(id=me, type=COORDINATOR, name=name, status="running")
+
+
+async def _quietly(work: Awaitable[None], agent_id: AgentId) -> None:
+    try:
+        await work
+    except PerstackError as error:
+        _LOG.warning("agent %s was not let go: %s", agent_id, error.message)

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from perstack.domain.agents import Agent
+from typing import Final
+
+from perstack.domain.agents import Agent, AgentStatus, DriverProcess
 from perstack.domain.expert import Expert
 from perstack.domain.ids import AgentId, ExpertKey, SessionId
-from perstack.errors import NotFoundError
+from perstack.errors import ConflictError, NotFoundError
+from perstack.ports.agents import AgentMove
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
 from perstack.services.agents import AgentService
 from perstack.services.handle import Handle
+from perstack.services.processes import own_process
+
+_READY: Final[tuple[AgentStatus, ...]] = ("idle", "completed", "failed")
 
 
 class AgentCrew:
-    """Implements `ports.crew.Crew`. `ids` gives UUIDs."""
+    """Implements `ports.crew.Crew`. `ids` gives UUIDs.
+
+    `process_id` is that of the desk, which beats for what this process has at work.
+    """
 
     def __init__(
-        self, stores: Handle[Stores], *, agents: AgentService, clock: Clock, ids: Ids
+        self,
+        stores: Handle[Stores],
+        *,
+        agents: AgentService,
+        clock: Clock,
+        ids: Ids,
+        process_id: str | None = None,
     ) -> None:
         self._stores = stores
         self._agents = agents
         self._clock = clock
         self._ids = ids
+        self._process: DriverProcess | None = None
+        if process_id is not None:
+            self._process = own_process(process_id, now_ms=clock.now_ms())
 
     async def take_on(
         self,
@@ -31,11 +49,11 @@ class AgentCrew:
         owner: str,
         session_id: SessionId | None = None,
     ) -> AgentId:
-        """Make an idle agent of that type.
+        """Make an idle agent of that type, in place of one that the owner left under that name.
 
         Raises:
             UsageError: `Unknown agent type: …`.
-            ConflictError: an agent has that name.
+            ConflictError: an agent of somebody else has that name.
         """
         self._agents.types.expert(agent_type)
         now = self._clock.now_ms()
@@ -52,8 +70,41 @@ class AgentCrew:
             created_at=now,
             updated_at=now,
         )
-        await self._stores.ask(lambda stores: stores.agents.add(agent))
+        try:
+            await self._stores.ask(lambda stores: stores.agents.add(agent))
+        except ConflictError:
+            # A process that died here, before anybody knew the agent's id, left it behind.
+            if not await self._let_go_of(name, owner):
+                raise
+            await self._stores.ask(lambda stores: stores.agents.add(agent))
         return agent.id
+
+    async def begin(self, agent_id: AgentId) -> None:
+        """Write that this process drives it, before anything is given to it.
+
+        Raises:
+            NotFoundError: it is gone.
+        """
+        await self._beat()
+        process_id = None if self._process is None else self._process.id
+        move = AgentMove("running", self._clock.now_ms(), process_id=process_id)
+        if not await self._stores.ask(lambda s: s.agents.move(agent_id, move, expected=_READY)):
+            raise NotFoundError("Agent not found", hint="it was stopped meanwhile")
+
+    async def keep(self, agent_id: AgentId) -> bool:
+        """Say that this process lives; False when others took it, and the agent, for dead.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        await self._beat()
+        agent = await self._stores.ask(lambda stores: stores.agents.get(agent_id))
+        return not agent.lost
+
+    async def end(self, agent_id: AgentId) -> None:
+        """Write that nobody drives it; nothing when it is gone."""
+        move = AgentMove("idle", self._clock.now_ms())
+        await self._stores.ask(lambda s: s.agents.move(agent_id, move, expected=("running",)))
 
     async def let_go(self, agent_id: AgentId) -> None:
         """Stop it; nothing when it is gone."""
@@ -78,3 +129,16 @@ class AgentCrew:
         except NotFoundError:
             return True
         return agent.lost or agent.status == "stopped"
+
+    async def _beat(self) -> None:
+        process = self._process
+        if process is not None:
+            alive = process.model_copy(update={"beat_at": self._clock.now_ms()})
+            await self._stores.ask(lambda stores: stores.agents.beat(alive))
+
+    async def _let_go_of(self, name: str, owner: str) -> bool:
+        left = await self._stores.ask(lambda stores: stores.agents.find_by_name(name))
+        if left is None or left.parent_id != owner:
+            return False
+        await self.let_go(left.id)
+        return True

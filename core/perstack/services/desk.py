@@ -7,27 +7,26 @@ run waits for the database; what cannot be written is tried again and never ends
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import anyio
-import anyio.to_thread
 
-from perstack.domain.agents import Agent, DriverProcess, Order
+from perstack.domain.agents import Order
 from perstack.domain.drift import DriftResult
 from perstack.domain.events import Event
 from perstack.domain.ids import AgentId, ExpertKey, RunId, TaskId
 from perstack.domain.resources import Verdict
-from perstack.errors import NotFoundError, PerstackError
+from perstack.errors import PerstackError
 from perstack.ports.desk import DriftVerdict, Helm, Hold, RunCard
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.projection.agent_tally import AgentTally
 from perstack.projection.run_state import RunState
+from perstack.services.agent_records import AgentRecords, HeldRun
 from perstack.services.handle import Handle
-from perstack.services.processes import own_process
 from perstack.services.run_tasks import RunTasks
 
 FLUSH_S: Final = 0.25
@@ -63,17 +62,8 @@ class Judge(Protocol):
         ...
 
     async def judge(self, parent_task_id: TaskId, agent_type: str, task_input: str) -> DriftResult:
-        """Compare an input with the tasks above it, and write down that it was."""
+        """Compare an input with the tasks above it, and write down that it was. Never raises."""
         ...
-
-
-@dataclass(slots=True)
-class _Held:
-    """A run that is driven here. `base` is its spawned agent as it stood before, once read."""
-
-    tally: AgentTally
-    helm: Helm
-    base: Agent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +85,12 @@ class AgentDesk:
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
-        self._held: dict[RunId, _Held] = {}
-        self._dirty: dict[RunId, _Held] = {}
+        self._held: dict[RunId, HeldRun] = {}
+        self._dirty: dict[RunId, HeldRun] = {}
         self._woken = anyio.Event()
         self._busy = anyio.Event()
         self._flushing = anyio.Lock()
-        self._process: DriverProcess | None = None
+        self._records = AgentRecords(parts.stores, clock=parts.clock, process_id=parts.process_id)
 
     @classmethod
     @asynccontextmanager
@@ -114,6 +104,7 @@ class AgentDesk:
             group.start_soon(desk._keep_writing, name="desk:write")
             group.start_soon(desk._keep_beating, name="desk:beat")
             group.start_soon(desk._keep_taking_orders, name="desk:orders")
+            group.start_soon(parts.tasks.keep_calling_hooks, name="desk:hooks")
             try:
                 yield desk
             finally:
@@ -132,7 +123,7 @@ class AgentDesk:
         """A run is being driven from now on."""
         query = None if card.query is None else self._parts.redact(card.query)
         clean = replace(card, query=query)
-        held = _Held(AgentTally(clean, state), helm)
+        held = HeldRun(AgentTally(clean, state), helm)
         self._held[card.run_id] = held
         self._parts.tasks.begin(clean)
         self._touch(card.run_id, held)
@@ -155,6 +146,7 @@ class AgentDesk:
         if held is None:
             return
         held.tally.ended = True
+        self._parts.tasks.let_go(run_id)
         if self._parts.meter is not None:
             self._parts.meter.let_go(held.tally.owner)
         self._touch(run_id, held)
@@ -175,15 +167,9 @@ class AgentDesk:
         """Compare a delegation with its ancestors, the delegating run's task being the first."""
         if self._parts.judge is None:
             return DriftVerdict("allowed", 0.0)
-        try:
-            await self._parts.tasks.flush()
-            found = await self._parts.judge.judge(
-                TaskId(parent), agent_type, self._parts.redact(query)
-            )
-        except PerstackError as error:
-            _LOG.warning("drift could not be judged: %s", error.message)
-            return DriftVerdict("pending", 0.0, reason=error.message)
-        return _verdict(found)
+        await self._tried(self._parts.tasks.flush)
+        redacted = self._parts.redact(query)
+        return _verdict(await self._parts.judge.judge(TaskId(parent), agent_type, redacted))
 
     # ------------------------------------------------------------ other services' side
 
@@ -198,8 +184,8 @@ class AgentDesk:
         Raises:
             StorageError: it cannot be written.
         """
-        if self._process is None:
-            await self._beat()
+        if not self._records.is_known:
+            await self._records.beat()
 
     def change(self, agent_id: AgentId, verdict: Verdict) -> None:
         """The limits want something else of an agent than before: somebody resumed it, say."""
@@ -212,6 +198,10 @@ class AgentDesk:
                 case "stop":
                     held.helm.stop(f"resource limits: {verdict.reason}")
 
+    async def settle(self) -> None:
+        """Write what was heard now, if that is possible: what is not is written later."""
+        await self._tried(self.flush)
+
     async def flush(self) -> None:
         """Write what was heard.
 
@@ -222,7 +212,7 @@ class AgentDesk:
             await self._parts.tasks.flush()
             dirty, self._dirty = self._dirty, {}
             try:
-                await self._write(dirty)
+                await self._records.write(list(dirty.values()))
             except BaseException:
                 self._dirty = {**dirty, **self._dirty}
                 raise
@@ -251,7 +241,7 @@ class AgentDesk:
         while True:
             await self._busy.wait()
             await anyio.sleep(ORDERS_S)
-            if self._process is None:
+            if not self._records.is_known:
                 continue  # nobody can have ordered anything yet: no agent of ours is known
             try:
                 version = await self._parts.stores.ask(lambda stores: stores.version())
@@ -268,23 +258,22 @@ class AgentDesk:
         except PerstackError as error:
             _LOG.warning("the agents' records could not be written: %s", error.message)
             return False
+        except Exception:  # noqa: BLE001  records that cannot be written must not end the runs
+            _LOG.exception("the agents' records are wrong, and not written")
         return True
 
     async def _beat(self) -> None:
-        now_ms = self._parts.clock.now_ms()
-        if self._process is None:
-            made = await anyio.to_thread.run_sync(
-                lambda: own_process(self._parts.process_id, now_ms=now_ms)
-            )
-            await self._parts.stores.ask(lambda stores: stores.agents.beat(made))
-            self._process = made
-            return
-        beat = self._process.model_copy(update={"beat_at": now_ms})
-        await self._parts.stores.ask(lambda stores: stores.agents.beat(beat))
+        if await self._records.beat():
+            for run_id, held in self._held.items():
+                self._touch(run_id, held)
 
     async def _take_orders(self) -> None:
         mine = self._parts.process_id
-        for order in await self._parts.stores.ask(lambda stores: stores.agents.take_orders(mine)):
+        # An agent that is just being given work has no run yet: what is ordered of it waits.
+        here = [held.tally.owner for held in self._held.values()]
+        for order in await self._parts.stores.ask(
+            lambda stores: stores.agents.take_orders(mine, here)
+        ):
             await self._obey(order)
 
     async def _obey(self, order: Order) -> None:
@@ -314,44 +303,17 @@ class AgentDesk:
 
     async def _close(self) -> None:
         await self._tried(self.flush)
-        if self._process is not None:
-            mine = self._parts.process_id
-            await self._tried(
-                lambda: self._parts.stores.ask(lambda stores: stores.agents.end(mine))
-            )
+        await self._tried(self._records.end)
+        await self._tried(self._parts.tasks.call_hooks)
 
     # ------------------------------------------------------------ writing
 
-    def _touch(self, run_id: RunId, held: _Held) -> None:
+    def _touch(self, run_id: RunId, held: HeldRun) -> None:
         self._dirty[run_id] = held
         self._woken.set()
 
-    def _of(self, agent_id: AgentId) -> list[_Held]:
+    def _of(self, agent_id: AgentId) -> list[HeldRun]:
         return [held for held in self._held.values() if held.tally.owner == agent_id]
-
-    async def _write(self, dirty: Mapping[RunId, _Held]) -> None:
-        if not dirty:
-            return
-        if self._process is None:
-            await self._beat()  # who drives an agent is known before the agent is
-        mine = self._parts.process_id
-        own = [held.tally.agent(mine) for held in dirty.values() if not held.tally.is_spawned]
-        await self._parts.stores.ask(lambda stores: stores.agents.record(own))
-        # One after another: what a run adds to its agent is added to what an earlier one left.
-        for held in dirty.values():
-            if held.tally.is_spawned and (joined := await self._joined(held)) is not None:
-                await self._parts.stores.ask(lambda stores, one=joined: stores.agents.record([one]))
-
-    async def _joined(self, held: _Held) -> Agent | None:
-        tally = held.tally
-        if held.base is None:
-            try:
-                held.base = await self._parts.stores.ask(
-                    lambda stores: stores.agents.get(tally.owner)
-                )
-            except NotFoundError:
-                return None
-        return tally.joined(held.base, self._parts.process_id)
 
 
 def _verdict(found: DriftResult) -> DriftVerdict:

@@ -25,7 +25,7 @@ from perstack.domain.drift import (
     unjudged,
 )
 from perstack.domain.ids import TaskId
-from perstack.errors import NotFoundError, ProviderError
+from perstack.errors import NotFoundError, ProviderError, StorageError
 from perstack.ports.embeddings import Embedder
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
@@ -152,12 +152,19 @@ class DriftDetector:
         *,
         task_id: TaskId | None = None,
     ) -> DriftResult:
-        """Check, and write down that it was; an unknown parent is "pending", not an error."""
+        """Check, and write down that it was, as far as that is possible. Never raises.
+
+        An unknown parent is "pending", and so are tables that cannot be asked: where drift is to be
+        prevented, nothing begins that was not compared.
+        """
         try:
             result = await self.check(task_input, parent_task_id)
-        except NotFoundError as error:
+        except (NotFoundError, StorageError) as error:
             result = unjudged(error.message, 0, self._settings)
-        await self.log(result, agent_type, task_input, task_id)
+        try:
+            await self.log(result, agent_type, task_input, task_id)
+        except StorageError as error:
+            _LOG.warning("a check for drift is not on record: %s", error.message)
         return result
 
     async def preview(

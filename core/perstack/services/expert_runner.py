@@ -11,11 +11,11 @@ import anyio
 from perstack.config.builtin import reachable
 from perstack.domain.events import Delta, Event
 from perstack.domain.expert import Expert
-from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.domain.ids import ExpertKey, IdentityId, RunId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, JobOutcome, Plan
-from perstack.errors import UnknownExpertError
+from perstack.errors import LimitError, UnknownExpertError
 from perstack.ports.desk import Carrier
 from perstack.ports.experts import ExpertAnswer, ExpertRequest
 from perstack.ports.frontend import Continuation
@@ -26,6 +26,7 @@ from perstack.services.own_tools import WithOwnTools
 from perstack.services.runs import Runs
 
 STOP_WITHIN_S: Final = 10.0
+CLOSING_S: Final = 3.0
 
 OpenModel = Callable[[str], Awaitable[ChatModel]]
 
@@ -35,7 +36,8 @@ class RunnerParts:
     """What a runner works with.
 
     `experts` gives those that there are now: plugins come and go. `open_model` opens another model
-    of the same vendor by name.
+    of the same vendor by name. `admit` refuses an identity that must not be carried. `settled`
+    has written what the desk heard.
     """
 
     history: History
@@ -43,6 +45,8 @@ class RunnerParts:
     plan: Plan
     experts: Callable[[], Mapping[ExpertKey, Expert]]
     open_model: OpenModel
+    admit: Callable[[IdentityId], Awaitable[None]] | None = None
+    settled: Callable[[], Awaitable[None]] | None = None
 
 
 class JobExpertRunner:
@@ -67,24 +71,36 @@ class JobExpertRunner:
         Raises:
             UnknownExpertError: there is no such Expert.
             ConfigError: the model cannot be opened.
+            LimitError: its time was over, and it did not stop within 10 s.
+            NotFoundError, ConflictError: there is no such identity, or it is not active.
             StorageError: the history cannot be written.
         """
         expert = self._expert(request.expert)
+        # A spawned agent's identity was looked at when it was spawned.
+        if request.identity_id and request.agent_id is None and self._parts.admit:
+            await self._parts.admit(request.identity_id)
         deps = await self._deps(request, expert)
         runs = Runs(self._parts.history, deps)
         plan = self._plan(request, expert)
         control = StopControl()
+        if request.watcher is not None:
+            request.watcher.on_control(control)
         began = anyio.current_time()
         ended = await _to_the_end(
             lambda: _drive(runs, plan, expert, request, control), control, request.timeout_s
         )
+        if self._parts.settled is not None:
+            # Whoever asked finds its agent and its task as they are now.
+            with anyio.move_on_after(CLOSING_S):
+                await self._parts.settled()
         return _answer(ended, deps.model.name, anyio.current_time() - began, control)
 
     async def aclose(self) -> None:
         """Close the models that requests named."""
         models, self._models = self._models, {}
         for model in models.values():
-            await model.aclose()
+            with anyio.move_on_after(CLOSING_S, shield=True):
+                await model.aclose()
 
     def _expert(self, wanted: ExpertKey | Expert) -> Expert:
         if isinstance(wanted, Expert):
@@ -101,7 +117,10 @@ class JobExpertRunner:
             plan,
             settings=plan.settings.model_copy(update={"max_steps": steps}),
             experts=reachable(expert, {**plan.experts, **self.experts}),
-            carrier=Carrier(request.agent_id, request.session_id, request.identity_id),
+            service=request.agent_id is None,
+            carrier=Carrier(
+                request.agent_id, request.session_id, request.identity_id, request.task_id
+            ),
         )
 
     async def _deps(self, request: ExpertRequest, expert: Expert) -> Deps:
@@ -122,10 +141,10 @@ class JobExpertRunner:
 async def _drive(
     runs: Runs, plan: Plan, expert: Expert, request: ExpertRequest, control: StopControl
 ) -> JobOutcome:
-    listener = _Listener(request.on_started)
+    listener = _Listener(request)
     query = _with_context(request)
     if request.job_id is not None:
-        wanted = Continuation(job_id=request.job_id, text=query)
+        wanted = Continuation(job_id=request.job_id, text=query, is_answer=request.is_answer)
         return await runs.go_on(plan, wanted, listener=listener, control=control)
     return await runs.start(plan, expert.key, query, listener=listener, control=control)
 
@@ -155,10 +174,16 @@ async def _to_the_end(
                     control.stop("user", by=f"the time limit of {timeout_s:g} s")
             finally:
                 if not over.is_set():
-                    control.stop("user")
+                    if not control.stopping:  # a second stop would not wait for tools
+                        control.stop("user")
                     with anyio.move_on_after(STOP_WITHIN_S, shield=True):
                         await over.wait()
                 scope.cancel()
+    if not endings:
+        raise LimitError(
+            f"the Expert did not stop within {STOP_WITHIN_S:g} s when its time was over",
+            hint="perstack jobs shows its job, which goes on from its last checkpoint",
+        )
     return endings[0]
 
 
@@ -201,19 +226,22 @@ def _why(ended: JobOutcome, control: StopControl) -> str:
 
 
 class _Listener:
-    """Tells the caller the job's id, as soon as there is one."""
+    """Tells the caller the job's id, as soon as there is one, and whoever watches of all events."""
 
-    def __init__(self, on_started: Callable[[JobId], None] | None) -> None:
-        self._on_started = on_started
+    def __init__(self, request: ExpertRequest) -> None:
+        self._on_started = request.on_started
+        self._watcher = request.watcher
 
     def on_taken_up(self, run_id: RunId, state: RunState) -> None:
         """The first event follows."""
 
     def on_event(self, event: Event) -> None:
-        """Say that the job has begun, once."""
+        """Say that the job has begun, once, and hand the event on."""
         tell, self._on_started = self._on_started, None
         if tell is not None:
             tell(event.job_id)
+        if self._watcher is not None:
+            self._watcher.on_event(event)
 
     def on_delta(self, delta: Delta) -> None:
         """Nobody listens."""

@@ -140,7 +140,7 @@ class LoadedPlugins:
             reason = f"it took longer than {self._bound_s:g} s"
         except UsageError as error:
             reason = error.message
-        except (Exception, SystemExit) as error:  # noqa: BLE001  its failure is its own
+        except Exception as error:  # noqa: BLE001  its failure is its own
             _LOG.exception("the plugin %s failed", found.name)
             reason = f"{type(error).__name__}: {error}"
         else:
@@ -221,7 +221,7 @@ class LoadedPlugins:
     async def _clean_up(self, name: str, cleanup: Callable[[], Awaitable[object] | object]) -> None:
         try:
             await call_foreign(cleanup, within_s=min(self._bound_s, CLEANUP_S))
-        except (Exception, SystemExit):  # noqa: BLE001  it goes all the same
+        except Exception:  # noqa: BLE001  it goes all the same
             _LOG.exception("the plugin %s could not clean up", name)
 
 

@@ -9,8 +9,9 @@ from typing import Final
 
 from perstack.domain.agents import LOST_AFTER_MS, DriverProcess
 
-# A process says when it began to drive, and is older than that. Who is younger got its pid.
-_BORN_AFTER_MS: Final = 2_000
+# A process says when it began to drive, and is older than that. Who is younger got its pid. By so
+# much the machine's clock may be set forward meanwhile, which moves all births.
+_BORN_AFTER_MS: Final = 60_000
 
 
 def own_process(process_id: str, *, now_ms: int) -> DriverProcess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
@@ -21,12 +23,15 @@ from perstack.domain.events import (
 from perstack.domain.hooks import HookContext
 from perstack.domain.ids import ExpertKey, JobId, RunId, SessionId, TaskId, ToolCallId
 from perstack.domain.tasks import Task, TaskEnding
+from perstack.errors import PerstackError, StorageError
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
 from perstack.ports.desk import RunCard
 from perstack.projection.event_facts import changed_files, written_paths
 from perstack.projection.phrases import one_line
+from perstack.services.task_queue import MAX_OUTPUT_CHARS
 
 _SUBJECT: Final = 120
+_LOG: Final = logging.getLogger(__name__)
 
 
 class TaskBook(Protocol):
@@ -58,6 +63,7 @@ RunHooks = Callable[[HookContext], Awaitable[object]]
 class _Work:
     card: RunCard
     begun: bool = False
+    gone: bool = False
     ending: TaskEnding | None = None
     output: str | None = None
     said: str | None = None
@@ -70,7 +76,11 @@ class _Work:
 
 
 class RunTasks:
-    """Gathers from events, synchronously, what `flush` writes: tasks, and the hooks around them."""
+    """Gathers from events, synchronously, what `flush` writes: tasks.
+
+    The hooks around them are called by `call_hooks`, one after another: they may be slow, and
+    nobody's record waits for them.
+    """
 
     def __init__(
         self,
@@ -86,10 +96,25 @@ class RunTasks:
         self._announcer = announcer or NoAnnouncer()
         self._works: dict[RunId, _Work] = {}
         self._flushing = anyio.Lock()
+        self._due: deque[HookContext] = deque()
+        self._more = anyio.Event()
 
     def begin(self, card: RunCard) -> None:
         """A run is taken up; one with a past has its task already."""
+        if card.is_question:
+            return
+        known = self._works.get(card.run_id)
+        if known is not None and not known.begun:
+            # It was let go and is taken up again before anything of it could be written.
+            known.gone, known.ending = False, None
+            return
         self._works[card.run_id] = _Work(card, begun=card.query is None)
+
+    def let_go(self, run_id: RunId) -> None:
+        """A run is driven no more; one that did not end is forgotten once its task is written."""
+        work = self._works.get(run_id)
+        if work is not None:
+            work.gone = True
 
     def hear(self, event: Event) -> None:
         """Take in an event of a run that began."""
@@ -112,17 +137,41 @@ class RunTasks:
                 pass
 
     async def flush(self) -> None:
-        """Write what was gathered, parents first.
+        """Write what was gathered, parents first. What can never be written is given up.
 
         Raises:
             StorageError: it cannot be written now; nothing is lost.
         """
         async with self._flushing:
             for run_id, work in list(self._works.items()):
-                if not work.begun:
-                    await self._begin(work)
-                if work.ending is not None:
-                    await self._settle(run_id, work.ending, work)
+                try:
+                    await self._write(work)
+                except StorageError:
+                    raise
+                except PerstackError as error:
+                    _LOG.warning("the task of run %s is not written: %s", run_id, error.message)
+                    work.begun, work.gone = True, True
+                if work.gone and self._works.get(run_id) is work:
+                    del self._works[run_id]
+
+    async def keep_calling_hooks(self) -> None:
+        """Call hooks as they fall due, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more = anyio.Event()
+            await self.call_hooks()
+
+    async def call_hooks(self) -> None:
+        """Call the hooks that are due now, each once."""
+        while self._hooks is not None and self._due:
+            await self._hooks(self._due.popleft())
+
+    async def _write(self, work: _Work) -> None:
+        if not work.begun:
+            await self._begin(work)
+        if work.ending is not None:
+            await self._settle(work, work.ending)
+            work.gone = True
 
     async def _begin(self, work: _Work) -> None:
         card = work.card
@@ -130,18 +179,17 @@ class RunTasks:
             card.run_id,
             card.expert_key,
             card.query or "",
-            parent_run_id=card.parent_run_id,
+            parent_run_id=card.parent_run_id or _as_run(card.carrier.task_id),
             job_id=card.job_id,
             session_id=card.carrier.session_id,
             depth=card.depth,
         )
         work.begun = True
-        await self._call_hooks("pre-task", work)
+        self._call_later("pre-task", work)
 
-    async def _settle(self, run_id: RunId, ending: TaskEnding, work: _Work) -> None:
-        output = None if work.output is None else self._redact(work.output)
-        await self._book.settle(run_id, ending, output)
-        self._works.pop(run_id, None)
+    async def _settle(self, work: _Work, ending: TaskEnding) -> None:
+        output = None if work.output is None else self._redact(work.output)[:MAX_OUTPUT_CHARS]
+        await self._book.settle(work.card.run_id, ending, output)
         self._announcer.announce(
             Announcement(
                 "task_completed" if ending == "completed" else "task_failed",
@@ -149,15 +197,21 @@ class RunTasks:
                 (("agent", work.card.expert_key),),
             )
         )
-        await self._call_hooks("post-task", work)
+        self._call_later("post-task", work)
 
-    async def _call_hooks(self, event: Literal["pre-task", "post-task"], work: _Work) -> None:
+    def _call_later(self, event: Literal["pre-task", "post-task"], work: _Work) -> None:
         if self._hooks is None:
             return
         data: dict[str, JsonValue] = {"input": work.card.query}
         if event == "post-task":
             data |= {"status": work.ending, "modifiedFiles": work.modified}
         card = work.card
-        await self._hooks(
+        self._due.append(
             HookContext(event, card.carrier.session_id, TaskId(card.run_id), card.expert_key, data)
         )
+        self._more.set()
+
+
+def _as_run(task_id: TaskId | None) -> RunId | None:
+    """A task's id where a run's is wanted: a run's task has the run's id."""
+    return None if task_id is None else RunId(task_id)

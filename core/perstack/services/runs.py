@@ -83,6 +83,7 @@ class Runs:
             expert.key,
             max_steps=plan.settings.max_steps,
             now_ms=self._deps.clock.now_ms(),
+            service=plan.service,
         )
         async with self._history.create_job(job) as held:
             driver = JobDriver(plan, self._deps, held, listener, control)

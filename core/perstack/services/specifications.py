@@ -36,7 +36,7 @@ MOST_COMMENTS: Final = 100
 class SpecificationService:
     """What any front end may do with specifications.
 
-    `announce` is told `spec:created` and `spec:status`.
+    `announce` is told `spec:created`, and `spec:status` of every edit and every move.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SpecificationService:
         if not changes:
             raise UsageError("nothing to change was given", hint="give type, title or content")
         change = partial(edited, changes=changes, now_ms=self._clock.now_ms())
-        return await self._change(specification_id, change)
+        return await self._told(await self._change(specification_id, change))
 
     async def submit(self, specification_id: SpecificationId) -> Specification:
         """Hand it in for review.

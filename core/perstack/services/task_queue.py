@@ -104,20 +104,23 @@ class TaskQueue:
             await self._say("queue:empty", {})
         return finished.task
 
-    async def requeue(self, task_id: TaskId, feedback: str | None = None) -> Task:
+    async def requeue(
+        self, task_id: TaskId, feedback: str | None = None, *, attempt: int | None = None
+    ) -> Task:
         """Put a task back that was taken or failed, one priority lower (not below 1).
 
-        One that was taken up three times fails for good instead.
+        One that was taken up three times fails for good instead. Whoever took it says with its
+        `attempt` which time that was, so as not to take it from whoever has it since.
 
         Raises:
             NotFoundError: no such task.
-            ConflictError: it is completed, or waits.
+            ConflictError: it is completed, or waits, or was taken up again since that attempt.
         """
         if feedback is not None:
             check_text(feedback, "feedback", longest=MAX_FEEDBACK_CHARS)
         now = self._clock.now_ms()
         task = await self._stores.ask(
-            lambda stores: stores.task_queue.requeue(task_id, feedback, now_ms=now)
+            lambda stores: stores.task_queue.requeue(task_id, feedback, attempt=attempt, now_ms=now)
         )
         if task.status == "failed":
             await self.tell("task:failed", task)

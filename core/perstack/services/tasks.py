@@ -82,11 +82,7 @@ class TaskService:
     # ---------------------------------------------------------- delegations
 
     async def judge(self, parent_task_id: TaskId, agent_type: str, task_input: str) -> DriftResult:
-        """Judge a delegation before it begins. "prevented" must not begin.
-
-        Raises:
-            StorageError: the tables cannot be read or written.
-        """
+        """Judge a delegation before it begins. "prevented" must not begin. Never raises."""
         return await self._drift.judge(parent_task_id, agent_type, task_input)
 
     async def delegated(

@@ -41,6 +41,12 @@ def test_references_links_headings_and_languages_are_found() -> None:
     assert anchors(document) == {"the-guide-to-it", "setting-it-up", "setting-it-up-1"}
 
 
+def test_a_million_titles_that_are_not_closed_are_read_in_bounded_time() -> None:
+    assert read_document("a.md", '[a](b "' * 140_000).links == ()
+    assert read_document("a.md", f'[a](b "{"t" * 300}")').links == ()
+    assert read_document("a.md", f'[a](b "{"t" * 299}")').links == (Reference("b", 1),)
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

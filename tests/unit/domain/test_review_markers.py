@@ -47,6 +47,13 @@ def test_a_marker_approves() -> None:
     assert parse_review("**verdict: approve**", about="code").verdict == "APPROVE"
 
 
+def test_a_text_that_lists_a_grave_issue_does_not_approve() -> None:
+    issue = "**[SEVERITY: {}]** - it leaks\n"
+    assert parse_review(issue.format("LOW") + APPROVE, about="code").verdict == "APPROVE"
+    found = parse_review(issue.format("CRITICAL") + APPROVE, about="code")
+    assert (found.verdict, [one.title for one in found.issues]) == ("REJECT", ["it leaks"])
+
+
 def test_agentstack_row_125_a_rejection_without_issues_has_a_generic_one() -> None:
     (issue,) = parse_review(REJECT, about="code").issues
     assert (issue.severity, issue.title) == ("MEDIUM", "Issues found in code review")

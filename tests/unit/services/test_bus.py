@@ -7,6 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.errors import LimitError
+from perstack.integrations.slack_text import mrkdwn_of
 from perstack.ports.announcements import Announcement
 from perstack.services import bus as bus_module
 from perstack.services.bus import Message, MessageBus, get_message_bus
@@ -164,6 +165,21 @@ def test_there_is_one_bus_for_programs_that_ask_for_it() -> None:
     assert get_message_bus() is get_message_bus()
 
 
+async def test_tasks_that_handlers_start_may_go_on_telling_each_other(bus: MessageBus) -> None:
+    heard: list[Message] = []
+    nothing: dict[str, JsonValue] = {}
+    async with anyio.create_task_group() as group:
+
+        def next_one(message: Message) -> None:
+            heard.append(message)
+            if len(heard) < 2 * bus_module.MAX_DEPTH:
+                group.start_soon(bus.send, "a", "b", "next", nothing)
+
+        bus.subscribe("b", next_one)
+        await bus.send("a", "b", "first", nothing)
+    assert len(heard) == 2 * bus_module.MAX_DEPTH
+
+
 class Told:
     """An `Announcer` that remembers."""
 
@@ -196,3 +212,11 @@ async def test_loops_workflows_and_tasks_are_announced_once(bus: MessageBus) -> 
     stop()
     await bus.broadcast("review-loop:l1", "loop:start", {})
     assert len(told.said) == 4
+
+
+async def test_a_secret_in_a_long_name_reaches_the_announcer_whole(bus: MessageBus) -> None:
+    told, name = Told(), "w" * 195 + "token-abcdefgh"
+    announce_bus(bus, told)
+    await bus.broadcast(name, "workflow:start", {"config": {"id": name}})
+    (said,) = told.said
+    assert "token-" not in mrkdwn_of(said, lambda text: text.replace("token-abcdefgh", "***"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perstack.storage.database.consensus_rows import decided, expired, text, too_late
+from perstack.storage.database.consensus_rows import decided, expired, too_late
+from perstack.storage.database.text import safe_text
 from tests.fakes.consensus import NOW_MS, make_checkpoint, make_decision
 
 
@@ -38,5 +39,5 @@ def test_an_automatic_rejection_is_told_as_one() -> None:
 
 
 def test_text_keeps_what_every_database_takes() -> None:
-    assert text("grün 🎉\n\x1b") == "grün 🎉\n\x1b"
-    assert text("\U0001f389 \ud83c") == "\U0001f389 \ufffd\ufffd\ufffd"
+    assert safe_text("grün 🎉\n\x1b") == "grün 🎉\n\x1b"
+    assert safe_text("\U0001f389 \ud83c") == "\U0001f389 \ufffd\ufffd\ufffd"

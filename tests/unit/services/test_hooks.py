@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,24 @@ async def test_agentstack_row_130_a_hook_that_throws_does_not_stop_the_next(
     await hooks.execute(post_task())
     assert seen == ["next"]
     assert "a hook of bad for post-task failed" in caplog.text
+
+
+async def test_a_hook_that_calls_sys_exit_ends_neither_the_program_nor_the_next_hook(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hooks, seen = service(Remembered()), list[str]()
+
+    async def leaves(
+        context: HookContext, memory: HookMemory, config: CoordinationSettings
+    ) -> None:
+        sys.exit(3)
+
+    hooks.register_hook("workflow", leaves, owner="bad")
+    hooks.register_hook("workflow", lambda context, memory, config: sys.exit("bye"), owner="worse")
+    hooks.register_hook("workflow", lambda context, memory, config: seen.append("next"))
+    await hooks.execute(HookContext("workflow"))
+    assert seen == ["next"]
+    assert caplog.text.count("for workflow failed") == 2
 
 
 @pytest.mark.parametrize(

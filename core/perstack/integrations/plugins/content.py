@@ -14,6 +14,7 @@ from perstack.ports.plugins import NoPluginError
 
 MOST_FILES: Final = 1_000
 MOST_BYTES: Final = 16 * 1024 * 1024
+DEEPEST: Final = 32
 _SKIPPED: Final = frozenset({"__pycache__", ".git"})
 
 
@@ -35,7 +36,7 @@ def read_content(folder: Path) -> Content:
     files: dict[str, bytes] = {}
     left = MOST_BYTES
     try:
-        for path, name in _walk(folder, folder):
+        for path, name in _walk(folder, folder, 0):
             if len(files) >= MOST_FILES:
                 raise NoPluginError(f"{folder.name} has more than {MOST_FILES:,} files")
             files[name] = _read(path, left)
@@ -47,7 +48,9 @@ def read_content(folder: Path) -> Content:
     return Content(folder, files, _digest(files))
 
 
-def _walk(folder: Path, top: Path) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, top: Path, depth: int) -> Iterator[tuple[Path, str]]:
+    if depth > DEEPEST:
+        raise NoPluginError(f"{top.name} has folders more than {DEEPEST} deep")
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         path = folder / entry.name
         if entry.is_symlink():
@@ -55,7 +58,7 @@ def _walk(folder: Path, top: Path) -> Iterator[tuple[Path, str]]:
             raise NoPluginError(f"{top.name} holds a symbolic link: {entry.name!a}")
         if entry.is_dir():
             if entry.name not in _SKIPPED:
-                yield from _walk(path, top)
+                yield from _walk(path, top, depth + 1)
         else:
             yield path, path.relative_to(top).as_posix()
 

@@ -11,7 +11,15 @@ from pydantic import Field, JsonValue
 from perstack.domain.base import Model
 from perstack.domain.ids import AgentId, ExpertKey, JobId
 from perstack.domain.review_markers import fenced, last_block, parse_review
-from perstack.domain.reviews import DEFAULT_FIX, Review, ReviewIssue, ReviewLoop, Severity, Verdict
+from perstack.domain.reviews import (
+    DEFAULT_FIX,
+    GRAVE,
+    Review,
+    ReviewIssue,
+    ReviewLoop,
+    Severity,
+    Verdict,
+)
 from perstack.errors import ProviderError
 from perstack.ports.crew import Crew
 from perstack.ports.experts import ExpertAnswer, ExpertRequest, ExpertRunner, OwnTool
@@ -20,7 +28,6 @@ from perstack.services.expert_tools import read_arguments, schema_of, why_not
 
 MAX_CODE: Final = 500_000
 MAX_ISSUES: Final = 200
-_GRAVE: Final[tuple[Severity, ...]] = ("CRITICAL", "HIGH")
 
 _WRITE: Final = """\
 Write the code that the following asks for. If it is code already, improve it where it needs it and
@@ -252,7 +259,7 @@ class Asking:
 
 
 def _has_grave(verdict: _Verdict) -> bool:
-    return any(issue.severity in _GRAVE for issue in verdict.issues)
+    return any(issue.severity in GRAVE for issue in verdict.issues)
 
 
 def _numbered(issues: tuple[ReviewIssue, ...]) -> str:

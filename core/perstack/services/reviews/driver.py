@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,8 @@ from perstack.services.leases import Drive, LostError, patiently
 from perstack.services.reviews.asking import Asking
 
 LET_GO_S: Final = 5.0
+
+_LOG: Final = logging.getLogger(__name__)
 
 Tell = Callable[[str, ReviewLoop, Mapping[str, JsonValue]], Awaitable[None]]
 
@@ -160,5 +163,10 @@ async def let_go(crew: Crew, loop: ReviewLoop) -> None:
     """Release a loop's agents, also when cancelled; takes at most `LET_GO_S` seconds."""
     with anyio.move_on_after(LET_GO_S, shield=True):
         for agent_id in (loop.coder_id, loop.adversarial_id):
-            if agent_id is not None:
+            if agent_id is None:
+                continue
+            try:
                 await crew.let_go(agent_id)
+            except PerstackError as error:
+                # What the loop came to is written; a name that stays taken changes nothing of it.
+                _LOG.warning("agent %s was not let go: %s", agent_id, error.message)

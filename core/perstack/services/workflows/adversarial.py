@@ -63,25 +63,35 @@ class Adversarial:
         return {PHASE: self.review}
 
     async def review(self, context: PhaseContext) -> PhaseResult:
-        """Drive the loop that has the run's id, so that a resumed run goes on with it."""
-        options = read_options(AdversarialOptions, WORKFLOW, context.config.options)
-        loop_id = LoopId(context.run_id)
-        try:
-            await self._loops.get(loop_id)
-        except NotFoundError:
-            await self._loops.create(
-                options.task,
-                max_iterations=options.max_iterations,
-                session_id=context.session_id,
-                coder=ExpertKey(options.coder),
-                adversarial=ExpertKey(options.adversarial),
-                model=options.model,
-                loop_id=loop_id,
-            )
+        """Drive the loop that has the run's id, so that a resumed run goes on with it.
+
+        One that failed is over: then there is another, and its id says which.
+        """
+        loop_id, number = LoopId(context.run_id), 1
+        while not await self._is_there(loop_id, context):
+            number += 1
+            loop_id = LoopId(f"{context.run_id}-{number}")
         loop = await self._drive(loop_id)
         if loop.status in ("failed", "aborted"):
             raise ConflictError(f"the review loop is {loop.status}: {loop.error or 'by a person'}")
         return _result(loop)
+
+    async def _is_there(self, loop_id: LoopId, context: PhaseContext) -> bool:
+        """Make the loop unless it is there; say whether it has not failed before."""
+        try:
+            return (await self._loops.get(loop_id)).status != "failed"
+        except NotFoundError:
+            options = read_options(AdversarialOptions, WORKFLOW, context.config.options)
+        await self._loops.create(
+            options.task,
+            max_iterations=options.max_iterations,
+            session_id=context.session_id,
+            coder=ExpertKey(options.coder),
+            adversarial=ExpertKey(options.adversarial),
+            model=options.model,
+            loop_id=loop_id,
+        )
+        return True
 
     async def _drive(self, loop_id: LoopId) -> ReviewLoop:
         """Drive the loop; when a process that died drove it, its claim may still have to run out.

@@ -107,9 +107,7 @@ class DocSync:
     async def inventory(self, context: PhaseContext) -> PhaseResult:
         """Find the documents; a folder that is not there is a high finding."""
         options, shelf = await self._stock(context)
-        findings: list[Finding] = []
-        if shelf.missing:
-            findings.append(_finding(f"Documents lie in {options.docs}", "It is not there", "high"))
+        findings = _absence(options, shelf)
         if shelf.cut:
             findings.append(_finding("All documents are looked at", "There are too many", "medium"))
         findings += [
@@ -161,9 +159,13 @@ class DocSync:
         return _result(await to_thread.run_sync(shelf.broken_links), {})
 
     async def adversarial(self, context: PhaseContext) -> PhaseResult:
-        """Check references anew, now as high findings; then have a reviewer look for more."""
+        """Check references anew, now as high findings; then have a reviewer look for more.
+
+        Documents that are not there do not pass.
+        """
         options, shelf = await self._stock(context)
-        findings = await to_thread.run_sync(shelf.stale_references, "high")
+        findings = _absence(options, shelf)
+        findings += await to_thread.run_sync(shelf.stale_references, "high")
         if options.no_model or self._runner is None:
             return _result(findings, {"withoutModel": True})
         reviewed = _to_review(context, shelf)
@@ -259,6 +261,13 @@ class _Counted:
             "proposals": self.proposals,
             "jobs": self.jobs,
         }
+
+
+def _absence(options: DocSyncOptions, shelf: Shelf) -> list[Finding]:
+    """Return a high finding where there is nothing to look at: that is no pass."""
+    if not shelf.missing:
+        return []
+    return [_finding(f"Documents lie in {options.docs}", "It is not there", "high")]
 
 
 def _open(context: PhaseContext) -> list[Finding]:

@@ -49,8 +49,8 @@ class Files:
         self.src = self._inside(src)
 
     def documents(self) -> Found | None:
-        """Return the documents; None when their folder is not there."""
-        if self.docs.is_file():
+        """Return the documents; None when their folder, or the one document, is not there."""
+        if self.docs.is_file() and self.docs.name.lower().endswith(_DOCUMENTS):
             return Found((self._relative(self.docs),), cut=False)
         if not self.docs.is_dir():
             return None

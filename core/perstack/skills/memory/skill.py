@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
@@ -79,6 +79,10 @@ class _Desk:
         """Return what a model wrote as it may be stored: without secrets."""
         return redact(text, self.secrets)
 
+    def fit_all(self, tags: Sequence[str]) -> list[str]:
+        """Return tags as they may be stored: what is left of a secret is no tag, and refused."""
+        return [redact(tag, self.secrets) for tag in tags]
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryTool:
@@ -151,7 +155,7 @@ async def _store(desk: _Desk, given: StoreArguments) -> dict[str, JsonValue]:
         desk.fit(given.key),
         desk.fit(given.content),
         namespace=desk.namespace,
-        tags=given.tags,
+        tags=None if given.tags is None else desk.fit_all(given.tags),
         private=given.private,
     )
     said: dict[str, JsonValue] = {"key": stored.entry.key, "created": stored.created}
@@ -179,7 +183,10 @@ async def _get(desk: _Desk, given: KeyArguments) -> dict[str, JsonValue]:
 
 async def _list(desk: _Desk, given: ListArguments) -> dict[str, JsonValue]:
     page = await desk.recall.list(
-        namespace=desk.namespace, tags=given.tags or (), limit=given.limit, offset=given.offset
+        namespace=desk.namespace,
+        tags=desk.fit_all(given.tags or ()),
+        limit=given.limit,
+        offset=given.offset,
     )
     entries: list[JsonValue] = [
         {

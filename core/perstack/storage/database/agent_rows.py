@@ -72,15 +72,19 @@ AGENT_COLUMNS: Final = tuple(column for column in AGENTS.c if column.name != "nu
 
 _NAMES: Final = tuple(column.name for column in AGENT_COLUMNS)
 _ID_AT: Final = _NAMES.index("id")
+_COUNTS: Final = ("step_number", "input_tokens", "output_tokens")
+_MOST: Final = 2**63 - 1
 _METADATA_AT: Final = _NAMES.index("metadata")
 
 
 def to_row(agent: Agent) -> Row:
-    """Return the column values of an agent."""
+    """Return the column values of an agent; counts that no column holds are cut."""
     row: Row = {}
     for name in _NAMES[:_METADATA_AT]:
         value = getattr(agent, name)
         row[name] = safe_text(value) if isinstance(value, str) else value
+    # Other programs may have written what a run's past used.
+    row |= {name: min(getattr(agent, name), _MOST) for name in _COUNTS}
     row["cost_partial"], row["lost"] = int(agent.cost_partial), int(agent.lost)
     row["metadata"] = json_text(agent.metadata)
     return row

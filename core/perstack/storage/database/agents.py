@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from perstack.domain.agents import Agent, AgentStatus, DriverProcess, Order
 from perstack.domain.identities import Identity, why_unspawnable
@@ -99,11 +98,12 @@ class SqlAgentStore:
         )
         if move.job_id is not None:
             change = change.values(job_id=safe_text(move.job_id))
-        return await self._database.write(partial(_changes_one, change=change))
+        let_go = agent_id if move.process_id is None else None
+        return await self._database.write(partial(_move, change=change, let_go=let_go))
 
-    async def beat(self, process: DriverProcess) -> None:
-        """Say that a process lives; the first time makes it known."""
-        await self._database.write(partial(_beat, process=process))
+    async def beat(self, process: DriverProcess) -> bool:
+        """Say that a process lives, and return whether that was known."""
+        return await self._database.write(partial(_beat, process=process))
 
     async def end(self, process_id: str) -> None:
         """Forget a process that ends in an orderly way, and that it drives anything."""
@@ -128,9 +128,13 @@ class SqlAgentStore:
         """Write an order for the process that drives the agent; return its number."""
         return await self._database.write(partial(_order, order=order))
 
-    async def take_orders(self, process_id: str) -> Sequence[Order]:
+    async def take_orders(
+        self, process_id: str, agent_ids: Sequence[AgentId] | None = None
+    ) -> Sequence[Order]:
         """Return the orders for agents of the process, each once."""
         mine = sa.select(AGENTS.c.id).where(AGENTS.c.process_id == safe_text(process_id))
+        if agent_ids is not None:
+            mine = mine.where(AGENTS.c.id.in_([safe_text(one) for one in agent_ids]))
         waiting = sa.select(ORDERS.c.id).where(ORDERS.c.agent_id.in_(mine)).limit(1)
         if await self._database.read(lambda connection: connection.scalar(waiting)) is None:
             return ()
@@ -207,10 +211,15 @@ def _record(connection: sa.Connection, *, agents: Sequence[Agent]) -> None:
 
 def _upsert(connection: sa.Connection) -> sa.Insert:
     """Return the statement that writes an agent, new or not."""
-    # The two dialects' statements are alike, but SQLAlchemy has no common one.
+    # The two dialects' statements are alike, but SQLAlchemy has no common one; the other's need not
+    # be loaded, which takes a while.
     if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         lite = sqlite.insert(AGENTS)
         return lite.on_conflict_do_update(index_elements=["id"], set_=_replacing(lite.excluded))
+    from sqlalchemy.dialects import postgresql
+
     big = postgresql.insert(AGENTS)
     return big.on_conflict_do_update(index_elements=["id"], set_=_replacing(big.excluded))
 
@@ -227,6 +236,8 @@ def _replacing(
         (sa.or_(AGENTS.c.status == "running", AGENTS.c.lost == 1), "idle"),
         else_=AGENTS.c.status,
     )
+    # A run that goes on is not asked anew.
+    values["current_task"] = sa.func.coalesce(new["current_task"], AGENTS.c.current_task)
     # Whoever has a spawned agent run may have said already how that ended.
     told = sa.and_(AGENTS.c.origin == "spawned", AGENTS.c.lost == 0, new["last_error"].is_(None))
     values["last_error"] = sa.case((told, AGENTS.c.last_error), else_=new["last_error"])
@@ -259,17 +270,30 @@ def _changes_one(connection: sa.Connection, *, change: sa.Update) -> bool:
     return connection.execute(change).rowcount == 1
 
 
-def _beat(connection: sa.Connection, *, process: DriverProcess) -> None:
+def _move(connection: sa.Connection, *, change: sa.Update, let_go: AgentId | None) -> bool:
+    moved = _changes_one(connection, change=change)
+    if moved and let_go is not None:
+        # What came too late for its work is not for what it does next.
+        connection.execute(ORDERS.delete().where(ORDERS.c.agent_id == safe_text(let_go)))
+    return moved
+
+
+def _beat(connection: sa.Connection, *, process: DriverProcess) -> bool:
     row = rows.process_row(process)
     mine = PROCESSES.c.id == row["id"]
-    if not connection.execute(PROCESSES.update().where(mine).values(row)).rowcount:
+    known = connection.execute(PROCESSES.update().where(mine).values(row)).rowcount > 0
+    if not known:
         connection.execute(PROCESSES.insert().values(row))
+    return known
 
 
 def _forget(connection: sa.Connection, *, process_ids: Sequence[str]) -> None:
     driven = AGENTS.c.process_id.in_(process_ids)
     orphaned = ORDERS.c.agent_id.in_(sa.select(AGENTS.c.id).where(driven))
     connection.execute(ORDERS.delete().where(orphaned))
+    # As in `record`: who has nobody any more does nothing, also where that could not be written.
+    at_work = sa.and_(driven, AGENTS.c.origin == "spawned", AGENTS.c.status == "running")
+    connection.execute(AGENTS.update().where(at_work).values(status="idle", current_task=None))
     connection.execute(AGENTS.update().where(driven).values(process_id=None))
     connection.execute(PROCESSES.delete().where(PROCESSES.c.id.in_(process_ids)))
 
@@ -293,9 +317,26 @@ def _mark_lost(
     connection.execute(
         at_work.values(status="failed", lost=1, last_error=rows.LOST, updated_at=now)
     )
+    ids += _dismiss(connection, driven=ids, now=now)
     _forget(connection, process_ids=process_ids)
     marked = sa.select(*AGENT_COLUMNS).where(AGENTS.c.id.in_(ids), AGENTS.c.lost == 1)
     return _all(connection, query=marked.order_by(AGENTS.c.created_at, AGENTS.c.number))
+
+
+def _dismiss(connection: sa.Connection, *, driven: Sequence[str], now: int) -> Sequence[str]:
+    """Stop what dead processes drove for a loop or a coordinator, and whom a coordinator took on.
+
+    Nobody gives them work any more; their names are free. Returns their ids.
+    """
+    there = sa.and_(AGENTS.c.origin == "spawned", AGENTS.c.status != "stopped")
+    hired = sa.and_(AGENTS.c.id.in_(driven), AGENTS.c.parent_id.is_not(None))
+    gone = sa.and_(there, sa.or_(hired, AGENTS.c.parent_id.in_(driven)))
+    ids = list(connection.scalars(sa.select(AGENTS.c.id).where(gone)))
+    stopped = AGENTS.update().where(AGENTS.c.id.in_(ids))
+    connection.execute(
+        stopped.values(status="stopped", lost=1, last_error=rows.LOST, updated_at=now)
+    )
+    return ids
 
 
 def _order(connection: sa.Connection, *, order: Order) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,6 +12,8 @@ from typing import Final, TypeVar
 import anyio
 import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from perstack.errors import CorruptRecordError, StorageError, UsageError
@@ -27,6 +30,14 @@ from perstack.storage.database.migrations import (
 T = TypeVar("T")
 
 _OPENINGS: Final = count()
+# How long a server may be silent: in seconds, but for the last, which is in milliseconds.
+_SILENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ def connect(
     """Open a database (see `opener.open_database`) in the calling thread."""
     url = None if isinstance(target, Path) or "://" not in target else _parse(target)
     if url is not None and url.get_backend_name() != "sqlite":
-        return _connect_server(url, migrations)
+        return _connect_server(url, busy_s, migrations)
     path = Path(target) if url is None else Path(url.database or "")
     return _connect_file(path.absolute(), busy_s, migrations)
 
@@ -164,12 +175,18 @@ def _migrate_now(engine: sa.Engine, path: Path, migrations: Sequence[Migration])
         migrate(connection, str(path), migrations)
 
 
-def _connect_server(url: sa.URL, migrations: Sequence[Migration]) -> Connected:
+def _connect_server(url: sa.URL, busy_s: float, migrations: Sequence[Migration]) -> Connected:
     place = url.render_as_string(hide_password=True)
     with translated(place):
         engine = sa.create_engine(
-            url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+            url,
+            connect_args={name: most for name, most in _SILENCE.items() if name not in url.query},
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
+        event.listen(engine, "connect", partial(_bound_locks, busy_s=busy_s))
         try:
             with engine.begin() as connection:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7307811)")
@@ -178,6 +195,14 @@ def _connect_server(url: sa.URL, migrations: Sequence[Migration]) -> Connected:
             engine.dispose()
             raise
     return Connected(engine, place, _nothing_to_check, _server_version)
+
+
+def _bound_locks(connection: DBAPIConnection, _record: object, *, busy_s: float) -> None:
+    """Have a lock that others hold waited for no longer than a file's would be."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {max(1, round(busy_s * 1_000))}")
+    cursor.close()
+    connection.commit()
 
 
 def _server_version(connection: sa.Connection) -> str:

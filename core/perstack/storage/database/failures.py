@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from perstack.errors import CorruptRecordError, LockedError, StorageError
 
 _LOCKED: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+# PostgreSQL's: a lock was not had in time, two waited for each other, two changed the same.
+_OVERTAKEN: Final = ("55P03", "40P01", "40001")
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _UNWRITABLE: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 
@@ -50,6 +52,11 @@ def _from_driver(place: str, error: BaseException) -> StorageError:
         return LockedError(
             f"{place} is locked by another process",
             hint=f"try again; if it stays locked, `fuser -v {place}` shows who holds it",
+        )
+    if getattr(error, "sqlstate", None) in _OVERTAKEN:
+        return LockedError(
+            f"{place} is locked by another process",
+            hint="try again; pg_stat_activity shows who holds a lock for long",
         )
     if name.startswith(_DAMAGED):
         return CorruptRecordError(f"{place} is damaged: {error}", hint=DAMAGED_HINT)

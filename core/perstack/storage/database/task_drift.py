@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from perstack.domain.drift import DriftEvent, DriftMetrics
 from perstack.domain.ids import TaskId
@@ -17,6 +16,10 @@ from perstack.storage.database.engine import Database
 from perstack.storage.database.schema.dialect import is_sqlite
 from perstack.storage.database.task_tables import DRIFT_EVENTS, EMBEDDINGS, RELATIONSHIPS, TASKS
 from perstack.storage.database.tasks import get_task
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as BigInsert
+    from sqlalchemy.dialects.sqlite import Insert as LiteInsert
 
 _UPWARDS: Final = ("parent_of", "derived_from")
 
@@ -155,9 +158,20 @@ def _upsert(connection: sa.Connection, values: Sequence[Mapping[str, object]]) -
     )
     if not known:
         return
-    insert = (sqlite.insert if is_sqlite(connection) else postgresql.insert)(EMBEDDINGS)
+    insert = _insert(connection)
     columns = [name for name in known[0] if name != "task_id"]
     replace = insert.on_conflict_do_update(
         index_elements=["task_id"], set_={name: insert.excluded[name] for name in columns}
     )
     connection.execute(replace, known)
+
+
+def _insert(connection: sa.Connection) -> LiteInsert | BigInsert:
+    """Return the dialect's insert; the other's need not be loaded, which takes a while."""
+    if is_sqlite(connection):
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(EMBEDDINGS)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(EMBEDDINGS)

@@ -70,9 +70,11 @@ class SqlTaskQueueStore:
 
         return await self._database.write(work)
 
-    async def requeue(self, task_id: TaskId, feedback: str | None, *, now_ms: int) -> Task:
+    async def requeue(
+        self, task_id: TaskId, feedback: str | None, *, attempt: int | None = None, now_ms: int
+    ) -> Task:
         """Put a task back, or let it fail for good."""
-        work = partial(_requeue, task_id=task_id, feedback=feedback, now=now_ms)
+        work = partial(_requeue, task_id=task_id, feedback=feedback, attempt=attempt, now=now_ms)
         return await self._database.write(work)
 
     async def stale(self, *, claimed_before: int) -> Sequence[TaskId]:
@@ -145,9 +147,18 @@ def _claim(
     return _place(connection, TaskId(str(taken)))
 
 
-def _requeue(connection: sa.Connection, *, task_id: TaskId, feedback: str | None, now: int) -> Task:
+def _requeue(
+    connection: sa.Connection,
+    *,
+    task_id: TaskId,
+    feedback: str | None,
+    attempt: int | None,
+    now: int,
+) -> Task:
     _lock(connection, task_id)
     task = get_task(connection, task_id)
+    if attempt is not None and task.attempts != attempt:
+        raise ConflictError("Task was taken up again meanwhile")
     place = _find_place(connection, task_id)
     idle = task.status == "pending" and (place is None or place.state == "queued")
     if task.status == "completed" or idle:

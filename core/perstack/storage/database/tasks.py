@@ -283,7 +283,7 @@ def _finish(
         raise _cannot(get_task(connection, task_id))
     if connection.dialect.name == "postgresql":
         # Who ends the last task must see that the others are gone.
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7307812)")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7307813)")
     queued = connection.execute(QUEUE.delete().where(QUEUE.c.task_id == task_id)).rowcount > 0
     left = queued and connection.execute(sa.select(sa.exists().select_from(QUEUE))).scalar()
     return Finished(get_task(connection, task_id), emptied=queued and not left)

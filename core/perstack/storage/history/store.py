@@ -81,9 +81,10 @@ class FileHistory:
         return (await to_thread.run_sync(self._reader.job, job_id)).job
 
     async def find_latest_job(self) -> Job | None:
-        """Return the job that was driven last."""
-        found = await self.list_jobs(limit=1)
-        return found[0] if found else None
+        """Return the job of a user that was driven last."""
+        return await to_thread.run_sync(
+            lambda: next((job for job in self._reader.jobs() if not job.service), None)
+        )
 
     async def list_jobs(self, *, limit: int = 0) -> Sequence[Job]:
         """Return the jobs, last driven first; `limit` 0 means all. Damaged ones are logged."""

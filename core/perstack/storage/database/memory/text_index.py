@@ -194,7 +194,8 @@ class _TsVector:
         return [(int(row[0]), round(float(row[1]), 6)) for row in rows]
 
     def _weighed(self, text: str, weight: str) -> sa.ColumnElement[str]:
-        words = " ".join(_plain_words(text[:_INDEXED_CHARS]))
+        # Cut once more: one character may stand for eighteen.
+        words = " ".join(_plain_words(text[:_INDEXED_CHARS]))[:_INDEXED_CHARS]
         vector = sa.func.to_tsvector(self._language, words)
         return sa.func.setweight(vector, sa.literal_column(f"'{weight}'"))
 

@@ -44,6 +44,7 @@ _STATEMENTS: Final = (
     CREATE UNIQUE INDEX agents_name ON agents (name)
         WHERE origin = 'spawned' AND status <> 'stopped'
     """,
+    "CREATE INDEX agents_called ON agents (name, number)",
     "CREATE INDEX agents_age ON agents (created_at, number)",
     "CREATE INDEX agents_state ON agents (origin, status)",
     "CREATE INDEX agents_update ON agents (updated_at)",

@@ -1,0 +1,236 @@
+"""`perstack agent`: spawn agents, look at them, order them; `agent_work` has them work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from perstack.cli import agent_options as a
+from perstack.cli import options as o
+from perstack.cli.agent_work import exec_, run
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from perstack.domain.agent_views import AgentReport, Ordered, Spawned, Stopped
+    from perstack.domain.agents import Agent, AgentType
+    from perstack.services.agents import AgentService
+
+T = TypeVar("T")
+
+Sessions = Annotated[
+    str | None, typer.Option("-s", "--session", metavar="ID", help="Only those of a session.")
+]
+Words = Annotated[str, typer.Argument(metavar="TEXT", help="What it is told.")]
+
+
+def agent_app() -> typer.Typer:
+    """Return the `agent` commands."""
+    app = typer.Typer(
+        name="agent",
+        help="Spawn agents, have them work, order and stop them.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    verbs = (spawn, list_, status, types, run, exec_, pause, resume, steer, stop)
+    for command in verbs:
+        app.command(name=command.__name__.rstrip("_"))(command)
+    return app
+
+
+def spawn(
+    type_: a.Type,
+    name: a.NewName = None,
+    session: a.Session = None,
+    show_prompt: a.ShowPrompt = False,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Make an idle agent; exec gives it work."""
+    from perstack.domain.ids import SessionId
+
+    async def ask(agents: AgentService) -> tuple[Agent, Spawned]:
+        session_id = SessionId(session) if session else None
+        made = await agents.spawn(type_, name=name, session_id=session_id)
+        return made, agents.told(made)
+
+    place = a.Place(workspace, config, trust)
+    made, told = a.with_agents(workspace, place.project(), ask, plugins=True)
+    _print(as_json, told, lambda: _spawned(made, told.prompt if show_prompt else None))
+
+
+def list_(
+    session: Sessions = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """List the agents that are spawned or at work, oldest first."""
+    from perstack.domain.agent_views import agent_list
+    from perstack.domain.ids import SessionId
+    from perstack.projection.agent_text import agent_rows
+    from perstack.wiring import has_database
+
+    async def ask(agents: AgentService) -> list[Agent]:
+        return list(await agents.roll.here(SessionId(session) if session else None))
+
+    project = a.Place(workspace, config, trust).named_project()
+    found = a.with_agents(workspace, project, ask) if has_database(workspace) else []
+    _print(as_json, agent_list(found), lambda: agent_rows(found))
+
+
+def status(
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Show one agent: what it is, does and can do."""
+    from perstack.projection.agent_text import report_lines
+
+    which, place = a.Named.of(agent_id, name), a.Place(workspace, config, trust)
+    project = place.usable_project()
+    which.refuse_empty(workspace)
+
+    async def ask(agents: AgentService) -> AgentReport:
+        return await agents.status(which.id, name=which.name)
+
+    found = a.with_agents(workspace, project, ask, plugins=True)
+    _print(as_json, found, lambda: report_lines(found))
+
+
+def types(
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """List what can be spawned: the built-in types, this project's Experts, those of plugins."""
+    from perstack.domain.agent_views import type_list
+    from perstack.projection.agent_text import type_rows
+
+    async def ask(agents: AgentService) -> list[AgentType]:
+        return list(agents.types.list())
+
+    project = a.Place(workspace, config, trust).usable_project()
+    found = a.with_agents(workspace, project, ask, plugins=True)
+    _print(as_json, type_list(found), lambda: type_rows(found))
+
+
+def pause(
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    reason: a.Reason = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Have an agent wait before its next step, until it is resumed."""
+    which = a.Named.of(agent_id, name)
+
+    async def ask(agents: AgentService) -> Agent:
+        return await agents.orders.pause(which.id, name=which.name, reason=reason)
+
+    told = _order(a.Place(workspace, config, trust), which, ask)
+    _say(as_json, told, "is told to pause before its next step")
+
+
+def resume(
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Let an agent go on that was paused, by a person or by its resource limits."""
+    which = a.Named.of(agent_id, name)
+
+    async def ask(agents: AgentService) -> Agent:
+        return await agents.orders.resume(which.id, name=which.name)
+
+    told = _order(a.Place(workspace, config, trust), which, ask)
+    words = "is told to go on" if told.process_id else "is paused no more; exec gives it work"
+    _say(as_json, told, words)
+
+
+def steer(
+    text: Words,
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Tell an agent at work something; it reads it before its next step."""
+    which = a.Named.of(agent_id, name)
+
+    async def ask(agents: AgentService) -> Agent:
+        return await agents.orders.steer(text, which.id, name=which.name)
+
+    told = _order(a.Place(workspace, config, trust), which, ask)
+    _say(as_json, told, "is told before its next step")
+
+
+def stop(
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    reason: a.Reason = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Stop an agent: its work ends at a checkpoint, and its name is free again."""
+    which, place = a.Named.of(agent_id, name), a.Place(workspace, config, trust)
+    project = place.usable_project()
+    which.refuse_empty(workspace)
+
+    async def ask(agents: AgentService) -> Stopped:
+        return await agents.stop(which.id, name=which.name, reason=reason)
+
+    stopped = a.with_agents(workspace, project, ask)
+    ends = " Its work ends within a second." if stopped.ordered else ""
+    _print(as_json, stopped, lambda: [f"Agent stopped successfully.{ends}"])
+
+
+def _order(
+    place: a.Place, which: a.Named, ask: Callable[[AgentService], Awaitable[Agent]]
+) -> Agent:
+    project = place.named_project()
+    which.refuse_empty(place.workspace)
+    return a.with_agents(place.workspace, project, ask)
+
+
+# ------------------------------------------------------------------ printing
+
+
+def _print(as_json: bool, view: BaseModel, lines: Callable[[], Iterable[str]]) -> None:
+    from perstack.cli.printing import print_lines
+
+    print_lines([a.json_of(view)] if as_json else lines())
+
+
+def _say(as_json: bool, told: Agent, words: str) -> None:
+    from perstack.domain.agent_views import Ordered
+    from perstack.projection.inert import inert
+
+    view: Ordered = Ordered(message=f"Agent {words}", agent_id=told.id, name=told.name)
+    _print(as_json, view, lambda: [f"{inert(told.name, newlines=False)} {words}."])
+
+
+def _spawned(made: Agent, prompt: str | None) -> Iterable[str]:
+    from perstack.projection.agent_text import agent_lines, prompt_lines
+
+    yield from agent_lines(made)
+    if prompt is not None:
+        yield from prompt_lines(prompt)
