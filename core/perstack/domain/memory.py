@@ -23,6 +23,7 @@ LinkType = Literal[
     "conflicts_with",
     "validates",
 ]
+OriginKind = Literal["person", "agent", "system"]
 Access = Literal["read", "write", "delete"]
 
 SESSION_PREFIX: Final = "session:"
@@ -34,9 +35,12 @@ _TAG: Final = re.compile(r"[a-z0-9_-]+")
 
 
 class MemoryOrigin(Model):
-    """Who stored a content: a person, or an agent with its Expert (`name`) and its run."""
+    """Who stored a content: a person, or an agent with its Expert (`name`) and its run.
 
-    kind: Literal["person", "agent"]
+    "system" is the program itself, whose hooks write down what models and people said alike.
+    """
+
+    kind: OriginKind
     name: str
     agent_id: AgentId | None = None
     session_id: SessionId | None = None
@@ -68,13 +72,15 @@ class Caller:
     """Who asks, as a front door or a skill knows it: never what a request claims of itself.
 
     `name` is user@host of a person, or the agent's Expert. An agent has an `agent_id`. A person
-    without a `session_id` sees everything; with one, what that session may see.
+    without a `session_id` sees everything; with one, what that session may see. `is_system`: the
+    program itself, which sees what people see.
     """
 
     name: str
     session_id: SessionId | None = None
     agent_id: AgentId | None = None
     run_id: RunId | None = None
+    is_system: bool = False
 
     @property
     def isolated(self) -> bool:
@@ -84,8 +90,9 @@ class Caller:
     @property
     def origin(self) -> MemoryOrigin:
         """What is noted of the caller beside what it stores."""
+        alone: OriginKind = "system" if self.is_system else "person"
         return MemoryOrigin(
-            kind="person" if self.agent_id is None else "agent",
+            kind=alone if self.agent_id is None else "agent",
             name=self.name,
             agent_id=self.agent_id,
             session_id=self.session_id,

@@ -104,6 +104,10 @@ class MemoryStore(Protocol):
         """Delete all entries of a namespace; return how many."""
         ...
 
+    async def keep_newest(self, namespace: str, most: int) -> int:
+        """Of the entries of origin "system" in a namespace delete all but the `most` newest."""
+        ...
+
     async def search_text(
         self, scope: Scope, query: str, *, limit: int, mode: SearchMode = "words"
     ) -> Sequence[MemoryHit]:

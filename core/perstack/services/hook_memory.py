@@ -8,9 +8,12 @@ from typing import Final
 from pydantic import JsonValue
 
 from perstack.domain.memory import Caller
+from perstack.services.hooks import TASKS
 from perstack.services.memory import MemoryService
 
-_HOOKS: Final = Caller(name="hooks")
+# What models wrote is part of what hooks write down, so that nobody must take it for a person's.
+_HOOKS: Final = Caller(name="hooks", is_system=True)
+KEPT: Final = 1_000
 
 
 class MemoryForHooks:
@@ -29,6 +32,8 @@ class MemoryForHooks:
     ) -> None:
         """Write an entry, in place of one with that key.
 
+        Of those that hooks wrote into the namespace `tasks`, the newest 1,000 are kept.
+
         Raises:
             UsageError: a text is too long or empty.
         """
@@ -41,6 +46,8 @@ class MemoryForHooks:
             generate_embedding=False,
             shared=True,
         )
+        if namespace == TASKS:
+            await self._memory.keep_newest(namespace, KEPT)
 
     async def search(self, query: str, *, namespace: str, limit: int) -> Sequence[str]:
         """Return the contents of the best hits, the best first.

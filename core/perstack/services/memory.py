@@ -119,6 +119,10 @@ class MemoryService(MemoryReader):
         """Delete what a session that has ended kept; return how many entries."""
         return await self._stores.ask(lambda store: store.clear(f"{SESSION_PREFIX}{session_id}"))
 
+    async def keep_newest(self, namespace: str, most: int) -> int:
+        """Delete what the program itself stored there but for its newest; return how many."""
+        return await self._stores.ask(lambda store: store.keep_newest(namespace, most))
+
     async def versions(self, caller: Caller, memory_id: MemoryId) -> Sequence[MemoryVersion]:
         """Return what an entry held before, newest first.
 

@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, ValidationError
 from perstack.config.secrets import redact, secret_values
 from perstack.domain.expert import MEMORY_SKILL, MemorySkill
 from perstack.domain.ids import ToolCallId
-from perstack.domain.memory import MemoryEntry, MemoryOrigin
+from perstack.domain.memory import MemoryEntry, MemoryOrigin, OriginKind
 from perstack.errors import PerstackError
 from perstack.ports.recall import Recall
 from perstack.ports.skills import ToolOutcome, ToolSpec
@@ -237,6 +237,11 @@ TOOLS: Final = (
     _tool("deleteMemory", "Forget what was remembered under a key.", KeyArguments, _delete),
 )
 TOOL_NAMES: Final = tuple(tool.name for tool in TOOLS)
+_KINDS: Final[Mapping[OriginKind, str]] = {
+    "agent": "Expert",
+    "person": "person",
+    "system": "no person, but the program's",
+}
 _BY_NAME: Final = {tool.name: tool for tool in TOOLS}
 
 
@@ -264,7 +269,7 @@ def _entry(entry: MemoryEntry, most: int) -> dict[str, JsonValue]:
 def _who(origin: MemoryOrigin) -> str:
     """Return who stored it: a poisoned memory is to be told by whom it comes from."""
     run = f", run {origin.run_id}" if origin.run_id else ""
-    return f"{'Expert' if origin.kind == 'agent' else 'person'} {origin.name}{run}"
+    return f"{_KINDS[origin.kind]} {origin.name}{run}"
 
 
 def _when(unix_ms: int) -> str:

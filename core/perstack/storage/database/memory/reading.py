@@ -24,12 +24,25 @@ from perstack.storage.database.memory.writing import number_of
 from perstack.storage.database.text import safe_text
 
 _E: Final = ENTRIES.c
+_SURPLUS: Final = 500
 
 
 def number(connection: sa.Connection, *, scope: Scope, where: sa.ColumnElement[bool]) -> int | None:
     """Return the number of the entry that `where` names, None when it is not in `scope`."""
     query = sa.select(_E.number).where(where, *rows.within(scope))
     return connection.execute(query).scalar_one_or_none()
+
+
+def surplus(connection: sa.Connection, *, namespace: str, most: int) -> Sequence[int]:
+    """Return the numbers of what the program itself stored there before its `most` newest."""
+    query = (
+        sa.select(_E.number)
+        .where(_E.namespace == safe_text(namespace), rows.is_of_program())
+        .order_by(_E.updated_at.desc(), _E.number.desc())
+        .limit(_SURPLUS)
+        .offset(most)
+    )
+    return [int(number) for number in connection.scalars(query)]
 
 
 def page(

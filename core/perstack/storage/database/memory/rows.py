@@ -110,6 +110,11 @@ def metadata_text(metadata: Mapping[str, JsonValue] | None) -> str | None:
     return None if metadata is None else json_text(dict(metadata))
 
 
+def is_of_program() -> sa.ColumnElement[bool]:
+    """Whether the program itself stored an entry's content."""
+    return ENTRIES.c.origin.startswith('{"kind":"system",')
+
+
 def origin_text(origin: MemoryOrigin) -> str:
     """Return the column value of an origin."""
     return json_text(origin.model_dump(exclude_none=True))

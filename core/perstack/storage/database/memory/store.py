@@ -86,6 +86,17 @@ class SqlMemoryStore:
         where = ENTRIES.c.namespace == safe_text(namespace)
         return await self._database.write(lambda connection: writing.delete(connection, where))
 
+    async def keep_newest(self, namespace: str, most: int) -> int:
+        """Delete what the program itself stored but for its newest."""
+        find = partial(reading.surplus, namespace=namespace, most=most)
+        if not await self._database.read(find):
+            return 0
+
+        def work(connection: sa.Connection) -> int:
+            return writing.delete(connection, ENTRIES.c.number.in_(find(connection)))
+
+        return await self._database.write(work)
+
     async def search_text(
         self, scope: Scope, query: str, *, limit: int, mode: SearchMode = "words"
     ) -> Sequence[MemoryHit]:
