@@ -144,5 +144,7 @@ def _bytes(folder: Path) -> tuple[float, float]:
         messages = recalled.state.messages
         return sum(len(m.model_dump_json(exclude_none=True).encode()) for m in messages)
 
-    stored = sum(path.stat().st_size for path in (folder / "perstack").rglob("*") if path.is_file())
+    stored = sum(
+        path.stat().st_size for path in (folder / "perstack" / "jobs").rglob("*") if path.is_file()
+    )
     return stored, anyio.run(content)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio import to_thread
 
 from perstack.config.secrets import redact
 from perstack.domain.events import Delta
@@ -154,7 +155,8 @@ async def create_provider(
     of_plugin = given is None and is_of_plugin(project.config.settings.provider.name)
     runtime = open_runtime(project, model=model) if of_plugin else nullcontext()
     search = project.config.settings.coordination.memory.vector_search
-    embedder = open_embedder(search, project.env, always=True)
+    # It looks on the disk for a model.
+    embedder = await to_thread.run_sync(lambda: open_embedder(search, project.env, always=True))
     try:
         async with runtime:
             yield Provider(project, model, embedder)

@@ -125,6 +125,12 @@ class CorruptRecordError(StorageError):
     code = "storage.corrupt"
 
 
+class ClosedError(StorageError):
+    """The database was closed meanwhile; once opened again it can be asked."""
+
+    code = "storage.closed"
+
+
 class LockedError(StorageError):
     """Another process holds the database; asking again may help."""
 

@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anyio import to_thread
+
 from perstack.config.interpolate import filled
 from perstack.config.process_env import process_environment
 from perstack.config.secrets import redact
-from perstack.domain.coordination import CoordinationSettings
+from perstack.domain.coordination import CoordinationSettings, VectorSearchSettings
 from perstack.engine.groups import alone
 from perstack.errors import NotFoundError, UsageError
 from perstack.ports.announcements import Announcer, NoAnnouncer
@@ -84,10 +86,12 @@ def open_tables(workspace: Path) -> Tables:
     from perstack.storage.database.opener import open_memory_store, open_stores
 
     target, clock, ids = database_target(workspace), SystemClock(), Uuids()
+    stores = partial(open_stores, target, clock=clock, ids=ids)
+    memory = partial(open_memory_store, target, clock=clock, ids=ids)
     return Tables(
         workspace,
-        Handle(partial(open_stores, target, clock=clock, ids=ids)),
-        Handle(partial(open_memory_store, target, clock=clock, ids=ids)),
+        Handle(stores, open_again=partial(stores, create=False)),
+        Handle(memory, open_again=partial(memory, create=False)),
     )
 
 
@@ -211,13 +215,18 @@ async def _open_drift(stack: AsyncExitStack, tables: Tables, facts: ProjectFacts
     rules = facts.settings.drift
     embedder = None
     if rules.enabled:
-        from perstack.embeddings.opener import open_embedder
-
         search = facts.settings.memory.vector_search
-        embedder = open_embedder(search, facts.env, always=True)
+        embedder = await to_thread.run_sync(partial(_embedder, search, facts.env, always=True))
     if embedder is not None:
         stack.push_async_callback(embedder.aclose)
-    opened = DriftDetector.open(tables.stores, rules, embedder, clock=SystemClock(), ids=Uuids())
+    opened = DriftDetector.open(
+        tables.stores,
+        rules,
+        embedder,
+        clock=SystemClock(),
+        ids=Uuids(),
+        redact=partial(redact, secrets=facts.secrets),
+    )
     return await stack.enter_async_context(opened)
 
 
@@ -259,6 +268,7 @@ def tasks_over(
         dispatcher=SmartDispatcher(runner, facts.settings.dispatcher, clock=clock),
         known=Known(session, agent),
         consensus=consensus,
+        redact=partial(redact, secrets=facts.secrets),
     )
 
 
@@ -285,11 +295,18 @@ def memory_over(tables: Tables, facts: ProjectFacts) -> MemoryService:
     search = facts.settings.memory.vector_search
 
     async def embedder() -> Embedder | None:
-        from perstack.embeddings.opener import open_embedder
-
-        return open_embedder(search, facts.env)
+        return await to_thread.run_sync(_embedder, search, facts.env)
 
     return MemoryService(tables.memory, settings=facts.settings.memory, open_embedder=embedder)
+
+
+def _embedder(
+    search: VectorSearchSettings, env: Mapping[str, str], *, always: bool = False
+) -> Embedder | None:
+    """Return the embedder of the settings. Blocks on the disk, where it looks for a model."""
+    from perstack.embeddings.opener import open_embedder
+
+    return open_embedder(search, env, always=always)
 
 
 def hooks_over(

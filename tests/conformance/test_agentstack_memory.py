@@ -18,7 +18,7 @@ from perstack.services.handle import Handle
 from perstack.services.memory import MemoryService
 from perstack.storage.database.opener import open_memory_store
 from tests.fakes.consensus import SetClock
-from tests.fakes.memory import ANA, WordEmbedder, agent, visitor
+from tests.fakes.memory import ANA, LateEmbedder, WordEmbedder, agent, visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -229,6 +229,22 @@ async def test_agentstack_row_52_without_its_embedder_memory_goes_on(
         embedder.name,
     )
     assert (await alike.search(ANA, "apple")).results[0].match_type == "hybrid"
+
+
+async def test_vectors_of_a_model_that_is_another_one_under_its_old_name_are_made_anew(
+    alike: MemoryService, handle: Handle[MemoryStore]
+) -> None:
+    await kept(alike, "k", "apple")
+    another = LateEmbedder("fake:words", 32)
+    service = MemoryService(handle, settings=MemorySettings(), open_embedder=another.open)
+    # Nothing was asked of it yet, so that nobody knows how long its vectors are.
+    assert another.dimensions is None
+    assert (await service.index.reindex(ANA)).indexed == 1
+    assert [hit.match_type for hit in (await service.search(ANA, "apple")).results] == ["hybrid"]
+    before = len(another.asked)
+    assert (await service.index.reindex(ANA)).coverage == 100
+    assert len(another.asked) == before
+    assert (await alike.index.stats(ANA)).indexed == 0
 
 
 async def test_agentstack_row_52_what_is_no_vector_is_not_kept(

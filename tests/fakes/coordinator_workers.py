@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -46,6 +47,13 @@ class Place:
         task = Task(id=TaskId(name), agent_type=agent_type, input="do it", created_at=NOW_MS)
         await self.stores.ask(lambda stores: stores.tasks.add(task))
         return task.id
+
+    async def until_done(self) -> None:
+        with anyio.fail_after(15):
+            for _ in count():
+                if await self.queue.is_empty():
+                    return
+                await anyio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -89,7 +97,6 @@ async def _coordinate(path: Path, told: Connection) -> None:
         HierarchicalCoordinator.open(place.parts, max_workers=2) as coordinator,
     ):
         await coordinator.submit_task(await place.add("t1", "tester"))
-        while not await place.queue.is_empty():
-            await anyio.sleep(0.01)
+        await place.until_done()
         await coordinator.submit_task(await place.add("t2", "coder"))
         await anyio.sleep_forever()

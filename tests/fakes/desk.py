@@ -21,6 +21,7 @@ class FakeDesk:
     helms: dict[ExpertKey, Helm] = field(default_factory=dict[ExpertKey, Helm])
     heard: list[Event] = field(default_factory=list[Event])
     gone: list[RunId] = field(default_factory=list[RunId])
+    lifted: list[RunId] = field(default_factory=list[RunId])
 
     @property
     def judges_drift(self) -> bool:
@@ -29,6 +30,9 @@ class FakeDesk:
     def take_up(self, card: RunCard, state: RunState, helm: Helm) -> None:
         self.cards.append(card)
         self.helms[card.expert_key] = helm
+
+    async def lift(self, run_id: RunId) -> None:
+        self.lifted.append(run_id)
 
     def hear(self, event: Event) -> None:
         self.heard.append(event)

@@ -71,3 +71,11 @@ class WordEmbedder:
 
     async def aclose(self) -> None:
         """Hold nothing."""
+
+
+class LateEmbedder(WordEmbedder):
+    """One that does not know how long its vectors are before it made one."""
+
+    @property
+    def dimensions(self) -> int | None:
+        return self._dimensions if self.asked else None

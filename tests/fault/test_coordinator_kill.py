@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -49,9 +50,7 @@ async def test_a_killed_coordinator_and_its_workers_are_gone_and_its_task_is_don
         again = await place.agents.spawn("tester", name=lost[0].name)
         assert again.name == lost[0].name
         async with HierarchicalCoordinator.open(place.parts):
-            with anyio.fail_after(15):
-                while not await place.queue.is_empty():
-                    await anyio.sleep(0.01)
+            await place.until_done()
         for name in ("t1", "t2"):
             task_id = TaskId(name)
             task = await place.stores.ask(lambda stores, task_id=task_id: stores.tasks.get(task_id))
@@ -74,11 +73,13 @@ async def test_a_coordinator_that_was_taken_for_dead_is_there_again_under_a_new_
         now_ms = silent.beat_at + LOST_AFTER_MS
         lost = await place.stores.ask(lambda s: s.agents.mark_lost([silent], now_ms=now_ms))
         assert [one.id for one in lost] == [first.id]
+        second = first
         with anyio.fail_after(15):
-            while (await coordinator.status()).coordinator.id == first.id:
+            for _ in count():
+                second = (await coordinator.status()).coordinator
+                if second.id != first.id:
+                    break
                 await anyio.sleep(0.01)
-        assert [one.id for one in await place.roll.list()] == [
-            (await coordinator.status()).coordinator.id
-        ]
+        assert [one.id for one in await place.roll.list()] == [second.id]
     async with open_place(tmp_path / "perstack.db", lambda _: make_answer()) as place:
         assert await place.roll.list() == []

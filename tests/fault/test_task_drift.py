@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from perstack.domain.coordination import DriftSettings
 from perstack.domain.drift import DriftResult
-from perstack.domain.ids import RunId, TaskId
+from perstack.domain.ids import ExpertKey, JobId, RunId, TaskId
 from perstack.domain.tasks import RelationshipType
 from perstack.ports.stores import Stores
 from perstack.ports.tasks import Ancestor, Mark
@@ -79,6 +79,21 @@ async def test_in_sync_mode_creating_waits_for_the_vector(tmp_path: Path) -> Non
     async with open_desk(tmp_path / "a.db", drift=sync, embedder=embedder) as desk:
         parent = await parent_of(desk)
         assert (await state_of(desk, parent)).state == "ready"
+
+
+async def test_in_sync_mode_the_record_of_a_run_waits_for_no_embedder(tmp_path: Path) -> None:
+    embedder = FakeEmbedder()
+    embedder.close_gate()
+    sync = WARN.model_copy(update={"async_embedding": False})
+    async with open_desk(tmp_path / "a.db", drift=sync, embedder=embedder) as desk:
+        with anyio.fail_after(20):
+            run = await desk.tasks.delegated(
+                RunId("r"), ExpertKey("coder"), "write it", parent_run_id=None, job_id=JobId("j")
+            )
+        assert (await state_of(desk, run.id)).state == "pending"
+        embedder.gate.set()
+        found = await desk.tasks.judge(run.id, "coder", "write it")
+    assert (found.is_drift, found.most_similar_task_id) == (True, run.id)
 
 
 async def test_a_vector_that_another_process_promised_is_waited_for(tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ import anyio
 import pytest
 
 from perstack.domain.agents import Agent, Order, OrderKind
-from perstack.domain.ids import AgentId, IdentityId, JobId, SessionId
+from perstack.domain.ids import AgentId, IdentityId, JobId, RunId, SessionId, TaskId
+from perstack.domain.tasks import Task
 from perstack.errors import ConflictError, LimitError, NotFoundError, PerstackError
 from perstack.ports.agents import AgentFilter, AgentMove, AgentStore
 from perstack.ports.stores import Stores
 from perstack.ports.system import Uuids
+from perstack.ports.tasks import TaskFilter
 from perstack.storage.database.opener import open_stores
 from tests.fakes.agents import make_agent, make_identity, make_process, make_run
 from tests.fakes.consensus import NOW_MS, SetClock
+from tests.fakes.tasks import make_task
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +42,11 @@ def agents(stores: Stores) -> AgentStore:
 
 def make_order(kind: OrderKind = "stop", agent_id: str = "a1", text: str | None = None) -> Order:
     return Order(agent_id=AgentId(agent_id), kind=kind, text=text, by="ana@host", created_at=NOW_MS)
+
+
+def make_run_task(run: str, job: str | None) -> Task:
+    task = make_task(run).model_copy(update={"status": "running", "run_id": RunId(run)})
+    return task.model_copy(update={"job_id": None if job is None else JobId(job)})
 
 
 async def test_what_was_added_is_read_back_the_same(agents: AgentStore) -> None:
@@ -385,6 +393,38 @@ async def test_what_a_dead_process_drove_is_lost_and_nothing_else(agents: AgentS
     assert (await agents.get(AgentId("r3"))).status == "running"
     assert [one.id for one in await agents.processes()] == ["p2"]
     assert await agents.mark_lost([make_process("p1")], now_ms=NOW_MS + 20_000) == ()
+
+
+async def test_the_tasks_of_what_is_lost_have_failed_and_no_others(stores: Stores) -> None:
+    agents, tasks = stores.agents, stores.tasks
+    done = make_run("r2", process_id="p1").model_copy(update={"status": "completed"})
+    await agents.record([make_run("r1", process_id="p1"), done, make_run("r3", process_id="p2")])
+    # The root run of a spawned agent's job has no agent of its own.
+    await agents.add(
+        make_agent("s1").model_copy(
+            update={"status": "running", "process_id": "p1", "job_id": JobId("j1")}
+        )
+    )
+    await agents.record([make_run("r5", process_id="p2")])
+    for name in ("p1", "p2"):
+        await agents.beat(make_process(name))
+    for run, job in (("r1", "j0"), ("r2", "j0"), ("r3", "j0"), ("r4", "j1"), ("r5", "j1")):
+        await tasks.record(make_run_task(run, job))
+    await tasks.finish(TaskId("r2"), "completed", "done", now_ms=NOW_MS)
+    await tasks.record(make_run_task("by-hand", None))
+    await agents.mark_lost([make_process("p1")], now_ms=NOW_MS + 20_000)
+    found = {task.id: (task.status, task.output) for task in await tasks.list(TaskFilter())}
+    died = ("failed", "the process that worked at it died")
+    running = ("running", None)
+    assert found == {
+        "r1": died,
+        "r2": ("completed", "done"),
+        "r3": running,
+        "r4": died,
+        "r5": running,
+        "by-hand": running,
+    }
+    assert (await tasks.get(TaskId("r1"))).completed_at == NOW_MS + 20_000
 
 
 async def test_a_process_that_has_beaten_since_is_not_dead(agents: AgentStore) -> None:

@@ -187,6 +187,67 @@ async def test_what_a_person_says_elsewhere_reaches_a_running_program(tmp_path: 
     assert ran.one("completeRun")["text"] == "I stop looking."
 
 
+LIMITED: Final = """
+[resourceExhaustion]
+enabled = true
+{more}
+
+[resourceExhaustion.thresholds]
+maxApiCalls = 2
+
+[experts."lead"]
+instruction = "You are lead."
+"""
+THREE_LOOKS: Final = """
+[[turns]]
+expert = "lead"
+turn = 4
+text = "Looked three times."
+
+[[turns]]
+expert = "lead"
+calls = [{ tool = "listDirectory", args = { path = "." } }]
+"""
+
+
+def limited(tmp_path: Path, more: str = "") -> Program:
+    toml = SCRIPTED + LIMITED.replace("{more}", more)
+    return Program.make(tmp_path, toml, scenario=THREE_LOOKS)
+
+
+async def test_a_run_at_its_limits_says_so_and_goes_on_when_a_person_goes_on(
+    tmp_path: Path,
+) -> None:
+    program = limited(tmp_path)
+    paused = await program.run("run", "lead", "look", "--no-wait")
+    assert paused.code == 3
+    assert paused.one("pauseRun")["by"] == "resource limits"
+    assert f"go on with: perstack run lead --continue-job {paused.job_id}" in paused.stderr.lower()
+    on = await program.run("run", "lead", "--continue-job", paused.job_id)
+    assert on.code == 0, on.stderr
+    assert on.one("completeRun")["text"] == "Looked three times."
+
+
+async def test_a_paused_run_says_how_another_terminal_lets_it_go_on(tmp_path: Path) -> None:
+    program = limited(tmp_path)
+    async with program.running("run", "lead", "look") as running:
+        paused = await running.until("pauseRun")
+        await running.wait_for(lambda: b"agent resume" in running.err)
+        assert f"perstack agent resume -i {paused['runId']}" in running.err.decode()
+        resumed = await program.run("agent", "resume", "-i", paused["runId"])
+        assert resumed.code == 0, resumed.stderr
+        ran = await running.ended()
+    assert ran.code == 0, ran.stderr
+    assert ran.one("completeRun")["text"] == "Looked three times."
+
+
+async def test_a_run_that_the_limits_end_says_so(tmp_path: Path) -> None:
+    ended = await limited(tmp_path, "autoTerminate = true").run("run", "lead", "look")
+    assert ended.code == 6
+    assert "Stopped by resource limits" in ended.stderr
+    assert "[resourceExhaustion.thresholds]" in ended.stderr
+
+
 async def test_a_killed_programs_agents_are_lost_to_whoever_looks(tmp_path: Path) -> None:
     program = Program.make(tmp_path, SCRIPTED + TEAM, scenario=ENDLESS)
     async with tables_of(program) as tables:

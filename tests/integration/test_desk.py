@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -20,24 +21,42 @@ from perstack.domain.coordination import (
     VectorSearchSettings,
 )
 from perstack.domain.events import Event
-from perstack.domain.ids import AgentId, SessionId, TaskId
+from perstack.domain.ids import AgentId, ExpertKey, JobId, RunId, SessionId, TaskId
+from perstack.domain.resources import Verdict
 from perstack.domain.settings import ConsensusSettings
 from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun
+from perstack.domain.tasks import Task, TaskStatus
+from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
+from perstack.engine.steering import RunHelm
 from perstack.ports.agents import AgentFilter
-from perstack.ports.desk import Carrier
+from perstack.ports.desk import NOBODY, Carrier, RunCard
+from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
 from perstack.ports.system import SystemClock, Uuids
+from perstack.projection.run_state import RunState
 from perstack.services import desk
 from perstack.services.agent_orders import AgentOrders
 from perstack.services.agent_roll import AgentRoll
 from perstack.services.identities import IdentityService
-from perstack.wiring import ProjectFacts, RunServices, Tables, open_run_services, open_tables
+from perstack.services.task_creation import NewTask
+from perstack.storage.database.opener import database_path
+from perstack.wiring import (
+    ProjectFacts,
+    RunServices,
+    Tables,
+    open_run_services,
+    open_tables,
+    tasks_over,
+)
 from tests.fakes.engine import FakeSkills, World, expert, says
+from tests.fakes.tasks import FakeConsensus
 
 pytestmark = pytest.mark.anyio
 
 SECRET = "sk-canary-value"
+WITHIN = Verdict(phase="normal", triggered_by=None)
+OVER = Verdict(phase="intervention", triggered_by=None, action="pause", reason="maxApiCalls")
 
 
 @asynccontextmanager
@@ -294,6 +313,7 @@ async def test_a_process_that_was_taken_for_dead_is_on_record_again_when_it_wake
 
     lost: list[str] = []
     found: Agent | None = None
+    task: Task | None = None
     async with services(tmp_path) as (tables, own):
         skills = FakeSkills({"look": wait})
         world = World(tmp_path, once, (expert("lead"),), skills=skills, desk=own.desk)
@@ -308,11 +328,14 @@ async def test_a_process_that_was_taken_for_dead_is_on_record_again_when_it_wake
                     )
                     lost = [one.status for one in marked]
                 assert await agent_at_work(tables) == agent
+                task = await own.tasks.get(TaskId(agent))
                 found = await tables.stores.ask(lambda s: s.agents.get(agent))
                 release.set()
     assert lost == ["failed"]
     assert found is not None
     assert (found.status, found.lost) == ("running", False)
+    assert task is not None
+    assert (task.status, task.attempts) == ("running", 2)
 
 
 async def test_a_run_that_is_cut_off_does_not_stay_at_work_for_ever(tmp_path: Path) -> None:
@@ -329,6 +352,86 @@ async def test_a_run_that_is_cut_off_does_not_stay_at_work_for_ever(tmp_path: Pa
         lead = (await agents_of(tables))["lead"]
     assert (lead.status, lead.process_id) == ("failed", None)
     assert "cut off" in (lead.last_error or "")
+
+
+async def test_a_run_that_is_left_is_no_task_at_work_until_it_goes_on(tmp_path: Path) -> None:
+    at_work: list[TaskStatus] = []
+    async with services(tmp_path) as (_, own):
+        world = World(
+            tmp_path, looking, (expert("lead"),), skills=_slow(), desk=own.desk, max_steps=10_000
+        )
+
+        def leave(event: Event) -> None:
+            if event.body.type == "callTools":
+                world.control.stop("user")
+
+        world.heard.on = leave
+        left = await world.start()
+        await own.desk.flush()
+        waiting = await own.tasks.count()
+
+        async def look(_: Mapping[str, JsonValue]) -> str:
+            await own.desk.flush()
+            at_work.append((await own.tasks.get(TaskId(left.run_id))).status)
+            return "seen"
+
+        def once(request: ModelRequest, turn: int) -> Generation:
+            return says("", ("look", {})) if turn <= 2 else says("finished")
+
+        skills = FakeSkills({"look": look})
+        again = World(tmp_path, once, (expert("lead"),), skills=skills, desk=own.desk)
+        await again.go_on(Continuation())
+        await own.desk.flush()
+        task = await own.tasks.get(TaskId(left.run_id))
+    assert left.outcome.ending == "stopped"
+    assert (waiting.running, waiting.pending) == (0, 1)
+    assert set(at_work) == {"running"}
+    assert (task.status, task.output) == ("completed", "finished")
+
+
+async def test_limits_that_no_longer_hold_lift_no_persons_pause(tmp_path: Path) -> None:
+    helm = RunHelm(StopControl())
+    card = RunCard(JobId("j"), RunId("r"), ExpertKey("lead"), NOBODY, "go", None, 0, 1)
+    async with services(tmp_path) as (_, own):
+        own.desk.take_up(card, RunState(), helm)
+        helm.pause("ana", "let me look")
+        own.desk.change(AgentId("r"), OVER)
+        own.desk.change(AgentId("r"), WITHIN)
+        standing = helm.pause_wanted
+        helm.resume("ben")
+        own.desk.change(AgentId("r"), OVER)
+        own.desk.change(AgentId("r"), WITHIN)
+    assert standing == PauseRun(by="ana", reason="let me look")
+    assert helm.pause_wanted is None
+
+
+async def test_no_table_holds_a_secret_that_a_task_was_created_or_checked_with(
+    tmp_path: Path,
+) -> None:
+    settings = CoordinationSettings(
+        memory=MemorySettings(vector_search=VectorSearchSettings(provider="hashed")),
+        drift=DriftSettings(enabled=True, behavior="prevent"),
+    )
+    gate = FakeConsensus(gated=("low",))
+    text = f"deploy with {SECRET}"
+    async with services(tmp_path, settings) as (tables, own):
+        made = await own.tasks.create(NewTask("coder", text, priority=5))
+        assert made.task is not None
+        parent = made.task.id
+        prevented = await own.tasks.create(NewTask("coder", text, parent_task_id=parent))
+        await own.tasks.create(NewTask(f"coder {SECRET}", f"{SECRET} else", parent_task_id=parent))
+        preview = await own.drift.preview(text, f"coder {SECRET}", parent)
+        await own.tasks.judge(parent, "coder", text)
+        facts = ProjectFacts(settings, ConsensusSettings(), {}, secrets=(SECRET,))
+        gated = tasks_over(tables, facts, drift=own.drift, consensus=gate)
+        await gated.create(NewTask("coder", f"again, {SECRET}", parent_task_id=parent))
+    with closing(sqlite3.connect(database_path(tmp_path))) as raw:
+        stored = "\n".join(raw.iterdump())
+    assert not prevented.success
+    assert preview.result.is_drift
+    assert stored.count("deploy with [redacted]") >= 4
+    assert SECRET not in stored
+    assert [one.input for one in gate.proposed] == ["again, [redacted]"]
 
 
 async def test_a_hook_that_never_ends_keeps_nothing_from_being_written_at_the_end(

@@ -14,7 +14,7 @@ from perstack.domain.ids import ExpertKey, IdentityId, RunId, SessionId, TaskId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.engine.plan import JobOutcome
-from perstack.ports.desk import Carrier, DriftVerdict, Hold
+from perstack.ports.desk import LIMITS, Carrier, DriftVerdict, Hold
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
 from tests.fakes.desk import FakeDesk
@@ -108,6 +108,47 @@ async def test_a_paused_run_stands_at_the_boundary_until_somebody_resumes_it(
     assert endings[0].outcome.ending == "completed"
     told = [e.body for e in own.heard.events if isinstance(e.body, PauseRun | ResumeRun)]
     assert told == [PauseRun(by="ana", reason="let me look"), ResumeRun(by="ben")]
+
+
+@pytest.mark.parametrize("first", ["ana", LIMITS])
+async def test_the_limits_lift_their_own_pause_and_no_persons(tmp_path: Path, first: str) -> None:
+    desk = FakeDesk()
+    own = world(tmp_path, desk)
+    paused = anyio.Event()
+
+    def pause(event: Event) -> None:
+        if event.body.type == "callTools" and event.step_number == 1:
+            for by in (first, "ana", LIMITS):
+                desk.helms[LEAD].pause(by)
+        if isinstance(event.body, PauseRun):
+            paused.set()
+
+    own.heard.on = pause
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(own.start)
+            await paused.wait()
+            desk.helms[LEAD].resume(LIMITS)
+            await anyio.wait_all_tasks_blocked()
+            assert len(own.model.requests) == 1
+            desk.helms[LEAD].resume("ben")
+    told = [e.body for e in own.heard.events if isinstance(e.body, PauseRun | ResumeRun)]
+    assert told == [PauseRun(by=first, reason=None), ResumeRun(by="ben")]
+
+
+async def test_a_person_lifts_the_limits_pause_with_the_own(tmp_path: Path) -> None:
+    desk = FakeDesk()
+    own = world(tmp_path, desk)
+
+    def pause(event: Event) -> None:
+        if event.body.type == "callTools" and event.step_number == 1:
+            desk.helms[LEAD].pause("ana")
+            desk.helms[LEAD].pause(LIMITS, "maxApiCalls")
+        if isinstance(event.body, PauseRun):
+            desk.helms[LEAD].resume("ben")
+
+    own.heard.on = pause
+    assert (await own.start()).outcome.ending == "completed"
 
 
 async def test_a_paused_run_can_be_stopped_and_goes_on_later_without_the_pause(

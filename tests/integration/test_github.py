@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perstack.domain.coordination import GithubSettings
-from perstack.errors import ProviderError, UsageError
+from perstack.errors import ConfigError, ProviderError, UsageError
 from perstack.integrations.github.cli import GhCli
 from perstack.integrations.github.opener import open_github
 from perstack.integrations.github.rest import RestGithub
@@ -198,6 +198,14 @@ async def test_github_that_is_not_there_or_silent_is_a_failure() -> None:
         with pytest.raises(ProviderError, match=r"no answer within 0\.2 s|cannot be reached"):
             await api.get_repository(SITE)
         await api.aclose()
+
+
+@pytest.mark.parametrize("url", ["https://hub.example:port/v3", "https://[hub.example/v3"])
+async def test_a_base_url_that_is_none_is_told_without_what_it_holds(url: str) -> None:
+    with pytest.raises(ConfigError, match="base URL is no address") as raised:
+        await RestGithub(token=None, base_url=url).get_repository(SITE)
+    assert "hub.example" not in f"{raised.value} {raised.value.__cause__}"
+    assert "baseUrl" in (raised.value.hint or "")
 
 
 async def test_who_asks_is_known_only_with_a_token_that_github_takes(

@@ -452,6 +452,37 @@ async def test_whoever_was_away_for_long_reads_all_vectors_again(
     assert {hit.entry.key for hit in await alike(store, "apple")} == {"k1", "k2"}
 
 
+async def test_what_is_gone_by_other_embedders_is_remembered_for_a_while_only(
+    store: MemoryStore, database_target: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "REMOVALS_KEPT", 3)
+    for n in range(10):
+        await put(store, "k", "apple", embedder=WordEmbedder(f"fake:{n % 2}"))
+    url = database_target if isinstance(database_target, str) else f"sqlite:///{database_target}"
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT count(*) FROM memory_removed").scalar_one()
+    engine.dispose()
+    assert kept == 3
+
+
+async def test_vectors_of_a_length_that_the_embedder_had_once_are_missing(
+    store: MemoryStore,
+) -> None:
+    once = WordEmbedder(WORDS.name, 32)
+    await put(store, "old", "apple", embedder=once)
+    await put(store, "new", "apple", embedder=WORDS)
+    assert [hit.entry.key for hit in await alike(store, "apple")] == ["new"]
+    assert await store.count(HERE, WORDS.name, WORDS.dimensions) == (2, 1)
+    assert await store.count(Scope(), WORDS.name, WORDS.dimensions) == (2, 1)
+    missing = await store.unindexed(WORDS.name, WORDS.dimensions, after=0, limit=9)
+    await store.index(WORDS.name, [(one, WORDS.vector(one.content)) for one in missing])
+    assert {hit.entry.key for hit in await alike(store, "apple")} == {"old", "new"}
+    assert await store.count(HERE, WORDS.name, WORDS.dimensions) == (2, 2)
+    await put(store, "new", "apple", embedder=once)
+    assert [hit.entry.key for hit in await alike(store, "apple")] == ["old"]
+
+
 async def test_characters_that_stand_for_whole_words_do_not_make_a_content_too_long(
     store: MemoryStore,
 ) -> None:

@@ -275,6 +275,25 @@ async def test_a_disabled_plugin_stays_so_and_a_removed_one_is_forgotten(place: 
     assert [one.status for one in await other.discover()] == ["unasked"]
 
 
+async def test_of_a_removed_plugin_the_users_consent_is_forgotten_too(
+    place: Place, tmp_path: Path
+) -> None:
+    folder = place.write(CODE)
+    service, _ = place.service()
+    await service.discover()
+    await service.enable("greeter")
+    await service.remove("greeter")
+    # The author of the workspace brings a database along in which it is enabled.
+    author, _ = place.service(state=tmp_path / "authors-state")
+    await author.discover()
+    await author.enable("greeter")
+    await author.aclose()
+    victim, _ = place.service()
+    (found,) = await victim.discover()
+    assert (found.status, found.reason) == ("unasked", "it was enabled here, but not by you")
+    assert str(folder) not in (place.state / "trust.json").read_text()
+
+
 async def test_a_plugin_elsewhere_is_installed_and_found_again(
     place: Place, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from perstack.domain.expert import MEMORY_SKILL, Expert, MemorySkill
 from perstack.domain.ids import SessionId
+from perstack.domain.memory import Caller
 from perstack.errors import ConfigError, DeniedError, StorageError
 from perstack.ports.skills import RunContext, SkillSet
 from perstack.skills.memory import skill as memory_skill
@@ -40,6 +41,19 @@ async def opened(
     async with skills.open(expert, context, Notices()) as found:
         await found.ready()
         yield found
+
+
+async def test_what_the_program_wrote_down_is_not_told_as_a_persons_word(tmp_path: Path) -> None:
+    recall = FakeRecall()
+    async with opened(tmp_path, recall) as skills:
+        await skills.call("storeMemory", {"key": "k", "content": "obey me"})
+        hooks = Caller("hooks", is_system=True).origin
+        (place,) = recall.entries
+        written = recall.entries[place].model_copy(update={"origin": hooks})
+        recall.entries[place] = written
+        told = result(await skills.call("getMemory", {"key": "k"}))["entry"]
+        assert isinstance(told, dict)
+        assert told["storedBy"] == "no person, but the program's hooks"
 
 
 async def test_what_is_stored_is_found_read_listed_and_deleted(tmp_path: Path) -> None:

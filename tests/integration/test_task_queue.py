@@ -222,6 +222,27 @@ async def test_what_a_dead_process_took_is_put_back(
     assert [one.task.id for one in await queue.processing()] == ["t1"]
 
 
+async def test_what_is_given_away_before_it_can_be_put_back_stays_where_it_is(
+    stores: Stores, queue: TaskQueue, clock: SetClock
+) -> None:
+    await fill(stores, queue, [5])
+    await queue.dequeue(claimed_by="slow:1")
+    clock.move(61_000)
+    before = clock.now_ms() - 60_000
+    assert await stores.task_queue.stale(claimed_before=before) == ["t0"]
+    assert await queue.assign(TaskId("t0"), ANA)
+    for _ in range(2):
+        with pytest.raises(ConflictError, match="has somebody who does it"):
+            await stores.task_queue.requeue(
+                TaskId("t0"), None, claimed_before=before, now_ms=clock.now_ms()
+            )
+        # Nor is it when somebody put it back already, and it was taken up anew.
+        if (await stores.tasks.get(TaskId("t0"))).status == "running":
+            await queue.requeue(TaskId("t0"))
+            await queue.dequeue(claimed_by="another:2")
+    assert [one.claimed_by for one in await queue.processing()] == ["another:2"]
+
+
 async def test_clearing_empties_the_queue_and_keeps_the_tasks(
     stores: Stores, queue: TaskQueue
 ) -> None:

@@ -148,6 +148,44 @@ async def test_relating_the_same_at_once_gives_one_relationship(tasks: TaskStore
     assert len(found) == 1
 
 
+async def test_the_task_of_a_run_waits_while_nobody_drives_it(tasks: TaskStore) -> None:
+    await tasks.record(make_task().model_copy(update={"status": "running", "attempts": 1}))
+    assert await tasks.release(T1)
+    assert not await tasks.release(T1)
+    assert (await tasks.count(TaskFilter())) == TaskCounts(total=1, pending=1)
+    assert await tasks.take_up(T1)
+    assert not await tasks.take_up(T1)
+    again = await tasks.get(T1)
+    assert (again.status, again.attempts) == ("running", 2)
+    await tasks.finish(T1, "failed", "no", now_ms=NOW_MS)
+    assert not await tasks.release(T1)
+    assert await tasks.take_up(T1)
+    assert (await tasks.get(T1)).completed_at is None
+    await tasks.finish(T1, "completed", "yes", now_ms=NOW_MS)
+    assert not await tasks.take_up(T1)
+    assert not await tasks.release(T1)
+    assert (await tasks.get(T1)).status == "completed"
+
+
+async def test_what_is_in_the_queue_is_moved_by_the_queue_alone(stores: Stores) -> None:
+    tasks = stores.tasks
+    await tasks.add(make_task())
+    await stores.task_queue.enqueue(T1, 5, now_ms=NOW_MS)
+    assert not await tasks.take_up(T1)
+    await stores.task_queue.claim(None, claimed_by=None, now_ms=NOW_MS)
+    await stores.task_queue.assign(T1, ANA, now_ms=NOW_MS)
+    assert not await tasks.release(T1)
+    assert (await tasks.get(T1)).status == "running"
+
+
+@pytest.mark.parametrize("name", ["' OR 1=1 --", "\ud800", "a\0b", "x" * 5_000])
+async def test_a_task_that_is_not_there_is_neither_let_go_nor_taken_up(
+    tasks: TaskStore, name: str
+) -> None:
+    assert not await tasks.release(TaskId(name))
+    assert not await tasks.take_up(TaskId(name))
+
+
 async def test_lists_are_newest_first_and_filtered(tasks: TaskStore) -> None:
     for n in range(1, 5):
         agent_type = "coder" if n % 2 else "tester"

@@ -18,6 +18,7 @@ from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UnknownExpertError, UsageError
+from perstack.ports.desk import LIMITS
 from perstack.ports.experts import Stoppable
 from perstack.project import Project, open_project
 from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, warm_up
@@ -170,7 +171,9 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: s
         say(f"Hint: {outcome.hint}")
     if outcome.ending == "asked":
         say(f"A question waits. Answer it with: {again}")
-    if outcome.ending == "awaiting":
+    if outcome.ending == "awaiting" and outcome.consensus_id is None:
+        say(f"The run is paused. Go on with: {again}")
+    elif outcome.ending == "awaiting":
         say(f"A decision is awaited: perstack consensus show {outcome.consensus_id}")
         say(f"Once it is made, go on with: {again}")
     if outcome.ending == "limit":
@@ -179,6 +182,8 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: s
     if outcome.ending == "stopped" and stopped_by.number is not None:
         say(f"Stopped. Go on with: {again}")
         return 128 + stopped_by.number
+    if outcome.ending == "stopped" and outcome.by is not None:
+        return _stopped_by(outcome.by, again)
     if output.broken is not None:
         # A reader that went away (`| head`) knows; a disk that is full does not.
         if not isinstance(output.broken, BrokenPipeError):
@@ -186,3 +191,13 @@ def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: s
             say(f"Hint: go on with: {again}")
         return 1
     return EXIT_CODES[outcome.ending]
+
+
+def _stopped_by(who: str, again: str) -> int:
+    """Say who stopped the job from outside, and how it goes on; return the exit code."""
+    if who.startswith(LIMITS):
+        say(f"Stopped by {who}")
+        say(f"Hint: raise it in [resourceExhaustion.thresholds], then go on with: {again}")
+        return EXIT_CODES["limit"]
+    say(f"Stopped by {who}. Go on with: {again}")
+    return EXIT_CODES["stopped"]

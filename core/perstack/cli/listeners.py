@@ -9,6 +9,7 @@ from collections.abc import Callable
 from perstack.domain.events import Delta, Event, RequestApproval
 from perstack.domain.ids import RunId
 from perstack.domain.server_events import RequestInput
+from perstack.domain.steering_events import PauseRun
 from perstack.engine.plan import JobOutcome
 from perstack.ports.system import SystemClock
 from perstack.projection.inert import inert
@@ -105,6 +106,9 @@ def say_what_waits(event: Event, *, waits_at_gates: bool = True) -> None:
     match event.body:
         case RequestApproval(consensus_id=waiting) if waits_at_gates:
             say(f"A decision is awaited: perstack consensus show {waiting}")
+        case PauseRun(by=by, reason=reason) if waits_at_gates:
+            why = f": {reason}" if reason else ""
+            say(f"Paused by {by}{why}. To go on: perstack agent resume -i {event.run_id}")
         case RequestInput(consensus_id=waiting, skill_name=skill):
             say(f"The tool server of {skill} asks: perstack consensus show {waiting}")
         case _:

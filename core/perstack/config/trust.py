@@ -169,6 +169,23 @@ class Acceptances:
         known = self._read()
         digests = {demand.digest for demand in demands}
         known[_key(config)] = known.get(_key(config), frozenset()) | digests
+        self._write(known)
+
+    def forget(self, config: Path, demands: Iterable[Demand]) -> None:
+        """Forget that the user accepted `demands` for the file at `config`.
+
+        Raises:
+            StorageError: it cannot be written down.
+        """
+        known = self._read()
+        before = known.get(_key(config), frozenset())
+        left = before - {demand.digest for demand in demands}
+        if left == before:
+            return
+        known[_key(config)] = left
+        self._write({path: digests for path, digests in known.items() if digests})
+
+    def _write(self, known: Mapping[str, frozenset[str]]) -> None:
         record = _Record(accepted={path: tuple(sorted(known[path])) for path in sorted(known)})
         try:
             self._replace(record.model_dump_json(indent=2))

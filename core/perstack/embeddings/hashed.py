@@ -58,14 +58,13 @@ class HashedEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a row for each text; see `ports.embeddings.Embedder.embed`."""
-        from perstack.embeddings.vectors import no_rows
+        from perstack.embeddings.vectors import no_rows, stacked
 
         if not texts:
-            return no_rows(DIMENSIONS)
-        import numpy as np
-
+            return await to_thread.run_sync(no_rows, DIMENSIONS)
         groups = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
-        return np.vstack([await to_thread.run_sync(hashed_rows, group) for group in groups])
+        rows = [await to_thread.run_sync(hashed_rows, group) for group in groups]
+        return await to_thread.run_sync(stacked, rows)
 
     async def aclose(self) -> None:
         """Nothing is held."""

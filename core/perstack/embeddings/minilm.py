@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from perstack.embeddings.vectors import no_rows
+from perstack.embeddings.vectors import no_rows, stacked
 from perstack.embeddings.wordpiece import WordPiece
 from perstack.errors import ProviderError
 
@@ -60,15 +60,13 @@ class MiniLmEmbedder:
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a row for each text; see `ports.embeddings.Embedder.embed`."""
         if not texts:
-            return no_rows(DIMENSIONS)
-        import numpy as np
-
+            return await to_thread.run_sync(no_rows, DIMENSIONS)
         words, model = await self._opened()
         rows = [
             await to_thread.run_sync(_vector, words, model, text, limiter=self._one)
             for text in texts
         ]
-        return np.vstack(rows)
+        return await to_thread.run_sync(stacked, rows)
 
     async def aclose(self) -> None:
         """Let go of the weights."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from perstack.embeddings.http import Endpoint, JsonClient
-from perstack.embeddings.vectors import batches, cut, no_rows, not_vectors, read_rows
+from perstack.embeddings.vectors import batches, cut, no_rows, not_vectors, read_rows, stacked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +56,7 @@ class RemoteEmbedder:
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a row for each text; see `ports.embeddings.Embedder.embed`."""
         if not texts:
-            return no_rows(self._dimensions)
-        import numpy as np
-
+            return await to_thread.run_sync(no_rows, self._dimensions)
         speech = self._speech
         # Vendors refuse an empty text.
         sent = [cut(text, speech.most_text_bytes) or " " for text in texts]
@@ -67,7 +65,7 @@ class RemoteEmbedder:
         if {part.shape[1] for part in parts} != {self._dimensions or parts[0].shape[1]}:
             raise not_vectors(self._vendor)
         self._dimensions = int(parts[0].shape[1])
-        return np.vstack(parts)
+        return await to_thread.run_sync(stacked, parts)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -1,4 +1,7 @@
-"""What all embedders do with their numbers: check them and make vectors of length one."""
+"""What all embedders do with their numbers: check them and make vectors of length one.
+
+What loads NumPy is called in a worker thread: that takes a moment.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,13 @@ def no_rows(dimensions: int | None) -> NDArray[np.float32]:
     import numpy as np
 
     return np.zeros((0, dimensions or 0), dtype=np.float32)
+
+
+def stacked(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return rows, or groups of them, as one array."""
+    import numpy as np
+
+    return np.vstack(rows)
 
 
 def not_vectors(source: str) -> ProviderError:

@@ -203,7 +203,7 @@ class JobDriver:
         with unwrapped():
             async with anyio.create_task_group() as self._background, self._slot():
                 with self._time_limit(self._background), self._at_desk(driver, opening):
-                    outcomes.append(await driver.drive(opening))
+                    outcomes.append(await self._driven(driver, opening))
         await self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
         return outcomes[0]
 
@@ -228,6 +228,11 @@ class JobDriver:
         """Return whose work a run at `depth` is: what is delegated has the session alone."""
         whose = self.plan.carrier
         return whose if depth == 0 else Carrier(session_id=whose.session_id)
+
+    async def _driven(self, driver: RunDriver, opening: Opening) -> RunOutcome:
+        if driver.state.messages and not self.plan.service:
+            await self.deps.desk.lift(driver.run_id)
+        return await driver.drive(opening)
 
     @contextmanager
     def _at_desk(self, driver: RunDriver, opening: Opening) -> Generator[None]:
@@ -279,7 +284,7 @@ class JobDriver:
             )
             opening = begun if state.status == "init" else again
             with self._at_desk(driver, opening):
-                return await driver.drive(opening)
+                return await self._driven(driver, opening)
 
     async def _open_child(
         self, run_id: RunId, expert: Expert, begun: Opening

@@ -86,7 +86,8 @@ class Deps:
 class RunOutcome:
     """How a run's driving ended. `text` is a completed run's result.
 
-    With the ending "limit", `overrun` is the budget that was used up, None for the step limit.
+    With the ending "limit", `overrun` is the budget that was used up, None for the step limit; with
+    "stopped", `by` is who stopped it, where that is known.
     """
 
     ending: Ending
@@ -95,6 +96,7 @@ class RunOutcome:
     hint: str | None = None
     consensus_id: ConsensusId | None = None
     overrun: Overrun | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

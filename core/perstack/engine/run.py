@@ -404,4 +404,4 @@ class RunDriver:
         )
         if reason is None:
             return RunOutcome("awaiting", consensus_id=consensus_id)
-        return RunOutcome("stopped")
+        return RunOutcome("stopped", by=self.control.by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
@@ -15,12 +15,12 @@ from perstack.engine.calls import result
 from perstack.engine.control import StopControl
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
-from perstack.ports.desk import DriftVerdict
+from perstack.ports.desk import LIMITS, DriftVerdict
 
 if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
-LIMITS: Final = "resource limits"
+_Pauser = Literal["person", "limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class RunHelm:
     def __init__(self, control: StopControl, above: RunHelm | None = None) -> None:
         self._control = control
         self._above = above
-        self._paused: _Pause | None = None
+        self._pauses: dict[_Pauser, _Pause] = {}
         self._resumed_by = ""
         self._said: deque[tuple[str, str]] = deque()
         self._changed = anyio.Event()
@@ -50,14 +50,16 @@ class RunHelm:
 
     def pause(self, by: str, reason: str | None = None) -> None:
         """Let it wait at the next step's boundary."""
-        if self._paused is None:
-            self._paused = _Pause(by, reason)
+        pauser = _pauser(by)
+        if pauser not in self._pauses:
+            self._pauses[pauser] = _Pause(by, reason)
             self._tell()
 
     def resume(self, by: str) -> None:
-        """Let it go on."""
-        if self._paused is not None:
-            self._paused = None
+        """Let it go on: a person lifts every pause, the limits only their own."""
+        lifted: tuple[_Pauser, ...] = ("limits",) if by == LIMITS else ("person", "limits")
+        found = [self._pauses.pop(pauser, None) for pauser in lifted]
+        if any(found):
             self._resumed_by = by
             self._tell()
 
@@ -69,8 +71,8 @@ class RunHelm:
     @property
     def pause_wanted(self) -> PauseRun | None:
         """What to record if the run has to wait, because of itself or of a run above."""
-        if self._paused is not None:
-            return PauseRun(by=self._paused.by, reason=self._paused.reason)
+        for first in self._pauses.values():
+            return PauseRun(by=first.by, reason=first.reason)
         return self._above.pause_wanted if self._above else None
 
     def take_said(self) -> list[tuple[str, str]]:
@@ -83,7 +85,7 @@ class RunHelm:
         """Wait until nothing pauses the run any more; return who resumed it last."""
         by = self._resumed_by
         while self.pause_wanted is not None:
-            while self._paused is not None:
+            while self._pauses:
                 await self._changed.wait()
                 by = self._resumed_by
             if self._above is not None and self._above.pause_wanted is not None:
@@ -93,6 +95,10 @@ class RunHelm:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _pauser(by: str) -> _Pauser:
+    return "limits" if by == LIMITS else "person"
 
 
 async def at_boundary(run: RunDriver) -> RunOutcome | None:

@@ -133,9 +133,9 @@ class AgentStore(Protocol):
     async def mark_lost(self, dead: Sequence[DriverProcess], *, now_ms: int) -> Sequence[Agent]:
         """Mark what dead processes drove as lost, forget them; return those agents.
 
-        What was running has failed then; what worked for a loop or a coordinator is stopped, idle
-        workers of that coordinator, too, since nobody would give them work. A process that has beaten since it was looked at is left
-        alone.
+        What was running has failed then. What worked for a loop or a coordinator is stopped, idle
+        workers of that coordinator, too, since nobody would give them work. A process that has
+        beaten since it was looked at is left alone.
         """
         ...
 

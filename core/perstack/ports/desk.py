@@ -17,6 +17,7 @@ from perstack.domain.ids import (
 )
 from perstack.projection.run_state import RunState
 
+LIMITS: Final = "resource limits"
 DriftAction = Literal["allowed", "warned", "prevented", "pending"]
 
 
@@ -77,7 +78,8 @@ class Hold:
 class Helm(Protocol):
     """A run, and all that it delegates, as people steer it. Called in the event loop; idempotent.
 
-    `by` is who; it is recorded. What comes when the run has ended does nothing.
+    `by` is who, a person or `LIMITS`; it is recorded. What comes when the run has ended does
+    nothing.
     """
 
     def stop(self, by: str, *, now: bool = False) -> None:
@@ -85,11 +87,11 @@ class Helm(Protocol):
         ...
 
     def pause(self, by: str, reason: str | None = None) -> None:
-        """Let it wait at the next step's boundary."""
+        """Let it wait at the next step's boundary; the limits' pause and a person's add up."""
         ...
 
     def resume(self, by: str) -> None:
-        """Let it go on."""
+        """Let it go on: a person lifts every pause, `LIMITS` only their own."""
         ...
 
     def steer(self, text: str, by: str) -> None:
@@ -107,6 +109,13 @@ class Desk(Protocol):
 
     def take_up(self, card: RunCard, state: RunState, helm: Helm) -> None:
         """A run is being driven from now on; `state` is what its past comes to."""
+        ...
+
+    async def lift(self, run_id: RunId) -> None:
+        """A person has a run with a past go on: limits that paused it count from here.
+
+        Bounded in time; never raises.
+        """
         ...
 
     def hear(self, event: Event) -> None:
@@ -139,6 +148,9 @@ class NoDesk:
 
     def take_up(self, card: RunCard, state: RunState, helm: Helm) -> None:
         """Nobody asks."""
+
+    async def lift(self, run_id: RunId) -> None:
+        """Nothing is limited."""
 
     def hear(self, event: Event) -> None:
         """Nobody asks."""

@@ -207,12 +207,19 @@ class MemoryStore(Protocol):
         """
         ...
 
-    async def count(self, scope: Scope, embedder: str | None) -> tuple[int, int]:
-        """Return how many entries there are, and how many have a vector of `embedder`."""
+    async def count(
+        self, scope: Scope, embedder: str | None, dimensions: int | None = None
+    ) -> tuple[int, int]:
+        """Return how many entries there are, and how many have a vector of `embedder`.
+
+        With `dimensions` those of another length, which no search finds any more, do not count.
+        """
         ...
 
-    async def unindexed(self, embedder: str, *, after: int, limit: int) -> Sequence[Unindexed]:
-        """Return entries without a vector of `embedder` whose number is above `after`, in order."""
+    async def unindexed(
+        self, embedder: str, dimensions: int | None = None, *, after: int, limit: int
+    ) -> Sequence[Unindexed]:
+        """Return entries without a vector, as `count` does, numbered above `after`, in order."""
         ...
 
     async def index(

@@ -129,6 +129,14 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def release(self, task_id: TaskId) -> bool:
+        """Let a running task wait again that is not in the queue; say whether it was one."""
+        ...
+
+    async def take_up(self, task_id: TaskId) -> bool:
+        """Have a pending or failed task run that is not in the queue; say whether it was one."""
+        ...
+
     async def delete(self, task_id: TaskId) -> bool:
         """Remove a task with its vector and its relationships; say whether there was one.
 
@@ -187,15 +195,23 @@ class TaskQueueStore(Protocol):
         ...
 
     async def requeue(
-        self, task_id: TaskId, feedback: str | None, *, attempt: int | None = None, now_ms: int
+        self,
+        task_id: TaskId,
+        feedback: str | None,
+        *,
+        attempt: int | None = None,
+        claimed_before: int | None = None,
+        now_ms: int,
     ) -> Task:
         """Put a claimed, running or failed task back, a priority lower; too often: it fails.
 
-        With `attempt`, only while it has been taken up that many times.
+        With `attempt`, only while it has been taken up that many times; with `claimed_before` (Unix
+        ms), only while it is `stale`.
 
         Raises:
             NotFoundError: no such task.
-            ConflictError: it is completed, was never taken up, or was again since that attempt.
+            ConflictError: it is completed, was never taken up, or was again since that attempt, or
+                is not stale.
         """
         ...
 

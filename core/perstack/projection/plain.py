@@ -124,6 +124,8 @@ class PlainLines:
             case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
                 if not is_quiet(body):
                     yield line.step(steering_phrase(body))
+                if isinstance(body, PauseRun):
+                    yield line.under(f"perstack agent resume -i {event.run_id}")
             case _:
                 yield from _endings(line, run, event)
 

@@ -384,7 +384,9 @@ class HierarchicalCoordinator:
 async def _sign_on(parts: CoordinatorParts, session_id: SessionId | None) -> WorkerState:
     """Make the coordinator's own agent, driven by this process: should that die, it is gone."""
     name = f"main-coordinator-{parts.ids.new()[:8]}"
-    me = await parts.crew.take_on(COORDINATOR, name=name, owner="coordinator", session_id=session_id)
+    me = await parts.crew.take_on(
+        COORDINATOR, name=name, owner="coordinator", session_id=session_id
+    )
     await parts.crew.begin(me)
     return WorkerState(id=me, type=COORDINATOR, name=name, status="running")
 

@@ -20,7 +20,7 @@ from perstack.domain.events import Event
 from perstack.domain.ids import AgentId, ExpertKey, RunId, TaskId
 from perstack.domain.resources import Verdict
 from perstack.errors import PerstackError
-from perstack.ports.desk import DriftVerdict, Helm, Hold, RunCard
+from perstack.ports.desk import LIMITS, DriftVerdict, Helm, Hold, RunCard
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.projection.agent_tally import AgentTally
@@ -129,6 +129,13 @@ class AgentDesk:
         self._touch(card.run_id, held)
         self._busy.set()
 
+    async def lift(self, run_id: RunId) -> None:
+        """A person has a run with a past go on: limits that paused it count from here."""
+        held = self._held.get(run_id)
+        if held is not None and self._parts.resume is not None:
+            with anyio.move_on_after(CLOSING_S):
+                await self._raise_limits(held.tally.owner)
+
     def hear(self, event: Event) -> None:
         """An event of a run that was taken up was recorded."""
         held = self._held.get(event.run_id)
@@ -192,11 +199,11 @@ class AgentDesk:
         for held in self._of(agent_id):
             match verdict.action:
                 case "go":
-                    held.helm.resume("resource limits")
+                    held.helm.resume(LIMITS)
                 case "pause":
-                    held.helm.pause("resource limits", verdict.reason)
+                    held.helm.pause(LIMITS, verdict.reason)
                 case "stop":
-                    held.helm.stop(f"resource limits: {verdict.reason}")
+                    held.helm.stop(f"{LIMITS}: {verdict.reason}")
 
     async def settle(self) -> None:
         """Write what was heard now, if that is possible: what is not is written later."""
@@ -265,6 +272,7 @@ class AgentDesk:
     async def _beat(self) -> None:
         if await self._records.beat():
             for run_id, held in self._held.items():
+                self._parts.tasks.begin_again(run_id)
                 self._touch(run_id, held)
 
     async def _take_orders(self) -> None:

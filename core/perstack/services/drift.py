@@ -8,7 +8,7 @@ said to be pending, never to be fine.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -45,6 +45,7 @@ class DriftDetector:
     """Judges tasks, and has vectors made of new ones; `open` gives one.
 
     Without an `embedder`, or disabled, it is inactive: nothing is asked, and results say so.
+    `redact` takes secrets out of what is judged, before it is embedded or written down.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class DriftDetector:
         clock: Clock,
         ids: Ids,
         timing: Timing | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._stores = stores
         self._settings = settings
         self._clock = clock
         self._ids = ids
+        self._redact = redact
         self._embedder = embedder
         self._vectors: TaskVectors | None = None
         if settings.enabled and embedder is not None:
@@ -78,6 +81,7 @@ class DriftDetector:
         clock: Clock,
         ids: Ids,
         timing: Timing | None = None,
+        redact: Callable[[str], str] = str,
     ) -> AsyncGenerator[DriftDetector]:
         """Give a detector whose vectors are made in the background while the context is open.
 
@@ -85,7 +89,9 @@ class DriftDetector:
         it is needed.
         """
         timing = timing or Timing()
-        detector = cls(stores, settings, embedder, clock=clock, ids=ids, timing=timing)
+        detector = cls(
+            stores, settings, embedder, clock=clock, ids=ids, timing=timing, redact=redact
+        )
         vectors = detector._vectors
         if vectors is None:
             yield detector
@@ -157,6 +163,7 @@ class DriftDetector:
         An unknown parent is "pending", and so are tables that cannot be asked: where drift is to be
         prevented, nothing begins that was not compared.
         """
+        agent_type, task_input = self._redact(agent_type), self._redact(task_input)
         try:
             result = await self.check(task_input, parent_task_id)
         except (NotFoundError, StorageError) as error:
@@ -178,6 +185,7 @@ class DriftDetector:
         """
         check_text(task_input, "taskInput", shortest=1, longest=MAX_INPUT_CHARS)
         check_text(agent_type, "taskType", shortest=1, longest=_MAX_TYPE_CHARS)
+        agent_type, task_input = self._redact(agent_type), self._redact(task_input)
         result = await self.check(task_input, parent_task_id)
         await self.log(result, agent_type, task_input, None)
         return DriftCheck(result=result, config=self.config)
@@ -223,11 +231,16 @@ class DriftDetector:
         """Return what to write of a new task's vector: itself if the check has made it already."""
         return None if self._vectors is None else self._vectors.mark(task_input)
 
-    async def index(self, task_id: TaskId, task_input: str | None, mark: Mark | None) -> None:
-        """Have the vector of a task made that was written with `mark`: now or in the background."""
+    async def index(
+        self, task_id: TaskId, task_input: str | None, mark: Mark | None, *, later: bool = False
+    ) -> None:
+        """Have the vector of a task made that was written with `mark`: now or in the background.
+
+        `later`: in the background, whatever the settings say.
+        """
         if self._vectors is None or mark is None or mark.vector is not None:
             return
-        if self._settings.async_embedding:
+        if later or self._settings.async_embedding:
             await self._vectors.make_later(task_id, task_input or "")
         else:
             await self._vectors.make(task_id, task_input or "")

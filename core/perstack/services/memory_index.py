@@ -25,6 +25,7 @@ EMBEDDED_CHARS: Final = 8_000
 _EMBED_S: Final = 60.0
 _BATCH: Final = 64
 _HUGE: Final = 2.0
+_ANY_TEXT: Final = "memory"
 
 
 class MemoryIndex:
@@ -54,9 +55,9 @@ class MemoryIndex:
             embedder = await self._opened()
         except (ProviderError, ConfigError) as error:
             warning = f"no vectors now: {error.message}"
-        name = None if embedder is None else embedder.name
+        name, size = (embedder.name, embedder.dimensions) if embedder else (None, None)
         scope = caller.scope
-        total, indexed = await self._stores.ask(lambda store: store.count(scope, name))
+        total, indexed = await self._stores.ask(lambda store: store.count(scope, name, size))
         return MemoryStats(
             total=total,
             indexed=indexed,
@@ -73,6 +74,8 @@ class MemoryIndex:
     async def reindex(self, caller: Caller) -> MemoryStats:
         """Make the vectors that are missing, of all entries, 64 at a time; return what there is.
 
+        Vectors of another length than the embedder makes now are made anew: no search finds them.
+
         What another changes meanwhile has a vector already, or gets one next time.
 
         Raises:
@@ -87,6 +90,8 @@ class MemoryIndex:
             raise UsageError(
                 "vector search is off", hint="set [memory.vectorSearch] enabled = true"
             )
+        if embedder.dimensions is None:
+            await _vectors(embedder, [_ANY_TEXT])
         after = 0
         while (last := await self._index_after(embedder, after)) is not None:
             after = last
@@ -100,9 +105,9 @@ class MemoryIndex:
 
     async def _index_after(self, embedder: Embedder, after: int) -> int | None:
         """Make the next vectors; return the number of the last entry, None when none is left."""
-        name = embedder.name
+        name, size = embedder.name, embedder.dimensions
         batch = await self._stores.ask(
-            lambda store: store.unindexed(name, after=after, limit=_BATCH)
+            lambda store: store.unindexed(name, size, after=after, limit=_BATCH)
         )
         if not batch:
             return None

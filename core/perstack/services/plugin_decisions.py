@@ -37,6 +37,10 @@ class Consents(Protocol):
         """Remember that the user accepted `demands` for `config`."""
         ...
 
+    def forget(self, config: Path, demands: Iterable[Demand]) -> None:
+        """Forget that they did."""
+        ...
+
 
 class PluginDecisions:
     """What was decided about plugins. `folder` is the workspace's plugins folder."""
@@ -89,9 +93,13 @@ class PluginDecisions:
         record = await self._record_of(found, enabled=False)
         await self._stores.ask(lambda stores: stores.plugins.save(record))
 
-    async def forget(self, name: str) -> None:
-        """Forget what was decided."""
-        await self._stores.ask(lambda stores: stores.plugins.delete(name))
+    async def forget(self, found: FoundPlugin) -> None:
+        """Forget what was decided, and that this user agreed to what it is and what it was then."""
+        record = await self.find(found.name)
+        digests = {found.digest, record.digest if record else None} - {None}
+        demands = [_demand(found.name, digest) for digest in digests]
+        await to_thread.run_sync(self._consents.forget, Path(found.location), demands)
+        await self._stores.ask(lambda stores: stores.plugins.delete(found.name))
 
     async def refusal(self, found: FoundPlugin, record: PluginRecord | None) -> PluginInfo | None:
         """Return the plugin with why it must not be loaded, None if it may be."""

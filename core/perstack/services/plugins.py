@@ -189,7 +189,7 @@ class PluginService:
                     f"the plugin {name} is an installed package",
                     hint="uninstall the package, or disable the plugin",
                 )
-            await self._decisions.forget(name)
+            await self._decisions.forget(self._found[name])
             await self._loaded.unload(name)
             self._infos.pop(name, None)
             self._found.pop(name, None)

@@ -35,7 +35,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class TaskBook(Protocol):
-    """Tasks, as runs are written into them. Both calls may be made again."""
+    """Tasks, as runs are written into them. All calls may be made again."""
 
     async def delegated(
         self,
@@ -55,6 +55,14 @@ class TaskBook(Protocol):
         """Write how it ended."""
         ...
 
+    async def let_go(self, run_id: RunId) -> bool:
+        """Write that nobody works at it now, though it did not end."""
+        ...
+
+    async def taken_up(self, run_id: RunId) -> bool:
+        """Write that somebody works at it again."""
+        ...
+
 
 RunHooks = Callable[[HookContext], Awaitable[object]]
 
@@ -63,6 +71,7 @@ RunHooks = Callable[[HookContext], Awaitable[object]]
 class _Work:
     card: RunCard
     begun: bool = False
+    again: bool = False
     gone: bool = False
     ending: TaskEnding | None = None
     output: str | None = None
@@ -108,10 +117,17 @@ class RunTasks:
             # It was let go and is taken up again before anything of it could be written.
             known.gone, known.ending = False, None
             return
-        self._works[card.run_id] = _Work(card, begun=card.query is None)
+        past = card.query is None
+        self._works[card.run_id] = _Work(card, begun=past, again=past)
+
+    def begin_again(self, run_id: RunId) -> None:
+        """Somebody took the run for dead, and wrote so, while it went on."""
+        work = self._works.get(run_id)
+        if work is not None:
+            work.again = work.begun
 
     def let_go(self, run_id: RunId) -> None:
-        """A run is driven no more; one that did not end is forgotten once its task is written."""
+        """A run is driven no more; one that did not end waits, once its task is written."""
         work = self._works.get(run_id)
         if work is not None:
             work.gone = True
@@ -169,9 +185,14 @@ class RunTasks:
     async def _write(self, work: _Work) -> None:
         if not work.begun:
             await self._begin(work)
+        if work.again:
+            await self._book.taken_up(work.card.run_id)
+            work.again = False
         if work.ending is not None:
             await self._settle(work, work.ending)
             work.gone = True
+        elif work.gone:
+            await self._book.let_go(work.card.run_id)
 
     async def _begin(self, work: _Work) -> None:
         card = work.card

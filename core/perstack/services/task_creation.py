@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from perstack.domain.dispatch import DispatchDecision
@@ -57,7 +57,7 @@ class Known:
 
 
 class TaskCreator:
-    """Makes tasks of what is wanted. `consensus` None: nothing ever waits."""
+    """Makes tasks of what is wanted, without secrets. `consensus` None: nothing ever waits."""
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class TaskCreator:
         dispatcher: SmartDispatcher,
         known: Known,
         consensus: TaskConsensus | None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._stores = stores
         self._clock = clock
@@ -79,6 +80,7 @@ class TaskCreator:
         self._dispatcher = dispatcher
         self._known = known
         self._consensus = consensus
+        self._redact = redact
 
     async def create(self, wanted: NewTask) -> TaskCreation:
         """Create a task: choose its type, look for drift, ask for consensus, write it.
@@ -91,6 +93,7 @@ class TaskCreator:
             NotFoundError: no such session or parent.
         """
         await self._check(wanted)
+        wanted = self._redacted(wanted)
         agent_type, decision = await self._typed(wanted)
         dispatch = None if decision is None else dispatch_note(decision)
         drift = await self._drift.check(wanted.input, wanted.parent_task_id)
@@ -121,6 +124,12 @@ class TaskCreator:
         parent = wanted.parent_task_id
         if parent is not None and await self._find(parent) is None:
             raise NotFoundError("Parent task not found", hint=f"no task has the id {parent[:40]!a}")
+
+    def _redacted(self, wanted: NewTask) -> NewTask:
+        agent_type, text = (
+            None if one is None else self._redact(one) for one in (wanted.agent_type, wanted.input)
+        )
+        return replace(wanted, agent_type=agent_type, input=text)
 
     async def _typed(self, wanted: NewTask) -> tuple[str, DispatchDecision | None]:
         if wanted.agent_type is not None:

@@ -118,9 +118,21 @@ class TaskQueue:
         """
         if feedback is not None:
             check_text(feedback, "feedback", longest=MAX_FEEDBACK_CHARS)
+        return await self._put_back(task_id, feedback, attempt=attempt)
+
+    async def _put_back(
+        self,
+        task_id: TaskId,
+        feedback: str | None = None,
+        *,
+        attempt: int | None = None,
+        claimed_before: int | None = None,
+    ) -> Task:
         now = self._clock.now_ms()
         task = await self._stores.ask(
-            lambda stores: stores.task_queue.requeue(task_id, feedback, attempt=attempt, now_ms=now)
+            lambda stores: stores.task_queue.requeue(
+                task_id, feedback, attempt=attempt, claimed_before=claimed_before, now_ms=now
+            )
         )
         if task.status == "failed":
             await self.tell("task:failed", task)
@@ -137,7 +149,8 @@ class TaskQueue:
         found: list[Task] = []
         for task_id in stale:
             try:
-                found.append(await self.requeue(task_id))
+                # Its process may live after all, and have given it to an agent by now.
+                found.append(await self._put_back(task_id, claimed_before=before))
             except PerstackError as error:
                 _LOG.info("task %s needs no recovery: %s", task_id, error.message)
         return found

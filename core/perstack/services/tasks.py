@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pydantic import JsonValue
@@ -37,7 +37,10 @@ MOST_LISTED: Final = 10_000
 
 
 class TaskService:
-    """The verbs of tasks. `consensus` None: nothing ever waits."""
+    """The verbs of tasks. `consensus` None: nothing ever waits.
+
+    `redact` takes secrets out of what `create` is given; runs' inputs come without.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class TaskService:
         dispatcher: SmartDispatcher,
         known: Known,
         consensus: TaskConsensus | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._stores = stores
         self._clock = clock
@@ -65,6 +69,7 @@ class TaskService:
             dispatcher=dispatcher,
             known=known,
             consensus=consensus,
+            redact=redact,
         )
 
     async def create(self, wanted: NewTask) -> TaskCreation:
@@ -121,7 +126,8 @@ class TaskService:
         mark = self._drift.mark(task_input)
         recorded = await self._stores.ask(lambda stores: stores.tasks.record(task, mark=mark))
         if recorded.new:
-            await self._drift.index(task.id, task_input, mark)
+            # The records of all runs wait for this call: they must not wait for an embedder, too.
+            await self._drift.index(task.id, task_input, mark, later=True)
         return recorded.task
 
     async def settle(self, run_id: RunId, status: TaskEnding, output: str | None) -> Task | None:
@@ -140,6 +146,17 @@ class TaskService:
             return ended
         await self._stores.ask(lambda stores: stores.tasks.record(ended))
         return await self._queue.complete(task_id, output, status=status)
+
+    async def let_go(self, run_id: RunId) -> bool:
+        """Let the task of a run wait that nobody drives and that did not end; again: nothing.
+
+        Says whether it was running. What is in the queue is left alone.
+        """
+        return await self._stores.ask(lambda stores: stores.tasks.release(TaskId(run_id)))
+
+    async def taken_up(self, run_id: RunId) -> bool:
+        """Have the task of a run that goes on run again; say whether it waited or had failed."""
+        return await self._stores.ask(lambda stores: stores.tasks.take_up(TaskId(run_id)))
 
     # -------------------------------------------------------------- looking
 

@@ -38,6 +38,7 @@ class Book:
     settled: list[tuple[str, str, str | None]] = field(
         default_factory=list[tuple[str, str, str | None]]
     )
+    moved: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     async def delegated(
         self,
@@ -58,6 +59,19 @@ class Book:
     async def settle(self, run_id: RunId, status: TaskEnding, output: str | None) -> Task | None:
         self.settled.append((run_id, status, output))
         return None
+
+    async def let_go(self, run_id: RunId) -> bool:
+        self._moved("let go", run_id)
+        return True
+
+    async def taken_up(self, run_id: RunId) -> bool:
+        self._moved("taken up", run_id)
+        return True
+
+    def _moved(self, move: str, run_id: RunId) -> None:
+        if run_id == self.unlucky and self.failure is not None:
+            raise self.failure
+        self.moved.append((move, run_id))
 
 
 def card(run_id: RunId, query: str | None = "do it") -> RunCard:
@@ -85,7 +99,7 @@ async def test_a_run_that_stopped_without_an_end_is_forgotten_once_its_task_is_w
     await tasks.flush()
     tasks.hear(told(LEAD, COMPLETED))
     await tasks.flush()
-    assert (book.begun, book.settled) == ([LEAD], [])
+    assert (book.begun, book.settled, book.moved) == ([LEAD], [], [("let go", LEAD)])
 
 
 async def test_a_run_taken_up_again_before_its_task_was_written_has_one_all_the_same() -> None:
@@ -101,6 +115,43 @@ async def test_a_run_taken_up_again_before_its_task_was_written_has_one_all_the_
     book.failure = None
     await tasks.flush()
     assert (book.begun, book.settled) == ([LEAD], [(LEAD, "completed", None)])
+
+
+async def test_a_run_that_is_taken_up_again_is_a_task_at_work_until_it_is_let_go() -> None:
+    book = Book()
+    tasks = RunTasks(book, redact=str)
+    tasks.begin(card(LEAD, query=None))
+    for _ in range(2):
+        await tasks.flush()
+    assert book.moved == [("taken up", LEAD)]
+    tasks.let_go(LEAD)
+    for _ in range(2):
+        await tasks.flush()
+    assert (book.begun, book.moved) == ([], [("taken up", LEAD), ("let go", LEAD)])
+
+
+async def test_that_a_run_was_let_go_is_written_later_when_it_cannot_be_now() -> None:
+    book = Book()
+    tasks = RunTasks(book, redact=str)
+    tasks.begin(card(LEAD))
+    await tasks.flush()
+    book.unlucky, book.failure = LEAD, LockedError("locked")
+    tasks.let_go(LEAD)
+    with pytest.raises(LockedError):
+        await tasks.flush()
+    book.failure = None
+    await tasks.flush()
+    assert book.moved == [("let go", LEAD)]
+
+
+async def test_a_run_that_ended_is_not_let_go_as_well() -> None:
+    book = Book()
+    tasks = RunTasks(book, redact=str)
+    tasks.begin(card(LEAD))
+    tasks.hear(told(LEAD, COMPLETED))
+    tasks.let_go(LEAD)
+    await tasks.flush()
+    assert (book.settled, book.moved) == ([(LEAD, "completed", None)], [])
 
 
 async def test_a_task_that_can_never_be_written_holds_up_no_other() -> None:

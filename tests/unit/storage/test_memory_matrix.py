@@ -80,7 +80,7 @@ STEPS = st.lists(
 def test_the_best_are_always_among_the_candidates(
     steps: list[list[Row] | set[int]], view: View, seed: int, limit: int
 ) -> None:
-    matrix, model = Matrix(), Model()
+    matrix, model = Matrix(DIMENSIONS), Model()
     for step in steps:
         if isinstance(step, set):
             matrix.remove(step)
@@ -97,7 +97,7 @@ def test_the_best_are_always_among_the_candidates(
 
 
 def test_over_many_blocks_the_best_are_found_in_any_share_of_the_rows() -> None:
-    matrix, model = Matrix(), Model()
+    matrix, model = Matrix(DIMENSIONS), Model()
     rows = [row(n, n, "few" if n % 100 == 0 else "many") for n in range(1, 10_001)]
     for start in range(0, len(rows), 3_000):
         matrix.add(rows[start : start + 3_000])
@@ -110,30 +110,37 @@ def test_over_many_blocks_the_best_are_found_in_any_share_of_the_rows() -> None:
 
 
 def test_what_is_below_the_threshold_is_left_out() -> None:
-    matrix = Matrix()
+    matrix = Matrix(DIMENSIONS)
     matrix.add([row(n, n) for n in range(1, 500)])
     assert matrix.search(vector(7), EVERYTHING, limit=10, threshold=0.99) == [7]
 
 
 def test_vectors_of_another_length_do_not_matter() -> None:
-    matrix = Matrix()
+    matrix = Matrix(DIMENSIONS)
     matrix.add([row(1, 1), Row(2, pack(vector(1, 7)), "default", None)])
     assert matrix.search(vector(1), EVERYTHING, limit=5, threshold=0.5) == [1]
     assert matrix.search(vector(1, 7), EVERYTHING, limit=5, threshold=0.5) == []
 
 
+def test_a_vector_that_became_one_of_another_length_is_gone() -> None:
+    matrix = Matrix(DIMENSIONS)
+    matrix.add([row(1, 1)])
+    matrix.add([Row(1, pack(vector(1, 7)), "default", None)])
+    assert matrix.search(vector(1), EVERYTHING, limit=5, threshold=0.5) == []
+
+
 def test_an_empty_matrix_finds_nothing() -> None:
-    assert Matrix().search(vector(1), EVERYTHING, limit=5, threshold=0) == []
+    assert Matrix(DIMENSIONS).search(vector(1), EVERYTHING, limit=5, threshold=0) == []
 
 
 def test_a_vector_of_nothing_but_zeros_is_like_nothing() -> None:
-    matrix = Matrix()
+    matrix = Matrix(DIMENSIONS)
     matrix.add([Row(1, pack(np.zeros(DIMENSIONS, np.float32)), "default", None)])
     assert matrix.search(vector(1), EVERYTHING, limit=5, threshold=0.1) == []
 
 
 def test_most_rows_gone_is_a_waste() -> None:
-    matrix = Matrix()
+    matrix = Matrix(DIMENSIONS)
     matrix.add([row(n, n) for n in range(1, 5_001)])
     matrix.remove(range(1, 2_000))
     assert not matrix.wasted

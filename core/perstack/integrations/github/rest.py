@@ -12,7 +12,7 @@ from anyio import to_thread
 from pydantic import JsonValue, ValidationError
 
 from perstack.domain.github import Issue, IssueState, PullRequest, PullState, Repository
-from perstack.errors import ProviderError
+from perstack.errors import ConfigError, ProviderError
 from perstack.integrations.github import rest_shapes as shapes
 from perstack.integrations.github.failures import failed
 from perstack.ports.github import NewIssue, NewPullRequest, RepositoryName
@@ -187,7 +187,14 @@ class RestGithub:
                 await to_thread.run_sync(import_module, "perstack.integrations.github.client")
                 from perstack.integrations.github.client import Client
 
-                self._client = Client(self._base_url, self._token, timeout_s=self._bound_s)
+                try:
+                    self._client = Client(self._base_url, self._token, timeout_s=self._bound_s)
+                except ValueError:
+                    # The address may hold a secret, so neither it nor the cause is told.
+                    raise ConfigError(
+                        "GitHub's base URL is no address",
+                        hint='give one as [github] baseUrl = "https://github.example/api/v3"',
+                    ) from None
             return self._client
 
 

@@ -15,7 +15,7 @@ from perstack.ports.agents import AgentFilter, AgentMove
 from perstack.ports.identities import Deed
 from perstack.ports.system import Ids
 from perstack.storage.database import agent_rows as rows
-from perstack.storage.database import identities
+from perstack.storage.database import identities, task_runs
 from perstack.storage.database.agent_rows import AGENT_COLUMNS, AGENTS, ORDERS, PROCESSES
 from perstack.storage.database.engine import Database
 from perstack.storage.database.text import safe_text
@@ -317,6 +317,7 @@ def _mark_lost(
     connection.execute(
         at_work.values(status="failed", lost=1, last_error=rows.LOST, updated_at=now)
     )
+    task_runs.fail_those_of(connection, ids, now=now)
     ids += _dismiss(connection, driven=ids, now=now)
     _forget(connection, process_ids=process_ids)
     marked = sa.select(*AGENT_COLUMNS).where(AGENTS.c.id.in_(ids), AGENTS.c.lost == 1)

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
-from perstack.errors import CorruptRecordError, StorageError, UsageError
+from perstack.errors import ClosedError, CorruptRecordError, UsageError
 from perstack.storage.database import sqlite
 from perstack.storage.database.failures import translated
 from perstack.storage.database.migrations import (
@@ -103,7 +103,7 @@ class Database:
 
     def _session(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
         if self._closed:
-            raise StorageError(f"{self.place} was closed")
+            raise ClosedError(f"{self.place} was closed")
         with translated(self.place):
             self._connected.check()
             with engine.begin() as connection:
@@ -115,14 +115,18 @@ class Database:
 
 
 def connect(
-    target: Path | str, *, busy_s: float, migrations: Sequence[Migration] = MIGRATIONS
+    target: Path | str,
+    *,
+    busy_s: float,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    create: bool = True,
 ) -> Connected:
     """Open a database (see `opener.open_database`) in the calling thread."""
     url = None if isinstance(target, Path) or "://" not in target else _parse(target)
     if url is not None and url.get_backend_name() != "sqlite":
         return _connect_server(url, busy_s, migrations)
     path = Path(target) if url is None else Path(url.database or "")
-    return _connect_file(path.absolute(), busy_s, migrations)
+    return _connect_file(path.absolute(), busy_s, migrations, create=create)
 
 
 def _parse(target: str) -> sa.URL:
@@ -135,9 +139,13 @@ def _parse(target: str) -> sa.URL:
         ) from error
 
 
-def _connect_file(path: Path, busy_s: float, migrations: Sequence[Migration]) -> Connected:
+def _connect_file(
+    path: Path, busy_s: float, migrations: Sequence[Migration], *, create: bool
+) -> Connected:
     with translated(str(path)):
         if not path.exists():
+            if not create:
+                raise sqlite.removed(path)
             sqlite.create(
                 path, lambda engine: _migrate_now(engine, path, migrations), busy_s=busy_s
             )

@@ -49,27 +49,29 @@ async def open_database(target: Path | str, *, busy_s: float = BUSY_S) -> Databa
 
 
 async def open_stores(
-    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S
+    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S, create: bool = True
 ) -> Stores:
     """Open a database's tables; closing the stores closes the database. `ids` gives UUIDs.
 
+    With `create` False a file that is not there was removed, and none is made.
+
     Raises:
-        StorageError: as `open_database`.
+        StorageError: as `open_database`; or the file was removed.
     """
-    return await to_thread.run_sync(partial(_open_stores, target, clock, ids, busy_s))
+    return await to_thread.run_sync(partial(_open_stores, target, clock, ids, busy_s, create))
 
 
 async def open_memory_store(
-    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S
+    target: Path | str, *, clock: Clock, ids: Ids, busy_s: float = BUSY_S, create: bool = True
 ) -> MemoryStore:
     """Open a database's memory over a connection of its own; closing the store closes that.
 
-    `ids` gives UUIDs.
+    `ids` gives UUIDs. With `create` False a file that is not there was removed, and none is made.
 
     Raises:
-        StorageError: as `open_database`.
+        StorageError: as `open_database`; or the file was removed.
     """
-    return await to_thread.run_sync(partial(_open_memory, target, clock, ids, busy_s))
+    return await to_thread.run_sync(partial(_open_memory, target, clock, ids, busy_s, create))
 
 
 async def open_consensus_store(
@@ -83,22 +85,24 @@ async def open_consensus_store(
     return await to_thread.run_sync(partial(_open_store, target, clock, busy_s))
 
 
-def _open_database(target: Path | str, busy_s: float) -> Database:
+def _open_database(target: Path | str, busy_s: float, create: bool = True) -> Database:
     from perstack.storage.database.engine import Database, connect
 
-    return Database(connect(target, busy_s=busy_s))
+    return Database(connect(target, busy_s=busy_s, create=create))
 
 
-def _open_stores(target: Path | str, clock: Clock, ids: Ids, busy_s: float) -> Stores:
+def _open_stores(target: Path | str, clock: Clock, ids: Ids, busy_s: float, create: bool) -> Stores:
     from perstack.storage.database.stores import SqlStores
 
-    return SqlStores(_open_database(target, busy_s), clock=clock, ids=ids)
+    return SqlStores(_open_database(target, busy_s, create), clock=clock, ids=ids)
 
 
-def _open_memory(target: Path | str, clock: Clock, ids: Ids, busy_s: float) -> MemoryStore:
+def _open_memory(
+    target: Path | str, clock: Clock, ids: Ids, busy_s: float, create: bool
+) -> MemoryStore:
     from perstack.storage.database.memory.store import SqlMemoryStore
 
-    return SqlMemoryStore(_open_database(target, busy_s), clock=clock, ids=ids)
+    return SqlMemoryStore(_open_database(target, busy_s, create), clock=clock, ids=ids)
 
 
 def _open_store(target: Path | str, clock: Clock, busy_s: float) -> ConsensusStore:

@@ -273,6 +273,14 @@ def data_version(connection: sa.Connection) -> str:
     return str(connection.exec_driver_sql("PRAGMA data_version").scalar())
 
 
+def removed(path: Path) -> StorageError:
+    """Return the error of a file that was there once and is gone."""
+    return StorageError(
+        f"{path} was removed while it was open",
+        hint="put it back; decisions made now would be lost",
+    )
+
+
 class Place:
     """The very file that was opened: a path can come to mean another one."""
 
@@ -289,10 +297,7 @@ class Place:
         try:
             same = _identity(self._path) == self._opened
         except FileNotFoundError:
-            raise StorageError(
-                f"{self._path} was removed while it was open",
-                hint="put it back; decisions made now would be lost",
-            ) from None
+            raise removed(self._path) from None
         if not same:
             raise StorageError(
                 f"{self._path} was replaced while it was open", hint="try again to use the new one"

@@ -71,11 +71,17 @@ class SqlTaskQueueStore:
         return await self._database.write(work)
 
     async def requeue(
-        self, task_id: TaskId, feedback: str | None, *, attempt: int | None = None, now_ms: int
+        self,
+        task_id: TaskId,
+        feedback: str | None,
+        *,
+        attempt: int | None = None,
+        claimed_before: int | None = None,
+        now_ms: int,
     ) -> Task:
         """Put a task back, or let it fail for good."""
-        work = partial(_requeue, task_id=task_id, feedback=feedback, attempt=attempt, now=now_ms)
-        return await self._database.write(work)
+        work = partial(_requeue, task_id=task_id, feedback=feedback, attempt=attempt)
+        return await self._database.write(partial(work, before=claimed_before, now=now_ms))
 
     async def stale(self, *, claimed_before: int) -> Sequence[TaskId]:
         """Return claimed tasks that no agent got."""
@@ -153,6 +159,7 @@ def _requeue(
     task_id: TaskId,
     feedback: str | None,
     attempt: int | None,
+    before: int | None,
     now: int,
 ) -> Task:
     _lock(connection, task_id)
@@ -160,6 +167,8 @@ def _requeue(
     if attempt is not None and task.attempts != attempt:
         raise ConflictError("Task was taken up again meanwhile")
     place = _find_place(connection, task_id)
+    if before is not None and not _is_stale(task, place, before):
+        raise ConflictError("Task has somebody who does it")
     idle = task.status == "pending" and (place is None or place.state == "queued")
     if task.status == "completed" or idle:
         raise ConflictError(f"Task is {task.status}; there is nothing to requeue")
@@ -175,6 +184,12 @@ def _requeue(
     priority = lowered(task.priority or DEFAULT_PRIORITY)
     _put(connection, task, priority, now=now)
     return get_task(connection, task_id)
+
+
+def _is_stale(task: Task, place: QueuedTask | None, before: int) -> bool:
+    if task.status != "pending" or place is None or place.state != "processing":
+        return False
+    return place.claimed_at is not None and place.claimed_at < before
 
 
 def _put(connection: sa.Connection, task: Task, priority: int, *, now: int) -> None:

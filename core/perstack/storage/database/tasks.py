@@ -25,6 +25,7 @@ from perstack.errors import ConflictError, NotFoundError
 from perstack.ports.system import Ids, Uuids
 from perstack.ports.tasks import Finished, Mark, Recorded, TaskFilter
 from perstack.storage.database import task_rows as rows
+from perstack.storage.database import task_runs
 from perstack.storage.database.engine import Database
 from perstack.storage.database.task_tables import (
     DRIFT_EVENTS,
@@ -136,6 +137,14 @@ class SqlTaskStore:
         """End a task."""
         work = partial(_finish, task_id=task_id, ending=ending, output=output, now=now_ms)
         return await self._database.write(work)
+
+    async def release(self, task_id: TaskId) -> bool:
+        """Let the task of a run that nobody drives wait."""
+        return await self._database.write(partial(task_runs.release, task_id=task_id))
+
+    async def take_up(self, task_id: TaskId) -> bool:
+        """Have the task of a run that goes on run again."""
+        return await self._database.write(partial(task_runs.take_up, task_id=task_id))
 
     async def delete(self, task_id: TaskId) -> bool:
         """Remove a task that has none below it."""

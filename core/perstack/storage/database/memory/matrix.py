@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from perstack.storage.database.memory.tables import BYTES_A_NUMBER
+
 _BLOCK: Final = 4_096
 _PART: Final = 262_144
 _NOBODY: Final = -1
@@ -50,9 +52,9 @@ class View:
 class Matrix:
     """Rows are added and marked as gone, never moved: about `dimensions` + 20 bytes each."""
 
-    def __init__(self) -> None:
+    def __init__(self, dimensions: int) -> None:
         self._blocks: list[NDArray[np.int8]] = []
-        self._dimensions = 0
+        self._dimensions = dimensions
         self._used = 0
         self._newest = 0
         self._numbers = np.zeros(_BLOCK, np.int64)
@@ -70,6 +72,11 @@ class Matrix:
         """Whether most rows are gone, so that it should be made anew."""
         return self._used > _BLOCK and len(self) < self._used // 2
 
+    @property
+    def dimensions(self) -> int:
+        """How many numbers its vectors have."""
+        return self._dimensions
+
     def remove(self, numbers: Collection[int]) -> None:
         """Forget entries; those that are not there do not matter."""
         known = [number for number in numbers if number <= self._newest]
@@ -81,14 +88,12 @@ class Matrix:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take in rows, in place of those of the same entries. Odd lengths are left out."""
-        if not self._dimensions and rows:
-            self._dimensions = len(rows[0].stored) // 2
-        size = 2 * self._dimensions
+        self.remove([row.number for row in rows])
+        size = BYTES_A_NUMBER * self._dimensions
         fitting = [row for row in rows if len(row.stored) == size]
         if not fitting or not size:
             return
         numbers, stored, namespaces, agents = zip(*fitting, strict=True)
-        self.remove(numbers)
         vectors = np.frombuffer(b"".join(stored), dtype="<f2").astype(np.float32)
         codes, scales = _rounded(vectors.reshape(len(fitting), -1))
         start = self._used

@@ -18,7 +18,7 @@ from perstack.domain.memory import (
 from perstack.ports.memory import Embedding, Unindexed
 from perstack.storage.database.memory import rows
 from perstack.storage.database.memory.links import with_tags
-from perstack.storage.database.memory.tables import ENTRIES, VECTORS, VERSIONS
+from perstack.storage.database.memory.tables import BYTES_A_NUMBER, ENTRIES, VECTORS, VERSIONS
 from perstack.storage.database.memory.text_index import TextQuery, text_index
 from perstack.storage.database.memory.writing import number_of
 from perstack.storage.database.text import safe_text
@@ -125,24 +125,26 @@ def namespaces(connection: sa.Connection, scope: Scope) -> Sequence[NamespaceCou
     return [NamespaceCount(namespace=name, entries=count) for name, count in found]
 
 
-def count(connection: sa.Connection, scope: Scope, embedder: str | None) -> tuple[int, int]:
+def count(
+    connection: sa.Connection, scope: Scope, embedder: str | None, dimensions: int | None
+) -> tuple[int, int]:
     """Return how many entries are in `scope`, and how many have a vector of `embedder`."""
     every = sa.select(sa.func.count()).select_from(ENTRIES).where(*rows.within(scope))
     total = int(connection.execute(every).scalar_one())
     if embedder is None:
         return total, 0
-    of_embedder = VECTORS.c.embedder == safe_text(embedder)
-    query = sa.select(sa.func.count()).select_from(VECTORS).where(of_embedder)
+    usable = _usable(embedder, dimensions)
+    query = sa.select(sa.func.count()).select_from(VECTORS).where(usable)
     if rows.within(scope):
         query = query.join(ENTRIES, _E.number == VECTORS.c.entry).where(*rows.within(scope))
     return total, int(connection.execute(query).scalar_one())
 
 
 def unindexed(
-    connection: sa.Connection, *, embedder: str, after: int, limit: int
+    connection: sa.Connection, *, embedder: str, dimensions: int | None, after: int, limit: int
 ) -> Sequence[Unindexed]:
     """Return entries without a vector of `embedder`, by number."""
-    indexed = sa.and_(VECTORS.c.entry == _E.number, VECTORS.c.embedder == safe_text(embedder))
+    indexed = sa.and_(VECTORS.c.entry == _E.number, _usable(embedder, dimensions))
     query = (
         sa.select(_E.number, _E.revision, _E.content)
         .where(_E.number > after, ~sa.exists().where(indexed))
@@ -151,3 +153,11 @@ def unindexed(
     )
     found = connection.execute(query)
     return [Unindexed(number, revision, content) for number, revision, content in found]
+
+
+def _usable(embedder: str, dimensions: int | None) -> sa.ColumnElement[bool]:
+    """Whether a vector is `embedder`'s, and as long as it makes them now if that is known."""
+    its = VECTORS.c.embedder == safe_text(embedder)
+    if dimensions is None:
+        return its
+    return sa.and_(its, sa.func.length(VECTORS.c.vector) == BYTES_A_NUMBER * dimensions)

@@ -189,16 +189,20 @@ class SqlMemoryStore:
             lambda connection: links.links(connection, scope, memory_id)
         )
 
-    async def count(self, scope: Scope, embedder: str | None) -> tuple[int, int]:
+    async def count(
+        self, scope: Scope, embedder: str | None, dimensions: int | None = None
+    ) -> tuple[int, int]:
         """Return how many entries there are, and how many have a vector."""
         return await self._database.read(
-            lambda connection: reading.count(connection, scope, embedder)
+            lambda connection: reading.count(connection, scope, embedder, dimensions)
         )
 
-    async def unindexed(self, embedder: str, *, after: int, limit: int) -> Sequence[Unindexed]:
+    async def unindexed(
+        self, embedder: str, dimensions: int | None = None, *, after: int, limit: int
+    ) -> Sequence[Unindexed]:
         """Return entries without a vector."""
-        work = partial(reading.unindexed, embedder=embedder, after=after, limit=limit)
-        return await self._database.read(work)
+        work = partial(reading.unindexed, embedder=embedder, dimensions=dimensions)
+        return await self._database.read(partial(work, after=after, limit=limit))
 
     async def index(
         self, embedder: str, vectors: Sequence[tuple[Unindexed, NDArray[float32]]]

@@ -6,6 +6,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
+BYTES_A_NUMBER: Final = 2
+"""Of a vector as it is stored."""
+
 _METADATA: Final = sa.MetaData()
 
 CLOCK: Final = sa.Table("memory_clock", _METADATA, sa.Column("revision", sa.BigInteger))

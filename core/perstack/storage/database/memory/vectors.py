@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,7 +15,13 @@ from anyio import to_thread
 from perstack.domain.memory import SESSION_PREFIX, MemoryHit, Scope
 from perstack.storage.database.engine import Database
 from perstack.storage.database.memory import rows
-from perstack.storage.database.memory.tables import CLOCK, ENTRIES, REMOVED, VECTORS
+from perstack.storage.database.memory.tables import (
+    BYTES_A_NUMBER,
+    CLOCK,
+    ENTRIES,
+    REMOVED,
+    VECTORS,
+)
 from perstack.storage.database.memory.writing import REMOVALS_KEPT
 from perstack.storage.database.text import safe_text
 
@@ -47,7 +54,7 @@ class VectorSearch:
     ) -> Sequence[MemoryHit]:
         """Return the most similar entries, with their exact cosines."""
         async with self._turn:
-            matrix = await self._refreshed(safe_text(query.embedder))
+            matrix = await self._refreshed(safe_text(query.embedder), len(query.vector))
             look = partial(
                 matrix.search, query.vector, _view(scope), limit=limit, threshold=threshold
             )
@@ -64,14 +71,20 @@ class VectorSearch:
         )
         return await self._database.read(work)
 
-    async def _refreshed(self, embedder: str) -> Matrix:
+    async def _refreshed(self, embedder: str, dimensions: int) -> Matrix:
         """Return the matrix as the database is now, read in parts so that others get their turn."""
+        # NumPy takes a moment to load.
+        await to_thread.run_sync(import_module, "perstack.storage.database.memory.matrix")
         from perstack.storage.database.memory.matrix import Matrix
 
         while True:
             matrix = self._matrix
-            if matrix is None or self._embedder != embedder or matrix.wasted:
-                matrix = self._matrix = Matrix()
+            if (
+                matrix is None
+                or (self._embedder, matrix.dimensions) != (embedder, dimensions)
+                or matrix.wasted
+            ):
+                matrix = self._matrix = Matrix(dimensions)
                 self._embedder, self._mark = embedder, (0, 0)
                 self._revision, self._complete = None, False
             seen = self._revision if self._complete else None
@@ -156,7 +169,7 @@ def _hits(
     cosines = {
         int(number): max(0.0, min(1.0, float(unpack(vector) @ query.vector)))
         for number, its, vector in connection.execute(stored)
-        if its == embedder
+        if its == embedder and len(vector) == BYTES_A_NUMBER * len(query.vector)
     }
     ranked = sorted(cosines, key=lambda number: (-cosines[number], -number))
     # A few more, since some may just have been moved out of the scope.

@@ -164,6 +164,7 @@ def set_vector(
         ours = None if embedding is None else safe_text(embedding.embedder)
         if theirs is not None and theirs != ours:
             connection.execute(REMOVED.insert(), {"entry": number, "revision": revision})
+            _forget_removals(connection, revision)
     if embedding is not None:
         from perstack.storage.database.memory.matrix import pack
 
@@ -193,9 +194,13 @@ def delete(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
         VECTORS.c.entry.in_(numbers)
     )
     connection.execute(REMOVED.insert().from_select(["entry", "revision"], with_vector))
+    _forget_removals(connection, revision)
+    return connection.execute(ENTRIES.delete().where(gone)).rowcount
+
+
+def _forget_removals(connection: sa.Connection, revision: int) -> None:
     long_gone = REMOVED.c.revision <= revision - REMOVALS_KEPT
     connection.execute(REMOVED.delete().where(long_gone))
-    return connection.execute(ENTRIES.delete().where(gone)).rowcount
 
 
 def number_of(connection: sa.Connection, scope: Scope, memory_id: MemoryId) -> int:
