@@ -2,10 +2,12 @@
 
 PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the program ends with
 ├─ UsageError                       1   what was asked cannot be done as asked
+│  ├─ AnswerWantedError                 a question waits for its answer
 │  └─ ConfigError                       perstack.toml or the environment is wrong
 │     └─ UnknownExpertError
 ├─ NotFoundError                    4   no such job, run, checkpoint or consensus checkpoint
 ├─ ConflictError                    4   somebody was first, or holds the lock
+│  └─ NotAskedError                     an answer to what asked nothing
 ├─ DeniedError                      4   not allowed
 ├─ LimitError                       6   steps, tokens, time
 ├─ ProviderError                    1   the model vendor failed; `retryable`, `retry_after_s`
@@ -16,6 +18,8 @@ Stopped, waiting, a failed tool and a failed delegate are outcomes (events), not
 """
 
 from __future__ import annotations
+
+from perstack.core_types import CORE_TYPE_NAMES
 
 
 class PerstackError(Exception):
@@ -36,6 +40,10 @@ class UsageError(PerstackError):
     code = "usage"
 
 
+class AnswerWantedError(UsageError):
+    """A question waits for its answer, and something else was given."""
+
+
 class ConfigError(UsageError):
     """`perstack.toml` or the environment holds something that cannot be used."""
 
@@ -48,9 +56,15 @@ class UnknownExpertError(ConfigError):
     code = "config.unknown_expert"
 
     def __init__(self, name: str, known: list[str]) -> None:
+        from difflib import get_close_matches
+
+        built_in = [each for each in CORE_TYPE_NAMES if each not in known]
+        close = get_close_matches(name[:256], [*known, *built_in], n=1, cutoff=0.7)
+        guess = f"did you mean {close[0]}? " if close else ""
+        more = f"; built in: {', '.join(built_in)}" if built_in else ""
         super().__init__(
             f"Expert {name!r} not found",
-            hint=f"perstack.toml defines: {', '.join(sorted(known)) or 'none'}",
+            hint=f"{guess}perstack.toml defines: {', '.join(sorted(known)) or 'none'}{more}",
         )
 
 
@@ -66,6 +80,10 @@ class ConflictError(PerstackError):
 
     code = "conflict"
     exit_code = 4
+
+
+class NotAskedError(ConflictError):
+    """An answer was given to what asked nothing, or has its answer already."""
 
 
 class DeniedError(PerstackError):

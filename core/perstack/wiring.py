@@ -68,10 +68,14 @@ def database_target(workspace: Path) -> Path | str:
     """Return where the tables are: the server that the process's environment names, or a file.
 
     An env file of the project cannot name one: whoever answers there decides gates.
-    """
-    from perstack.storage.database.opener import database_path
 
-    return process_environment().get(DATABASE_URL, "").strip() or database_path(workspace)
+    Raises:
+        UsageError: what the environment names is no database that can be used.
+    """
+    from perstack.storage.database.opener import check_url, database_path
+
+    url = process_environment().get(DATABASE_URL, "").strip()
+    return check_url(url) if url else database_path(workspace)
 
 
 def has_database(workspace: Path) -> bool:

@@ -9,7 +9,8 @@ from perstack.config.builtin import builtin_experts
 from perstack.domain.agents import Agent
 from perstack.domain.coordination import AgentsSettings
 from perstack.domain.expert import Expert
-from perstack.domain.ids import AgentId
+from perstack.domain.ids import AgentId, SessionId
+from perstack.domain.sessions import Session
 from perstack.errors import ConflictError
 from perstack.ports.announcements import Announcement
 from perstack.ports.stores import Stores
@@ -85,6 +86,10 @@ class Stage:
             announcer=self.told,
             secrets=("hunter2-hunter2",),
         )
+
+    async def begin_session(self, session_id: SessionId) -> None:
+        session = Session(id=session_id, started_at=self.clock.now_ms())
+        await self.stores.ask(lambda stores: stores.sessions.add(session))
 
     async def forget(self, agent_id: AgentId) -> None:
         self.forgotten.append(agent_id)

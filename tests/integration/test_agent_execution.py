@@ -51,6 +51,7 @@ async def stage(tmp_path: Path, clock: SetClock) -> AsyncGenerator[Stage]:
 async def test_agentstack_row_20_an_agent_runs_while_it_works_and_is_idle_after(
     stage: Stage,
 ) -> None:
+    await stage.begin_session(S1)
     agent = await stage.agents.spawn("coder", session_id=S1)
     seen: list[Agent] = []
 

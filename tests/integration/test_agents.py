@@ -50,6 +50,7 @@ async def stage(tmp_path: Path, clock: SetClock) -> AsyncGenerator[Stage]:
 async def test_agentstack_row_5_an_agent_without_a_name_is_called_by_its_type_and_id(
     stage: Stage,
 ) -> None:
+    await stage.begin_session(S1)
     agent = await stage.agents.spawn("coder", session_id=S1, metadata={"project": "x"})
     assert (agent.status, agent.name) == ("idle", f"coder-{agent.id[:8]}")
     assert agent.memory_namespace == "session:s1"
@@ -110,10 +111,22 @@ async def test_agentstack_row_9_an_empty_type_is_refused_and_so_is_a_name_out_of
 async def test_agentstack_row_10_a_session_lists_its_own_in_the_order_of_their_spawning(
     stage: Stage,
 ) -> None:
+    await stage.begin_session(S1)
+    await stage.begin_session(SessionId("s2"))
     made = [await stage.agents.spawn("coder", session_id=S1) for _ in range(3)]
     await stage.agents.spawn("coder", session_id=SessionId("s2"))
     found = await stage.roll.list(AgentFilter(session_id=S1))
     assert [one.id for one in found] == [one.id for one in made]
+
+
+async def test_an_agent_of_a_session_that_is_not_there_is_refused_and_not_made(
+    stage: Stage,
+) -> None:
+    with pytest.raises(NotFoundError, match="^Session not found$") as caught:
+        await stage.agents.spawn("coder", name="bob", session_id=S1, create_identity=True)
+    assert caught.value.hint == "no session has the id 's1'"
+    assert await stage.roll.list(AgentFilter()) == []
+    await stage.agents.spawn("coder", name="bob")
 
 
 async def test_agentstack_row_11_a_stopped_agent_is_gone_by_name_and_id(stage: Stage) -> None:

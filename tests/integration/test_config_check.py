@@ -93,6 +93,20 @@ async def test_what_was_understood_is_printed(tmp_path: Path) -> None:
     )
 
 
+async def test_the_database_is_told_without_its_password_and_one_that_cannot_be_is_refused(
+    tmp_path: Path,
+) -> None:
+    program = Program.make(tmp_path, TEAM)
+    ran = await program.run("config", "check")
+    assert f"\ndatabase    {tmp_path / 'perstack' / 'perstack.db'}\n" in ran.stdout
+    url = {"PERSTACK_DATABASE_URL": "postgresql://ana:hunter2@db.example/team"}
+    ran = await program.run("config", "check", "--json", env=url)
+    assert json.loads(ran.stdout)["database"] == "postgresql://ana@db.example/team"
+    ran = await program.run("config", "check", env={"PERSTACK_DATABASE_URL": "hunter2"})
+    assert (ran.code, "hunter2" in ran.stdout + ran.stderr) == (1, False)
+    assert "write postgresql://USER@HOST/NAME" in ran.stderr
+
+
 async def test_what_is_not_accepted_yet_is_said(tmp_path: Path) -> None:
     ran = await check(tmp_path, TEAM, trusted=False)
     assert "  start npx exa-mcp-server with EXA_API_KEY   (not accepted yet)\n" in ran.stdout

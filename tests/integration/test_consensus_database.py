@@ -19,7 +19,12 @@ from anyio import to_thread
 from perstack.errors import CorruptRecordError, LockedError, StorageError, UsageError
 from perstack.storage.database.engine import connect
 from perstack.storage.database.migrations import MIGRATIONS
-from perstack.storage.database.opener import has_database, open_consensus_store, open_database
+from perstack.storage.database.opener import (
+    has_database,
+    open_consensus_store,
+    open_database,
+    place_of,
+)
 from tests.fakes.consensus import SetClock, make_checkpoint
 
 KNOWN = len(MIGRATIONS)
@@ -132,10 +137,29 @@ async def test_a_url_is_opened_like_a_path(path: Path) -> None:
     await database.aclose()
 
 
-async def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+://ana:hunter2@@:x/",
+        "postgresql://ana:hunter2@db:port/name",
+        "postgresql://ana:x@hunter2@db/name",
+        "mysql://ana:hunter2@db/name",
+        "file:///hunter2.db",
+        "sqlite://hunter2",
+        "sqlite:///hunter2.db",
+        "hunter2",
+    ],
+)
+async def test_a_url_of_no_database_that_can_be_used_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        await open_database("postgresql+://ana:hunter2@@:x/")
+        await open_database(url)
     assert "hunter2" not in str(caught.value) + str(caught.value.hint)
+    assert caught.value.hint
+
+
+def test_a_server_is_shown_without_what_may_be_secret() -> None:
+    url = "postgresql+psycopg://ana:hunter2@db:5433/name?password=hunter3"
+    assert place_of(url) == "postgresql+psycopg://ana@db:5433/name"
 
 
 # ------------------------------------------------------------------ damage

@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.domain.events import Event
-from perstack.domain.ids import ExpertKey, IdentityId, RunId, SessionId, TaskId
+from perstack.domain.ids import AgentId, ExpertKey, IdentityId, RunId, SessionId, TaskId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
 from perstack.engine.plan import JobOutcome
@@ -253,6 +253,20 @@ async def test_the_desk_hears_who_every_run_is_and_when_it_is_let_go(tmp_path: P
     settings = {one.run_id: one for one in await own.history.list_runs(ended.job_id)}
     assert settings[lead.run_id].identity_id == "i1"
     assert settings[child.run_id].identity_id is None
+
+
+async def test_a_job_stays_the_work_of_its_agent_whoever_has_it_go_on(tmp_path: Path) -> None:
+    carrier = Carrier(AgentId("a1"), SessionId("s1"), IdentityId("i1"))
+    own = team(tmp_path, FakeDesk(), carrier=carrier)
+    own.heard.on = lambda event: (
+        own.control.stop("user") if event.body.type == "stopRunByDelegate" else None
+    )
+    assert (await own.start()).outcome.ending == "stopped"
+    desk = FakeDesk()
+    assert (await team(tmp_path, desk).go_on(Continuation())).outcome.text == "all done"
+    assert desk.cards[0].carrier == carrier
+    assert desk.cards[1].carrier == Carrier(session_id=SessionId("s1"))
+    assert desk.cards[0].run_id in desk.lifted
 
 
 async def test_a_delegation_that_repeats_its_ancestor_is_refused(tmp_path: Path) -> None:

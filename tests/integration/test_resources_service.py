@@ -442,6 +442,12 @@ async def test_an_unknown_agent_is_not_paused_and_has_no_metrics(service: Resour
             await question(A1)
 
 
+async def test_who_asks_for_figures_without_limits_is_told_that_they_are_off(desk: Desk) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await desk.service(ResourceSettings()).get_agent_metrics(A1)
+    assert (caught.value.hint or "").startswith("[resourceExhaustion] is off")
+
+
 async def test_wild_texts_are_taken_or_refused_readably(service: ResourceService) -> None:
     with pytest.raises(UsageError, match="Invalid deliverable type 'done'"):
         await service.record_deliverable(A1, "done")

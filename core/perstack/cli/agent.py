@@ -158,8 +158,7 @@ def resume(
         return await agents.orders.resume(which.id, name=which.name)
 
     told = _order(a.Place(workspace, config, trust), which, ask)
-    words = "is told to go on" if told.process_id else "is paused no more; exec gives it work"
-    _say(as_json, told, words)
+    _say(as_json, told, _resumed(told))
 
 
 def steer(
@@ -201,6 +200,17 @@ def stop(
     stopped = a.with_agents(workspace, project, ask)
     ends = " Its work ends within a second." if stopped.ordered else ""
     _print(as_json, stopped, lambda: [f"Agent stopped successfully.{ends}"])
+
+
+def _resumed(agent: Agent) -> str:
+    from perstack.services.agent_orders import goes_on_by
+
+    if agent.process_id is None:
+        more = "gives it work" if agent.origin == "spawned" else "goes on with its job"
+        return f"is paused no more; {goes_on_by(agent)} {more}"
+    if agent.paused_at is None:
+        return "is at work and not paused; a pause that waits for its next step is taken back"
+    return "is told to go on"
 
 
 def _order(

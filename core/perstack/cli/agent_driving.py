@@ -13,6 +13,7 @@ import anyio
 from perstack.cli.agent_options import Named, Place, json_of
 from perstack.cli.driving import EXIT_CODES, StoppedBy, warn, watch_signals
 from perstack.cli.listeners import Output, say, say_what_waits
+from perstack.config.limits import MAX_STEPS
 from perstack.config.typed import Overrides
 from perstack.coordination import Coordination, open_coordination
 from perstack.domain.agent_views import Execution
@@ -29,6 +30,7 @@ from perstack.projection.inert import inert
 from perstack.projection.phrases import question_of
 from perstack.runtime import log_to_file, open_runtime, warm_up
 from perstack.services.agent_execution import AgentWatcher
+from perstack.services.agent_orders import addressed
 from perstack.services.agent_roll import AgentRoll
 from perstack.wiring import Tables, open_tables
 
@@ -87,7 +89,7 @@ async def _drive(work: Job, project: Project) -> int:
     if done is not None:
         lines = [json_of(done)] if work.as_json else result_lines(done)
         progress.print(lines)
-    return _exit_code(work, done, progress, stopped_by)
+    return _exit_code(work, done, progress, stopped_by, project.config.settings.max_steps)
 
 
 async def _work(
@@ -190,7 +192,11 @@ class _Progress:
 
 
 def _exit_code(
-    work: Job, done: Execution | None, progress: _Progress, stopped_by: StoppedBy
+    work: Job,
+    done: Execution | None,
+    progress: _Progress,
+    stopped_by: StoppedBy,
+    max_steps: int,
 ) -> int:
     """Return the exit code, and say on stderr how to go on."""
     again = _again(work, progress.agent)
@@ -198,7 +204,10 @@ def _exit_code(
         if done.ending == "asked":
             say(f"A question waits. Answer it with: {_answer(work, progress.agent)}")
         elif done.ending == "limit":
-            say(f"It was {done.response}. Raise that limit, and go on with: {again}")
+            raised = _raised(done, max_steps)
+            say(f"It was {done.response}. Raise that limit, and go on with: {again}{raised}")
+        elif done.ending == "completed" and isinstance(work.who, Spawn):
+            say(_how_to_go_on(work, progress.agent))
     if stopped_by.number is not None and (done is None or done.ending == "stopped"):
         say(f"Stopped. Go on with: {again}" if progress.agent else "Stopped before it began.")
         return 128 + stopped_by.number
@@ -214,6 +223,19 @@ def _exit_code(
 def _again(work: Job, agent: Agent | None) -> str:
     words = ["perstack", "agent", "exec", "-i", agent.id if agent else "", "-p", "go on"]
     return shlex.join([*words, *_where(work)])
+
+
+def _raised(done: Execution, max_steps: int) -> str:
+    """Return the option that lets it go on, if it was the steps that were used up."""
+    if done.steps < max_steps:
+        return ""
+    return f" --max-steps {min(2 * done.steps, MAX_STEPS[1])}"
+
+
+def _how_to_go_on(work: Job, agent: Agent) -> str:
+    who, where = addressed(agent), "".join(f" {word}" for word in map(shlex.quote, _where(work)))
+    more, end = f"perstack agent exec {who} -p …{where}", f"perstack agent stop {who}{where}"
+    return f"It stays. To give it more: {more}\nTo stop it: {end}"
 
 
 def _answer(work: Job, agent: Agent) -> str:

@@ -74,6 +74,8 @@ def _check(workspace: Path, config: str | None) -> Checked:
     from perstack.config.load import parse_source, read_source
     from perstack.config.typed import Overrides
     from perstack.project import project_of
+    from perstack.storage.database.opener import place_of
+    from perstack.wiring import database_target
 
     source = locate(workspace, config)
     data = read_source(source)
@@ -98,6 +100,7 @@ def _check(workspace: Path, config: str | None) -> Checked:
         tools=tools,
         demands=_demands(project),
         warnings=tuple(sorted(warnings, key=_place)),
+        database=place_of(database_target(workspace)),
     )
 
 

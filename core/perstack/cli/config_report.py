@@ -35,7 +35,10 @@ _LABEL = 12
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A configuration that can be used. `demands` tell whether each was accepted."""
+    """A configuration that can be used. `demands` tell whether each was accepted.
+
+    `database` is where the shared tables are: a file, or a server's URL without a password.
+    """
 
     source: str
     text_hash: str
@@ -45,6 +48,7 @@ class Checked:
     tools: Mapping[ExpertKey, KnownTools]
     demands: Mapping[Demand, bool]
     warnings: tuple[ConfigWarning, ...]
+    database: str
 
     @property
     def facts(self) -> ModelFacts:
@@ -67,6 +71,7 @@ def as_json(checked: Checked) -> Json:
         "model": {"name": checked.settings.model, **_dump(checked.facts)},
         "settings": _dump(without_secrets(checked.settings)),
         "envPath": list(checked.env_paths),
+        "database": checked.database,
         "experts": [
             _expert_json(expert, checked.tools[key]) for key, expert in checked.experts.items()
         ],
@@ -93,6 +98,7 @@ def as_lines(checked: Checked) -> Iterator[str]:
     yield _row("file", checked.source)
     yield _row("sha256", checked.text_hash)
     yield from _settings_lines(checked)
+    yield _row("database", printable(checked.database, longest=200))
     for key, expert in checked.experts.items():
         yield ""
         yield f"{printable(key)} {expert.version}"

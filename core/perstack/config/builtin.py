@@ -9,26 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from perstack.core_types import CORE_TYPE_NAMES
 from perstack.domain.base import Model
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert
 from perstack.domain.ids import ExpertKey
 
-CORE_TYPES: Final = tuple(
-    ExpertKey(key)
-    for key in (
-        "coder",
-        "researcher",
-        "tester",
-        "reviewer",
-        "adversarial",
-        "architect",
-        "coordinator",
-        "analyst",
-        "devops",
-        "documentation",
-        "security-auditor",
-    )
-)
+CORE_TYPES: Final = tuple(map(ExpertKey, CORE_TYPE_NAMES))
 
 _FILE: Final = Path(__file__).with_name("builtin_experts.toml")
 

@@ -9,6 +9,7 @@ from typing import Final
 from perstack.config.builtin import CORE_TYPES
 from perstack.config.limits import DELEGATE_NAME_LENGTH
 from perstack.config.report import Report, listed, meant, printable
+from perstack.domain.coordination import DispatcherSettings
 from perstack.domain.expert import Expert, delegate_tool_name
 from perstack.domain.ids import ExpertKey
 
@@ -32,6 +33,19 @@ def check_delegates(
             ("experts", first, "delegates"),
             f"Experts delegate in a ring: {_ring_text(ring)}",
             "it ends only when a step limit is reached; remove one of the delegates",
+        )
+
+
+def check_fallback(
+    dispatcher: DispatcherSettings, *, declared: Sequence[str], report: Report
+) -> None:
+    """Warn of a fallback that is nobody: a plugin may bring it, so that it is no problem yet."""
+    key = dispatcher.fallback_agent_type
+    if key not in declared and key not in CORE_TYPES:
+        report.warn(
+            ("smartDispatcher", "fallbackAgentType"),
+            f"{printable(key)} is no Expert of this file and not built in",
+            _remedy(key, declared),
         )
 
 
@@ -61,9 +75,10 @@ def _faults(expert: Expert, declared: Sequence[str]) -> Iterator[tuple[str, str 
 
 def _remedy(key: str, declared: Sequence[str]) -> str:
     unversioned = key[:1] + key[1:].partition("@")[0]
-    guess = meant(unversioned, declared)
-    others = listed(sorted(declared)[:20])
-    return f"did you mean {printable(guess)}?" if guess else f"this file defines: {others}"
+    guess = meant(unversioned, (*CORE_TYPES, *declared))
+    if guess:
+        return f"did you mean {printable(guess)}?"
+    return f"this file defines: {listed(sorted(declared)[:20])}; built in: {listed(CORE_TYPES)}"
 
 
 def _rings(experts: Mapping[ExpertKey, Expert]) -> Iterator[list[ExpertKey]]:

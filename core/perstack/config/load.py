@@ -13,7 +13,7 @@ from typing import Final
 
 from perstack.config import limits
 from perstack.config.base_tools import check_base_tools
-from perstack.config.delegates import check_delegates
+from perstack.config.delegates import check_delegates, check_fallback
 from perstack.config.find import ConfigUrl, name_of, not_found
 from perstack.config.read_experts import read_experts
 from perstack.config.read_provider_tools import doubts_about_tools
@@ -181,6 +181,9 @@ def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> Lo
     table = top.table("experts")
     experts = read_experts(table)
     check_delegates(experts, declared=table.keys if table else (), report=report)
+    check_fallback(
+        settings.coordination.dispatcher, declared=table.keys if table else (), report=report
+    )
     check_base_tools(experts.values(), report, replaced=bool(settings.base_skill_command))
     for doubt in doubts_about_tools(experts, settings.provider.name):
         report.warn(*doubt)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from perstack.config import limits
-from perstack.config.table import Table, given
+from perstack.config.report import key_text, listed, meant
+from perstack.config.table import TOP_KEYS, Table, given
 from perstack.config.vocabulary import (
     DRIFT_BEHAVIORS,
     MAY_APPROVE,
@@ -88,6 +89,12 @@ def read_consensus(top: Table) -> ConsensusSettings:
         high_risk_patterns=given(table.texts("highRiskPatterns"), usual.high_risk_patterns),
         medium_risk_patterns=given(table.texts("mediumRiskPatterns"), usual.medium_risk_patterns),
     )
+    if read.enabled and read.reviewer_strategy == "different-model" and not read.reviewer_model:
+        table.problem(
+            "reviewerStrategy",
+            'is "different-model", which needs reviewerModel, and none is named',
+            'add reviewerModel = "…", a model other than the project\'s',
+        )
     table.close(gates=CONSENSUS_KEYS)
     return read
 
@@ -171,8 +178,24 @@ def read_resources(top: Table) -> ResourceSettings:
         ),
         pause_on_intervention=given(table.flag("pauseOnIntervention"), usual.pause_on_intervention),
     )
+    _refuse_misplaced(table)
     table.close(gates=RESOURCE_KEYS)
     return read
+
+
+def _refuse_misplaced(resources: Table) -> None:
+    """Refuse every other key: whatever stands here was to be a limit, and would be none."""
+    for key in resources.keys:
+        if key in RESOURCE_KEYS or meant(key, RESOURCE_KEYS):
+            continue
+        resources.raw(key)
+        if limit := meant(key, THRESHOLD_KEYS):
+            hint = f"write {limit} into [resourceExhaustion.thresholds]"
+        elif key in TOP_KEYS:
+            hint = f"move {key_text((key,))} above the first [table] of the file"
+        else:
+            hint = f"known here: {listed(RESOURCE_KEYS)}"
+        resources.problem(key, "unknown key: it would limit nothing here", hint)
 
 
 def _read_thresholds(resources: Table) -> ResourceThresholds:

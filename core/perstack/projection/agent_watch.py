@@ -109,6 +109,8 @@ def duration_text(elapsed_ms: int) -> str:
 
 def task_text(agent: Agent) -> str:
     """Return what an agent is doing, on one line."""
+    if agent.paused_at is not None and agent.status not in ("completed", "failed"):
+        return _paused_text(agent)
     if agent.current_task and agent.status == "running":
         return _one_line(agent.current_task)
     match agent.status:
@@ -144,6 +146,12 @@ def frame(shown: WatchSnapshot, *, now_ms: int, clock: str) -> list[WatchLine]:
 def plain(lines: Sequence[WatchLine]) -> str:
     """Return lines as text, without any looks."""
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
+
+
+def _paused_text(agent: Agent) -> str:
+    why = _one_line(agent.pause_reason)
+    # Where nobody gave a reason, what stands there says who it was.
+    return why if why.startswith("paused by ") else f"paused: {why}" if why else "paused"
 
 
 def _row(agent: Agent, now_ms: int) -> WatchLine:

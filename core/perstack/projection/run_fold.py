@@ -43,7 +43,7 @@ from perstack.projection.phrases import (
 )
 from perstack.projection.run_state import RunState, initial, without_messages
 from perstack.projection.state_fold import fold
-from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
+from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript, why_stopped
 from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
 
 LIVE_CHARACTERS: Final = 20_000
@@ -355,7 +355,7 @@ class RunFold:
             case "limit":
                 return f"stopped: {self._limit}"
             case "stop":
-                return WHY_SUSPENDED.get(self.state.suspend_reason or "user", "stopped")
+                return why_stopped(self.state)
             case "lost":
                 return "no process drives it"
             case "asks":

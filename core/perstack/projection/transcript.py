@@ -70,6 +70,13 @@ WHY_SUSPENDED: Final = {
 }
 
 
+def why_stopped(state: RunState) -> str:
+    """Return why a run stands still: who paused it, or what stopped it."""
+    if state.paused is not None and state.suspend_reason in (None, "awaitingApproval"):
+        return one_line(steering_phrase(state.paused), _TITLE)
+    return WHY_SUSPENDED[state.suspend_reason or "user"]
+
+
 class Transcript:
     """Entries in order. Old ones are let go of, with a note, so that memory stays bounded."""
 

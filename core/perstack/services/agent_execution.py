@@ -13,12 +13,22 @@ from perstack.config.secrets import redact
 from perstack.domain.agent_views import Execution
 from perstack.domain.agents import Agent, AgentStatus, DriverProcess
 from perstack.domain.ids import AgentId, IdentityId, JobId, SessionId
-from perstack.errors import ConflictError, LimitError, NotFoundError, PerstackError
+from perstack.errors import (
+    AnswerWantedError,
+    ConfigError,
+    ConflictError,
+    LimitError,
+    NotAskedError,
+    NotFoundError,
+    PerstackError,
+    UsageError,
+)
 from perstack.ports.agents import AgentMove
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
 from perstack.ports.experts import ExpertAnswer, ExpertRequest, ExpertRunner, ExpertWatcher
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
+from perstack.services.agent_orders import addressed, goes_on_by
 from perstack.services.agents import AgentService
 from perstack.services.bounds import check_text
 from perstack.services.handle import Handle
@@ -140,7 +150,10 @@ class AgentExecution:
         check_text(prompt, "prompt", shortest=1, longest=PROMPT_LENGTH)
         agent = await self._ready(agent_id, name)
         if is_answer and agent.job_id is None:
-            raise ConflictError(f"agent {agent.name} asked nothing: it had no work yet")
+            raise ConflictError(
+                f"agent {agent.name} asked nothing: it had no work yet",
+                hint=_how_to_answer(agent, asked=False),
+            )
         limit = self._agents.settings.default_timeout if timeout_s is None else timeout_s
         jobs: list[JobId] = []
         request = ExpertRequest(
@@ -159,6 +172,7 @@ class AgentExecution:
         )
         await self._claim(agent, prompt)
         failed: PerstackError | None = None
+        refused = False
         try:
             if watcher is not None:
                 watcher.on_agent(agent)
@@ -167,23 +181,27 @@ class AgentExecution:
             answer = await self._runner.run(replace(request, job_id=claimed.job_id))
             jobs.append(answer.job_id)
             return _execution(agent, answer, limit)
+        except (AnswerWantedError, NotAskedError) as error:
+            refused = True
+            error.hint = _how_to_answer(agent, asked=isinstance(error, AnswerWantedError))
+            raise
         except PerstackError as error:
-            failed = error
+            refused, failed = _is_refusal(error, jobs), error
             raise
         finally:
-            await self._settle(agent, failed, jobs)
+            await (self._give_back(agent) if refused else self._settle(agent, failed, jobs))
 
     async def _ready(self, agent_id: AgentId | None, name: str | None) -> Agent:
         agent = await self._agents.roll.get(agent_id, name=name)
         if agent.origin == "run":
             raise ConflictError(
                 f"agent {agent.name} is a run's",
-                hint=f"perstack run {agent.type} --continue-job {agent.job_id} goes on with it",
+                hint=f"{goes_on_by(agent)} goes on with its job",
             )
         if agent.paused_at is not None:
             raise ConflictError(
                 f"Agent {agent.id} is paused: {agent.pause_reason or 'by a person'}",
-                hint=f"perstack agent resume {agent.id}",
+                hint=f"perstack agent resume {addressed(agent)}",
             )
         if self._gate is not None:
             await self._gate.refuse_if_paused(agent.id)
@@ -208,8 +226,18 @@ class AgentExecution:
             raise NotFoundError("Agent not found", hint="it was stopped meanwhile")
         raise ConflictError(
             f"agent {agent.name} is at work: {found.current_task or 'on something else'}",
-            hint="wait for its end, or spawn another of its type",
+            hint=f"perstack agent steer … {addressed(agent)} tells it something; or wait for its end",
         )
+
+    async def _give_back(self, agent: Agent) -> None:
+        """Leave an agent as it was: nothing was begun."""
+        move = AgentMove(
+            agent.status if agent.status in _READY else "idle",
+            self._clock.now_ms(),
+            last_error=agent.last_error,
+        )
+        with anyio.CancelScope(shield=True):
+            await self._stores.ask(lambda s: s.agents.move(agent.id, move, expected=_ALIVE))
 
     async def _settle(
         self, agent: Agent, failed: PerstackError | None, jobs: Sequence[JobId]
@@ -233,6 +261,19 @@ class AgentExecution:
         """Return the beginning of a text, without secrets."""
         line = " ".join(redact(text[: SHOWN_LENGTH * 50], self._secrets).split())
         return line if len(line) <= SHOWN_LENGTH else f"{line[: SHOWN_LENGTH - 1]}…"
+
+
+def _is_refusal(error: PerstackError, jobs: Sequence[JobId]) -> bool:
+    """Tell whether work was refused before it began, for what was asked: the agent did no wrong."""
+    asked = isinstance(error, UsageError | ConflictError | LimitError)
+    return asked and not jobs and not isinstance(error, ConfigError)
+
+
+def _how_to_answer(agent: Agent, *, asked: bool) -> str:
+    exec_ = f"perstack agent exec {addressed(agent)} -p"
+    if asked:
+        return f"{exec_} '<answer>' --answer"
+    return f"{exec_} '<text>' gives it new work; --answer is for what it asked"
 
 
 def _execution(agent: Agent, answer: ExpertAnswer, limit_s: float) -> Execution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -89,7 +90,7 @@ class AgentOrders:
         One that nobody drives any more can be executed again.
 
         Raises:
-            ConflictError: it is not at work.
+            ConflictError: it is neither paused nor at work.
             UsageError, NotFoundError, DeniedError: as `give`, and as `AgentRoll.get`.
         """
         agent = await self._roll.get(agent_id, name=name)
@@ -98,9 +99,9 @@ class AgentOrders:
             return await self._unpause(agent, allow_self=allow_self)
         try:
             await self.give(agent, "resume", None, by=by, allow_self=allow_self)
-        except ConflictError:
+        except ConflictError as error:
             if not lifted:
-                raise
+                raise ConflictError(f"agent {agent.name} is not paused", hint=error.hint) from error
         return agent
 
     async def steer(
@@ -178,9 +179,26 @@ class AgentOrders:
             ) from error
 
 
+def addressed(agent: Agent) -> str:
+    """Return the option by which a command names the agent, as a shell takes it."""
+    plain = agent.name.isascii() and agent.name.isprintable()
+    return shlex.join(["-n", agent.name] if plain else ["-i", agent.id])
+
+
+def goes_on_by(agent: Agent) -> str:
+    """Return what to type so that an agent that nobody drives does more.
+
+    A run cannot be given work: its job goes on, which its coordinator's Expert is named for.
+    """
+    if agent.origin == "spawned":
+        return f"perstack agent exec {addressed(agent)} -p …"
+    expert = "EXPERT" if agent.parent_id else shlex.quote(agent.type)
+    return f"perstack run {expert} --continue-job {agent.job_id or 'JOB'}"
+
+
 def _instead_of(kind: OrderKind, agent: Agent) -> str:
     if agent.origin == "spawned":
-        return f"perstack agent exec -n {agent.name!a} gives it work"
+        return f"{goes_on_by(agent)} gives it work"
     if kind == "resume" and agent.job_id is not None:
-        return f"perstack run {agent.type} --continue-job {agent.job_id} goes on with its job"
+        return f"{goes_on_by(agent)} goes on with its job"
     return "only an agent that is at work can be ordered anything"

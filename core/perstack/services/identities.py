@@ -232,4 +232,4 @@ def _check_texts(display_name: str | None, description: str | None) -> None:
 
 
 def _not_found() -> NotFoundError:
-    return NotFoundError("Identity not found", hint="perstack identity list shows them")
+    return NotFoundError("Identity not found")

@@ -186,11 +186,14 @@ class ResourceService(ResourceMeter):
             LimitError: its limits are used up, or it was terminated.
         """
         found = await self._find(agent_id)
-        hint = f"perstack agent resume {agent_id}"
+        hint = f"perstack agent resume -i {agent_id}"
         if found is None:
             return
         if found.phase == "termination":
-            raise LimitError(f"Agent {agent_id} was terminated due to resource exhaustion")
+            raise LimitError(
+                f"Agent {agent_id} was terminated due to resource exhaustion",
+                hint=f"it stays so: perstack agent stop -i {agent_id}, and spawn another",
+            )
         if found.paused_at is not None:
             raise ConflictError(f"Agent {agent_id} is paused: {found.pause_reason}", hint=hint)
         if found.phase == "intervention" and self.settings.pause_on_intervention:
@@ -206,7 +209,9 @@ class ResourceService(ResourceMeter):
         """
         found = await self._find(agent_id)
         if found is None:
-            raise NotFoundError(f"no resource metrics of agent {agent_id[:40]!a}")
+            off = "[resourceExhaustion] is off, so that runs are not metered: set enabled = true"
+            hint = None if self.settings.enabled else off
+            raise NotFoundError(f"no resource metrics of agent {agent_id[:40]!a}", hint=hint)
         return found
 
     async def get_resource_metrics(self, since_ms: int | None = None) -> ResourceSummary:

@@ -18,13 +18,15 @@ from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
 from perstack.engine.recall import Recalled, find_point, recall, spent
 from perstack.errors import (
+    AnswerWantedError,
     ConfigError,
-    ConflictError,
     LimitError,
+    NotAskedError,
     NotFoundError,
     UnknownExpertError,
     UsageError,
 )
+from perstack.ports.desk import NOBODY, Carrier
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import DrivenJob, History, RunLog
 from perstack.projection.run_state import RunState, initial, start_from
@@ -113,6 +115,8 @@ class Runs:
             if wanted.own_definitions:
                 plan = await self._with_own_definitions(plan, job.id)
             plan = _with_builtins(plan, job.coordinator_expert_key)
+            if plan.carrier == NOBODY:
+                plan = replace(plan, carrier=await self._carrier(job))
             plan.admit(plan.experts)
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)
@@ -140,6 +144,13 @@ class Runs:
                 "what the job has cost so far is not known, so a budget in USD cannot be kept",
                 hint="limit it by --max-tokens or --max-duration instead",
             )
+
+    async def _carrier(self, job: Job) -> Carrier:
+        """Return whose work the job was: it stays theirs, whoever has it go on."""
+        for setting in await self._history.list_runs(job.id):
+            if setting.run_id == job.coordinator_run_id:
+                return Carrier(setting.agent_id, setting.session_id, setting.identity_id)
+        return NOBODY
 
     async def _with_own_definitions(self, plan: Plan, job_id: JobId) -> Plan:
         for setting in await self._history.list_runs(job_id):
@@ -294,14 +305,14 @@ def _answers(wanted: Continuation, state: RunState) -> tuple[InteractiveAnswer, 
     pending = state.pending_interactive if state.status == "stoppedByInteractiveTool" else ()
     if not pending:
         if wanted.is_answer:
-            raise ConflictError(
+            raise NotAskedError(
                 "nothing waits for an answer: it was given, or never asked",
                 hint="without -i, what you say is a new message to the Expert",
             )
         return ()
     if not wanted.is_answer or wanted.text is None:
         call = next(call for call in state.calls if call.tool_call_id == pending[0])
-        raise UsageError(
+        raise AnswerWantedError(
             f"the job waits for an answer to {call.tool_name}",
             hint="give it with -i: perstack run <expert> <answer> --continue -i",
         )

@@ -24,7 +24,7 @@ from perstack.domain.coordination import (
     VectorSearchSettings,
 )
 from perstack.domain.settings import Settings
-from tests.unit.config.reading import read, refused_lines, warned
+from tests.unit.config.reading import WRITER, read, refused_lines, warned
 
 WHOLE = """
 [agents]
@@ -97,7 +97,7 @@ def of(text: str) -> CoordinationSettings:
 
 
 def test_every_key_is_read() -> None:
-    config = read(WHOLE)
+    config = read(WHOLE + WRITER)
     assert config.warnings == ()
     assert config.settings.coordination == CoordinationSettings(
         agents=AgentsSettings(max_concurrent=20, default_timeout=10),
@@ -212,6 +212,34 @@ def test_agentstack_row_136_what_is_not_written_is_as_usual_and_unset_variables_
             ),
         ),
         (
+            "[resourceExhaustion]\nmaxApiCalls = 5",
+            "resourceExhaustion.maxApiCalls (line 2): unknown key: it would limit nothing here; "
+            "write maxApiCalls into [resourceExhaustion.thresholds]",
+        ),
+        (
+            "[resourceExhaustion]\nmaxTokenConsumed = 5",
+            "resourceExhaustion.maxTokenConsumed (line 2): unknown key: it would limit nothing "
+            "here; write maxTokensConsumed into [resourceExhaustion.thresholds]",
+        ),
+        (
+            "[resourceExhaustion]\nmaxSteps = 5",
+            "resourceExhaustion.maxSteps (line 2): unknown key: it would limit nothing here; "
+            "move maxSteps above the first [table] of the file",
+        ),
+        (
+            "[resourceExhaustion]\nquux = 5",
+            "resourceExhaustion.quux (line 2): unknown key: it would limit nothing here; "
+            "known here: enabled, thresholds",
+        ),
+        (
+            "[resourceExhaustion]\nautoTerminat = true",
+            "resourceExhaustion.autoTerminat (line 2): unknown key; did you mean autoTerminate?",
+        ),
+        (
+            '[consensus]\nenabled = true\nreviewerStrategy = "different-model"',
+            'consensus.reviewerStrategy (line 3): is "different-model", which needs reviewerModel',
+        ),
+        (
             "[driftDetecton]\nenabled = true",
             "driftDetecton (line 1): unknown key; did you mean driftDetection?",
         ),
@@ -257,6 +285,15 @@ def test_what_a_reviewing_expert_may_approve_is_read(word: str, level: str | Non
     text = f'[consensus]\nreviewerMayApprove = "{word}"\nreviewerModel = "other"'
     consensus = read(text).settings.consensus
     assert (consensus.reviewer_may_approve, consensus.reviewer_model) == (level, "other")
+
+
+def test_a_fallback_that_is_nobody_is_warned_of_with_who_was_meant() -> None:
+    text = '[smartDispatcher]\nfallbackAgentType = "{}"\n' + WRITER
+    (line, hint), *more = [(str(one), one.hint) for one in read(text.format("codr")).warnings]
+    assert line.startswith("smartDispatcher.fallbackAgentType (line 2): codr is no Expert")
+    assert (hint, more) == ("did you mean coder?", [])
+    assert warned(text.format("writer")) == []
+    assert warned(text.format("tester")) == []
 
 
 def test_where_memory_lies_is_told_to_who_writes_a_path() -> None:

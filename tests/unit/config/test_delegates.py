@@ -25,7 +25,13 @@ def team(delegates: Mapping[str, Sequence[str]]) -> str:
             {"lead": ["writer@1.0.0"], "writer": []},
             "delegate writer@1.0.0 of lead not found; did you mean writer?",
         ),
-        ({"lead": ["qqq"], "a": []}, "delegate qqq of lead not found; this file defines: a, lead"),
+        (
+            {"lead": ["qqq"], "a": []},
+            "delegate qqq of lead not found; this file defines: a, lead; built in: coder, researcher, "
+            "tester, reviewer, adversarial, architect, coordinator, analyst, devops, documentation, "
+            "security-auditor",
+        ),
+        ({"lead": ["codr"]}, "delegate codr of lead not found; did you mean coder?"),
         ({"lead": ["lead"]}, "delegate lead of lead is itself; remove it"),
         ({"lead": ["a", "a"], "a": []}, "delegate a of lead is listed twice; remove one"),
         (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perstack.domain.agents import Agent, AgentStatus
+from perstack.domain.agents import Agent, AgentOrigin, AgentStatus
 from perstack.domain.ids import AgentId, SessionId
 from perstack.projection.agent_watch import (
     WIDTH,
@@ -111,6 +111,19 @@ def test_what_it_does_is_its_task_or_follows_from_its_status() -> None:
     assert task_text(failed) == "Error"
     assert task_text(failed.model_copy(update={"last_error": "no key"})) == "Error: no key"
     assert task_text(agent("a", "coder", "stopped", 1)) == "Stopped"
+
+
+@pytest.mark.parametrize(("origin", "status"), [("run", "stopped"), ("spawned", "running")])
+def test_a_paused_agent_says_so_and_why(origin: AgentOrigin, status: AgentStatus) -> None:
+    update = {"origin": origin, "paused_at": 1, "current_task": "fix it"}
+    paused = agent("a", "coder", status, 1).model_copy(update=update)
+    assert task_text(paused) == "paused"
+    lunch = paused.model_copy(update={"pause_reason": "lunch\nbreak"})
+    assert task_text(lunch) == "paused: lunch break"
+    assert task_text(paused.model_copy(update={"pause_reason": "paused by ana"})) == "paused by ana"
+    assert "paused: lunch break" in plain(
+        frame(snapshot([lunch], max_concurrent=3), now_ms=NOW_MS, clock="12:00")
+    )
 
 
 WILD = st.text(st.characters(codec="utf-8"), max_size=60)

@@ -21,6 +21,7 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, SubtaskId
 from perstack.domain.jobs import ForkPoint, Job, JobStatus
 from perstack.domain.settings import RiskLevel
+from perstack.domain.steering_events import PauseRun, ResumeRun
 from perstack.ports.history import FeedBatch, Presence
 from perstack.projection.transcript import ENTRY_CHARACTERS, MAX_ENTRIES
 from perstack.projection.views import JobView, RunView
@@ -194,6 +195,26 @@ def test_suspended_delegation_shows_stopped_runs() -> None:
     fold = folded(in_order(parent, child), alive=False)
     assert [run.state for run in only_job(fold).runs] == ["stop", "stop"]
     assert run_of(fold).doing == "stopped by a person"
+
+
+def test_a_paused_run_says_who_paused_it_and_why_until_it_goes_on() -> None:
+    run = started()
+    run.add(PauseRun(by="ana", reason="let me\nlook"))
+    paused = run_of(folded(run.events))
+    assert (paused.state, paused.doing) == ("stop", "paused by ana: let me look")
+    run.add(ResumeRun(by="ana"))
+    assert run_of(folded(run.events)).state == "run"
+    run.add(PauseRun(by="ana"))
+    run.add(SuspendRun(checkpoint_id=run.point("s"), reason="awaitingApproval"))
+    nobody_waits = run_of(folded(run.events, alive=False))
+    assert (nobody_waits.state, nobody_waits.doing) == ("stop", "paused by ana")
+
+
+def test_a_paused_run_that_is_stopped_says_that_it_was_stopped() -> None:
+    run = started()
+    run.add(PauseRun(by="ana"))
+    run.add(SuspendRun(checkpoint_id=run.point("s"), reason="user"))
+    assert run_of(folded(run.events, alive=False)).doing == "stopped by a person"
 
 
 def test_gate_holds_the_run_until_it_is_decided() -> None:

@@ -26,6 +26,7 @@ from perstack.storage.database.migrations import (
     find_version,
     migrate,
 )
+from perstack.storage.database.opener import check_url
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ def connect(
     create: bool = True,
 ) -> Connected:
     """Open a database (see `opener.open_database`) in the calling thread."""
-    url = None if isinstance(target, Path) or "://" not in target else _parse(target)
+    url = None if isinstance(target, Path) else _parse(check_url(target))
     if url is not None and url.get_backend_name() != "sqlite":
         return _connect_server(url, busy_s, migrations)
     path = Path(target) if url is None else Path(url.database or "")
@@ -131,12 +132,31 @@ def connect(
 
 def _parse(target: str) -> sa.URL:
     try:
-        return sa.make_url(target)
+        url = sa.make_url(target)
     except (ArgumentError, ValueError) as error:
         # The text is not repeated: it may hold a password.
         raise UsageError(
             "the database's URL cannot be read", hint="write postgresql://USER@HOST/NAME"
         ) from error
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host}{url.database}":
+        # The rest of a password would be taken for a host, and be shown as one.
+        raise UsageError("the database's URL has one @ too many", hint="write %40 in a password")
+    return url
+
+
+def place_of_url(target: str) -> str:
+    """Return how a URL is shown: without password, and without its query, which can hold one.
+
+    Raises:
+        UsageError: it is none that can be used.
+    """
+    return _place(_parse(check_url(target)))
+
+
+def _place(url: sa.URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    return url.set(query={}, password=None).render_as_string()
 
 
 def _connect_file(
@@ -184,7 +204,7 @@ def _migrate_now(engine: sa.Engine, path: Path, migrations: Sequence[Migration])
 
 
 def _connect_server(url: sa.URL, busy_s: float, migrations: Sequence[Migration]) -> Connected:
-    place = url.render_as_string(hide_password=True)
+    place = _place(url)
     with translated(place):
         engine = sa.create_engine(
             url,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
+from perstack.errors import UsageError
+
 if TYPE_CHECKING:
     from perstack.ports.consensus import ConsensusStore
     from perstack.ports.memory import MemoryStore
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 DATABASE_NAME: Final = "perstack.db"
 BUSY_S: Final = 5.0
+_URLS: Final = ("postgresql://", "postgresql+psycopg://", "sqlite:////")
 
 
 def database_path(workspace: Path) -> Path:
@@ -32,6 +35,34 @@ def has_database(workspace: Path) -> bool:
     except OSError:
         # Opening it will say what is the matter.
         return True
+
+
+def check_url(text: str) -> str:
+    """Return the URL of a database if it is one that can be used. Loads no database library.
+
+    Raises:
+        UsageError: it is neither PostgreSQL's nor that of a file with its whole path; the text is
+            not repeated, since it may hold a password.
+    """
+    if text.startswith(_URLS):
+        return text
+    raise UsageError(
+        "the database's URL is neither PostgreSQL's nor that of an SQLite file",
+        hint="write postgresql://USER@HOST/NAME, or sqlite:////FOLDER/FILE with its whole path",
+    )
+
+
+def place_of(target: Path | str) -> str:
+    """Return where a database is, as it may be shown: a URL without password and query.
+
+    Raises:
+        UsageError: it is no URL that can be used.
+    """
+    if isinstance(target, Path):
+        return str(target)
+    from perstack.storage.database.engine import place_of_url
+
+    return place_of_url(target)
 
 
 async def open_database(target: Path | str, *, busy_s: float = BUSY_S) -> Database:
