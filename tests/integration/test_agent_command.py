@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from perstack.services.agent_roll import AgentRoll
 from perstack.wiring import ProjectFacts, Tables, open_tables, resources_over
 from tests.fakes.cli import SCRIPTED, Program, Running
 
+COMMAND: Final = r"perstack agent \w+"
 HOSTILE: Final = "bob \x1b[2J\x1b]52;c;eA==\x07 \u202egnp\r\n second"
 SETTINGS: Final = """
 [agents]
@@ -210,6 +212,8 @@ def test_names_are_unique_types_known_and_the_number_bounded(workspace: Path) ->
     full = refused(workspace, "spawn", "-t", "lead")
     assert (type(full), full.exit_code) == (LimitError, 6)
     assert full.message.startswith("Maximum number of concurrent agents reached (3).")
+    assert full.hint is not None
+    assert {"perstack agent list", "perstack agent stop"} <= set(re.findall(COMMAND, full.hint))
 
 
 def test_a_name_that_is_no_text_is_printed_all_the_same(workspace: Path) -> None:
@@ -233,7 +237,10 @@ def test_an_idle_agent_can_be_stopped_and_not_ordered(workspace: Path) -> None:
     for verb in (["pause"], ["resume"], ["steer", "hi"]):
         error = refused(workspace, *verb, "-n", "bob")
         assert (type(error), error.exit_code) == (ConflictError, 4), verb
-        assert error.message == "agent bob is not at work now"
+        assert (
+            error.message == f"agent bob is not {'paused' if verb == ['resume'] else 'at work now'}"
+        )
+        assert error.hint == "perstack agent exec -n bob -p … gives it work"
 
 
 def test_a_run_may_order_nobody(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +338,8 @@ async def test_an_agent_answers_and_goes_on_with_its_conversation(tmp_path: Path
     assert all(line.isprintable() for line in ran.stdout.splitlines())
     rule = "─" * 60
     assert f"{rule}\nYou are lead.\n{rule}\n" in ran.stdout
+    assert "It stays. To give it more: perstack agent exec -i " in ran.stderr  # its name is wild
+    assert "To stop it: perstack agent stop -i " in ran.stderr
     assert f"{rule}\nHello ‹U+001B›[2J\nthere.\n{rule}\nAgent         " in ran.stdout
     last = ran.stdout.splitlines()[-1].split()
     assert last[0] == "Duration"
@@ -357,6 +366,9 @@ async def test_other_processes_look_at_pause_resume_and_steer_an_agent_at_work(
         assert [(one["id"], one["status"]) for one in listed] == [(agent.id, "running")]
         busy = await program.run("agent", "exec", "-n", "bob", "-p", "something else")
         assert (busy.code, busy.stderr.splitlines()[0]) == (4, "Error: agent bob is at work: look")
+        assert "Hint: perstack agent steer … -n bob " in busy.stderr
+        early = await program.run("agent", "resume", "-n", "bob")
+        assert (early.code, "is at work and not paused" in early.stdout) == (0, True)
         paused = await there(program, "pause", "-n", "bob", "--reason", "lunch")
         assert (paused["success"], paused["agentId"]) == (True, agent.id)
         await until(program, "running, paused: lunch")
@@ -441,10 +453,11 @@ async def test_a_limit_ends_with_6_and_what_to_type(tmp_path: Path) -> None:
     ran = await program.run("agent", "run", "-t", "lead", *limited)
     assert ran.code == 6, ran.stderr
     stopped = "It was stopped, the step limit was reached. Raise that limit, and go on with: "
-    assert f"{stopped}perstack agent exec -i " in ran.stderr
+    assert re.search(rf"{stopped}perstack agent exec -i .* --max-steps 4\n", ran.stderr)
     over = await program.run("agent", "exec", *limited)
     assert over.code == 6
     assert "--max-steps" in over.stderr
+    assert (await there(program, "status", "-n", "bob"))["agent"]["status"] == "idle"
 
 
 @pytest.mark.anyio
@@ -484,10 +497,15 @@ async def test_a_question_is_said_and_answered_by_exec(tmp_path: Path) -> None:
     program = Program.make(tmp_path, SCRIPTED + SETTINGS + ASKER, scenario=ASKS)
     assert (await there(program, "spawn", "-t", "asker", "-n", "bob"))["success"] is True
     exec_ = ("agent", "exec", "-n", "bob", "-p")
+    hint = "gives it new work; --answer is for what it asked"
+    new_work = f"perstack agent exec -n bob -p '<text>' {hint}"
     early = await program.run(*exec_, "blue", "--answer")
-    assert (early.code, early.stderr) == (
+    assert (early.code, early.stderr.splitlines()) == (
         4,
-        "Error: agent bob asked nothing: it had no work yet\n",
+        [
+            "Error: agent bob asked nothing: it had no work yet",
+            f"Hint: {new_work}",
+        ],
     )
     asked = await program.run(*exec_, "paint", "--json")
     assert asked.code == 0, asked.stderr
@@ -496,9 +514,15 @@ async def test_a_question_is_said_and_answered_by_exec(tmp_path: Path) -> None:
     assert " -p '<answer>' --answer\n" in asked.stderr
     unasked = await program.run(*exec_, "something else")
     assert (unasked.code, "waits for an answer" in unasked.stderr) == (1, True)
+    assert "Hint: perstack agent exec -n bob -p '<answer>' --answer\n" in unasked.stderr
+    assert (await there(program, "status", "-n", "bob"))["agent"]["status"] == "idle"
     answered = await program.run(*exec_, "blue", "--answer", "--json")
     assert answered.code == 0, answered.stderr
     assert json.loads(answered.stdout)["response"] == "Painted."
+    late = await program.run(*exec_, "blue", "--answer")
+    assert (late.code, "nothing waits for an answer" in late.stderr) == (4, True)
+    assert new_work in late.stderr
+    assert (await there(program, "status", "-n", "bob"))["agent"]["status"] == "idle"
 
 
 @pytest.mark.anyio
@@ -512,9 +536,9 @@ async def test_resuming_lifts_the_limits_that_paused_an_idle_agent(tmp_path: Pat
     exec_ = ("agent", "exec", "-n", "bob", "-p", "go")
     held = await program.run(*exec_)
     assert held.code == 4, held.stderr
-    assert f"Hint: perstack agent resume {agent_id}" in held.stderr
+    assert f"Hint: perstack agent resume -i {agent_id}" in held.stderr
     printed = await anyio.to_thread.run_sync(said, tmp_path, "resume", "-i", agent_id)
-    assert printed == "bob is paused no more; exec gives it work.\n"
+    assert printed == "bob is paused no more; perstack agent exec -n bob -p … gives it work.\n"
     assert (await program.run(*exec_)).code == 0
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perstack.domain.agents import Agent
+from perstack.domain.agents import Agent, AgentStatus
 from perstack.domain.coordination import AgentsSettings
 from perstack.domain.ids import AgentId, JobId, SessionId
 from perstack.errors import (
+    AnswerWantedError,
     ConflictError,
     DeniedError,
     LimitError,
+    NotAskedError,
+    PerstackError,
     ProviderError,
     UsageError,
 )
@@ -23,6 +26,7 @@ from perstack.ports.agents import AgentMove
 from perstack.ports.experts import ExpertAnswer, ExpertRequest
 from perstack.ports.system import Uuids
 from perstack.services.agent_execution import AgentExecution
+from perstack.services.agent_orders import goes_on_by
 from perstack.services.agent_roll import AgentRoll
 from perstack.services.agents import AgentService
 from perstack.services.concurrency import Semaphore
@@ -273,6 +277,44 @@ async def test_a_question_is_an_outcome(stage: Stage) -> None:
     assert (await stage.roll.get(name="bob")).status == "idle"
 
 
+@pytest.mark.parametrize("status", ["idle", "failed"])
+async def test_work_that_is_refused_leaves_the_agent_as_it_was(
+    stage: Stage, status: AgentStatus
+) -> None:
+    agent = await stage.agents.spawn("coder", name="bob")
+    why = "no key" if status == "failed" else None
+    before = agent.model_copy(update={"status": status, "last_error": why})
+    await stage.stores.ask(lambda s: s.agents.update(before, expected=("idle",)))
+    refusals = [
+        (AnswerWantedError("it waits"), "perstack agent exec -n bob -p '<answer>' --answer"),
+        (NotAskedError("nothing waits"), "perstack agent exec -n bob -p '<text>' gives it new"),
+    ]
+    for error, hint in refusals:
+
+        def refuse(_: ExpertRequest, error: PerstackError = error) -> ExpertAnswer:
+            raise error
+
+        stage.answer = refuse
+        with pytest.raises(type(error)) as caught:
+            await stage.execution.execute("work", agent.id)
+        assert (caught.value.hint or "").startswith(hint)
+        after = await stage.get(agent.id)
+        assert (after.status, after.last_error, after.process_id) == (status, why, None)
+    assert [kind for kind, _, _ in stage.told.heard if kind == "agent_error"] == []
+
+
+async def test_a_run_is_never_said_to_be_given_work(stage: Stage) -> None:
+    run = make_run("r1", name="poet").model_copy(update={"paused_at": NOW_MS, "job_id": "j1"})
+    await stage.stores.ask(lambda s: s.agents.record([run]))
+    after = await stage.orders.resume(AgentId("r1"))
+    assert goes_on_by(after) == f"perstack run {run.type} --continue-job j1"
+    with pytest.raises(ConflictError, match=r"^agent poet is not paused$") as caught:
+        await stage.orders.resume(AgentId("r1"))
+    assert caught.value.hint == f"{goes_on_by(after)} goes on with its job"
+    child = after.model_copy(update={"parent_id": AgentId("r0")})
+    assert goes_on_by(child) == "perstack run EXPERT --continue-job j1"
+
+
 async def test_a_paused_agent_is_not_run(stage: Stage) -> None:
     agent = await stage.agents.spawn("coder")
     stage.gate.reasons[agent.id] = "Resource thresholds exceeded"
@@ -335,7 +377,7 @@ async def test_an_idle_agent_can_be_stopped_but_not_ordered(stage: Stage) -> Non
     agent = await stage.agents.spawn("coder", name="bob")
     with pytest.raises(ConflictError, match="bob is not at work now") as caught:
         await stage.orders.steer("hello", agent.id)
-    assert caught.value.hint == "perstack agent exec -n 'bob' gives it work"
+    assert caught.value.hint == "perstack agent exec -n bob -p … gives it work"
     for verb in (stage.orders.pause, stage.orders.resume):
         with pytest.raises(ConflictError):
             await verb(agent.id)

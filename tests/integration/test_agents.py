@@ -119,16 +119,6 @@ async def test_agentstack_row_10_a_session_lists_its_own_in_the_order_of_their_s
     assert [one.id for one in found] == [one.id for one in made]
 
 
-async def test_an_agent_of_a_session_that_is_not_there_is_refused_and_not_made(
-    stage: Stage,
-) -> None:
-    with pytest.raises(NotFoundError, match="^Session not found$") as caught:
-        await stage.agents.spawn("coder", name="bob", session_id=S1, create_identity=True)
-    assert caught.value.hint == "no session has the id 's1'"
-    assert await stage.roll.list(AgentFilter()) == []
-    await stage.agents.spawn("coder", name="bob")
-
-
 async def test_agentstack_row_11_a_stopped_agent_is_gone_by_name_and_id(stage: Stage) -> None:
     agent = await stage.agents.spawn("coder", name="bob")
     stopped = await stage.agents.stop(name="bob")

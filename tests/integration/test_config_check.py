@@ -101,7 +101,7 @@ async def test_the_database_is_told_without_its_password_and_one_that_cannot_be_
     assert f"\ndatabase    {tmp_path / 'perstack' / 'perstack.db'}\n" in ran.stdout
     url = {"PERSTACK_DATABASE_URL": "postgresql://ana:hunter2@db.example/team"}
     ran = await program.run("config", "check", "--json", env=url)
-    assert json.loads(ran.stdout)["database"] == "postgresql://ana@db.example/team"
+    assert json.loads(ran.stdout)["database"] == "postgresql://ana:***@db.example/team"
     ran = await program.run("config", "check", env={"PERSTACK_DATABASE_URL": "hunter2"})
     assert (ran.code, "hunter2" in ran.stdout + ran.stderr) == (1, False)
     assert "write postgresql://USER@HOST/NAME" in ran.stderr

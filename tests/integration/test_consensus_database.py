@@ -159,7 +159,7 @@ async def test_a_url_of_no_database_that_can_be_used_is_refused_and_not_repeated
 
 def test_a_server_is_shown_without_what_may_be_secret() -> None:
     url = "postgresql+psycopg://ana:hunter2@db:5433/name?password=hunter3"
-    assert place_of(url) == "postgresql+psycopg://ana@db:5433/name"
+    assert place_of(url) == "postgresql+psycopg://ana:***@db:5433/name"
 
 
 # ------------------------------------------------------------------ damage

@@ -18,22 +18,14 @@ EXAMPLES: Final = {
     for section in re.split(r"^#+ ", PAGE, flags=re.MULTILINE)
     for code in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
 }
-TOML: Final = """
+PROVIDER: Final = """
 [provider]
 providerName = "scripted"
 [provider.setting]
 scenario = "scenario.toml"
-[consensus]
-enabled = true
-reviewerStrategy = "human"
-[driftDetection]
-enabled = true
-behavior = "prevent"
-[resourceExhaustion]
-enabled = true
-[experts."writer"]
-instruction = "You write."
 """
+(SHOWN,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
+TOML: Final = PROVIDER + SHOWN
 SCENARIO: Final = """
 [[turns]]
 expert = "chat"
@@ -142,6 +134,19 @@ def test_the_example_runs(folder: Path, capsys: pytest.CaptureFixture[str], head
             file.write(settings)
         exec(compile(EXAMPLES[heading], f"docs/python.md: {heading}", "exec"), {})
     assert capsys.readouterr().out == PRINTS[heading]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("folder")
+def test_the_examples_run_one_after_the_other_in_one_folder_and_once_more() -> None:
+    with fake_github() as github:
+        settings = (
+            f'[github]\nenabled = true\ntoken = "${{GITHUB_TOKEN}}"\nbaseUrl = "{github.url}"\n'
+        )
+        with Path("perstack.toml").open("a") as file:
+            file.write(settings)
+        for heading, code in [*EXAMPLES.items()] * 2:
+            exec(compile(code, f"docs/python.md: {heading}", "exec"), {})
 
 
 def test_every_group_of_the_page_has_an_example_but_the_one_that_is_not_there() -> None:

@@ -173,8 +173,10 @@ async def test_an_intervention_without_a_pause_is_refused_once_pauses_are_on(
     assert await service.evaluate_agent(A1) == "intervention"
     await service.refuse_if_paused(A1)
     service.settings = LIMITS
-    with pytest.raises(LimitError, match="Agent a1 is paused due to resource exhaustion"):
+    message = "Agent a1 is paused due to resource exhaustion"
+    with pytest.raises(LimitError, match=message) as caught:
         await service.refuse_if_paused(A1)
+    assert "agent resume" not in (caught.value.hint or "")
 
 
 async def test_agentstack_row_114_resuming_makes_a_warning_of_an_intervention(
@@ -233,8 +235,9 @@ async def test_agentstack_row_117_termination_is_an_event_and_is_counted(
     figures = await service.metrics()
     assert figures.counters["resource_exhaustion_terminations_total"] == 1
     assert desk.channel.kinds == ["resource_termination"]
-    with pytest.raises(LimitError, match="terminated"):
+    with pytest.raises(LimitError, match="terminated") as caught:
         await service.refuse_if_paused(A1)
+    assert caught.value.hint == "it stays so: perstack agent stop -i a1, and spawn another"
 
 
 async def test_agentstack_row_118_metrics_survive_a_restart(desk: Desk) -> None:

@@ -53,7 +53,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what waits for a decision."""
-    from perstack.storage.database.opener import has_database
+    from perstack.wiring import has_database
 
     async def ask(service: ConsensusService) -> list[ConsensusCheckpoint]:
         return list(await service.list(statuses=() if everything else ("pending",)))
@@ -164,7 +164,7 @@ def _ask_about(
     consensus_id: str, workspace: Path, ask: Callable[[ConsensusService], Awaitable[T]]
 ) -> T:
     from perstack.errors import NotFoundError
-    from perstack.storage.database.opener import has_database
+    from perstack.wiring import has_database
 
     _check_folder(workspace)
     if not has_database(workspace):

@@ -60,7 +60,7 @@ class AgentStore(Protocol):
         Raises:
             ConflictError: it is spawned, and a spawned agent that is not stopped has its name; or
                 its identity is not active.
-            NotFoundError: there is no such identity, or no such session.
+            NotFoundError: there is no such identity.
             LimitError: `max_spawned` spawned agents are there that are not stopped.
         """
         ...

@@ -122,10 +122,7 @@ class PlainLines:
             case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
                 yield from _server_lines(line, before, body)
             case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
-                if not is_quiet(body):
-                    yield line.step(steering_phrase(body))
-                if isinstance(body, PauseRun):
-                    yield line.under(f"perstack agent resume -i {event.run_id}")
+                yield from _steered(line, event.run_id, body)
             case _:
                 yield from _endings(line, run, event)
 
@@ -185,6 +182,15 @@ def _gate(line: _Line, before: RunState, body: RequestApproval) -> Iterator[str]
             yield line.under(f"{subtask} {call_phrase(call, line.width)}")
     yield line.under(f"perstack consensus approve {body.consensus_id}")
     yield line.under(f"perstack consensus reject {body.consensus_id}")
+
+
+def _steered(
+    line: _Line, run_id: RunId, body: PauseRun | ResumeRun | SteerRun | JudgeDrift
+) -> Iterator[str]:
+    if not is_quiet(body):
+        yield line.step(steering_phrase(body))
+    if isinstance(body, PauseRun):
+        yield line.under(f"perstack agent resume -i {run_id}")
 
 
 def _server_lines(

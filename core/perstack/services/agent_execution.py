@@ -148,12 +148,7 @@ class AgentExecution:
             PerstackError: its work failed.
         """
         check_text(prompt, "prompt", shortest=1, longest=PROMPT_LENGTH)
-        agent = await self._ready(agent_id, name)
-        if is_answer and agent.job_id is None:
-            raise ConflictError(
-                f"agent {agent.name} asked nothing: it had no work yet",
-                hint=_how_to_answer(agent, asked=False),
-            )
+        agent = await self._ready(agent_id, name, is_answer=is_answer)
         limit = self._agents.settings.default_timeout if timeout_s is None else timeout_s
         jobs: list[JobId] = []
         request = ExpertRequest(
@@ -191,7 +186,7 @@ class AgentExecution:
         finally:
             await (self._give_back(agent) if refused else self._settle(agent, failed, jobs))
 
-    async def _ready(self, agent_id: AgentId | None, name: str | None) -> Agent:
+    async def _ready(self, agent_id: AgentId | None, name: str | None, *, is_answer: bool) -> Agent:
         agent = await self._agents.roll.get(agent_id, name=name)
         if agent.origin == "run":
             raise ConflictError(
@@ -205,6 +200,11 @@ class AgentExecution:
             )
         if self._gate is not None:
             await self._gate.refuse_if_paused(agent.id)
+        if is_answer and agent.job_id is None:
+            raise NotAskedError(
+                f"agent {agent.name} asked nothing: it had no work yet",
+                hint=_how_to_answer(agent, asked=False),
+            )
         return agent
 
     async def _claim(self, agent: Agent, prompt: str) -> None:
@@ -226,7 +226,7 @@ class AgentExecution:
             raise NotFoundError("Agent not found", hint="it was stopped meanwhile")
         raise ConflictError(
             f"agent {agent.name} is at work: {found.current_task or 'on something else'}",
-            hint=f"perstack agent steer … {addressed(agent)} tells it something; or wait for its end",
+            hint=f"perstack agent steer … {addressed(agent)} tells it more; or wait for its end",
         )
 
     async def _give_back(self, agent: Agent) -> None:

@@ -197,7 +197,12 @@ class ResourceService(ResourceMeter):
         if found.paused_at is not None:
             raise ConflictError(f"Agent {agent_id} is paused: {found.pause_reason}", hint=hint)
         if found.phase == "intervention" and self.settings.pause_on_intervention:
-            raise LimitError(f"Agent {agent_id} is paused due to resource exhaustion", hint=hint)
+            # Nobody paused it then, so that there is nothing to resume.
+            stop = f"perstack agent stop -i {agent_id}, and spawn another"
+            raise LimitError(
+                f"Agent {agent_id} is paused due to resource exhaustion",
+                hint=f"{stop}; or set pauseOnIntervention = false",
+            )
 
     # ---------------------------------------------------------------- looking
 

@@ -213,23 +213,31 @@ def test_agentstack_row_136_what_is_not_written_is_as_usual_and_unset_variables_
         ),
         (
             "[resourceExhaustion]\nmaxApiCalls = 5",
-            "resourceExhaustion.maxApiCalls (line 2): unknown key: it would limit nothing here; "
-            "write maxApiCalls into [resourceExhaustion.thresholds]",
+            (
+                "resourceExhaustion.maxApiCalls (line 2): unknown key: it would limit nothing "
+                "here; write maxApiCalls into [resourceExhaustion.thresholds]"
+            ),
         ),
         (
             "[resourceExhaustion]\nmaxTokenConsumed = 5",
-            "resourceExhaustion.maxTokenConsumed (line 2): unknown key: it would limit nothing "
-            "here; write maxTokensConsumed into [resourceExhaustion.thresholds]",
+            (
+                "resourceExhaustion.maxTokenConsumed (line 2): unknown key: it would limit nothing "
+                "here; write maxTokensConsumed into [resourceExhaustion.thresholds]"
+            ),
         ),
         (
             "[resourceExhaustion]\nmaxSteps = 5",
-            "resourceExhaustion.maxSteps (line 2): unknown key: it would limit nothing here; "
-            "move maxSteps above the first [table] of the file",
+            (
+                "resourceExhaustion.maxSteps (line 2): unknown key: it would limit nothing here; "
+                "move maxSteps above the first [table] of the file"
+            ),
         ),
         (
             "[resourceExhaustion]\nquux = 5",
-            "resourceExhaustion.quux (line 2): unknown key: it would limit nothing here; "
-            "known here: enabled, thresholds",
+            (
+                "resourceExhaustion.quux (line 2): unknown key: it would limit nothing here; "
+                "known here: enabled, thresholds"
+            ),
         ),
         (
             "[resourceExhaustion]\nautoTerminat = true",

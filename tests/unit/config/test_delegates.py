@@ -27,9 +27,11 @@ def team(delegates: Mapping[str, Sequence[str]]) -> str:
         ),
         (
             {"lead": ["qqq"], "a": []},
-            "delegate qqq of lead not found; this file defines: a, lead; built in: coder, researcher, "
-            "tester, reviewer, adversarial, architect, coordinator, analyst, devops, documentation, "
-            "security-auditor",
+            (
+                "delegate qqq of lead not found; this file defines: a, lead; "
+                "built in: coder, researcher, tester, reviewer, adversarial, architect, "
+                "coordinator, analyst, devops, documentation, security-auditor"
+            ),
         ),
         ({"lead": ["codr"]}, "delegate codr of lead not found; did you mean coder?"),
         ({"lead": ["lead"]}, "delegate lead of lead is itself; remove it"),

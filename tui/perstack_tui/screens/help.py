@@ -75,7 +75,7 @@ _MEANINGS = {
     "waits": "waits for the runs it delegated to",
     "fail": "ended in error",
     "limit": "reached its step limit",
-    "stop": "stopped by a person or a signal; i goes on",
+    "stop": "paused, or stopped; i goes on with what was stopped",
     "idle": "nothing runs",
     "done": "completed",
 }

@@ -18,7 +18,6 @@ from perstack.storage.database import agent_rows as rows
 from perstack.storage.database import identities, task_runs
 from perstack.storage.database.agent_rows import AGENT_COLUMNS, AGENTS, ORDERS, PROCESSES
 from perstack.storage.database.engine import Database
-from perstack.storage.database.sessions import SESSIONS
 from perstack.storage.database.text import safe_text
 
 
@@ -159,7 +158,6 @@ def _add(
     if agent.origin == "spawned":
         identities.lock_names(connection)
         _refuse_too_many(connection, agent, most)
-        _refuse_without_session(connection, agent)
     if identity is not None:
         _add_identity(connection, identity, new_id)
     if agent.identity_id is not None:
@@ -184,16 +182,6 @@ def _refuse_too_many(connection: sa.Connection, agent: Agent, most: int | None) 
             " Stop some agents before spawning more.",
             hint="perstack agent list shows them, perstack agent stop -n NAME stops one",
         )
-
-
-def _refuse_without_session(connection: sa.Connection, agent: Agent) -> None:
-    # What has a parent was checked where its owner was given the session.
-    if agent.session_id is None or agent.parent_id is not None:
-        return
-    session = sa.select(SESSIONS.c.number).where(SESSIONS.c.id == safe_text(agent.session_id))
-    if connection.scalar(session) is None:
-        hint = f"no session has the id {agent.session_id[:40]!a}"
-        raise NotFoundError("Session not found", hint=hint)
 
 
 def _add_identity(connection: sa.Connection, identity: Identity, new_id: Callable[[], str]) -> None:

@@ -156,7 +156,7 @@ def place_of_url(target: str) -> str:
 def _place(url: sa.URL) -> str:
     if url.get_backend_name() == "sqlite":
         return url.database or ""
-    return url.set(query={}, password=None).render_as_string()
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _connect_file(
