@@ -107,6 +107,7 @@ class RunTasks:
         self._flushing = anyio.Lock()
         self._due: deque[HookContext] = deque()
         self._more = anyio.Event()
+        self._calling = anyio.Lock()
 
     def begin(self, card: RunCard) -> None:
         """A run is taken up; one with a past has its task already."""
@@ -179,8 +180,11 @@ class RunTasks:
 
     async def call_hooks(self) -> None:
         """Call the hooks that are due now, each once."""
-        while self._hooks is not None and self._due:
-            await self._hooks(self._due.popleft())
+        async with self._calling:
+            while self._hooks is not None and self._due:
+                # Taken from the list when it is done: what closing cuts off is called then.
+                await self._hooks(self._due[0])
+                self._due.popleft()
 
     async def _write(self, work: _Work) -> None:
         if not work.begun:
