@@ -241,6 +241,22 @@ async def test_a_paused_run_says_how_another_terminal_lets_it_go_on(tmp_path: Pa
     assert ran.one("completeRun")["text"] == "Looked three times."
 
 
+async def test_what_a_paused_agent_says_to_type_works_as_typed(tmp_path: Path) -> None:
+    program = limited(tmp_path)
+    async with program.running("agent", "run", "-t", "lead", "-n", "ann", "-p", "look") as running:
+        await running.wait_for(lambda: b"To go on: perstack " in running.err and _whole(running))
+        said = running.err.decode().split("To go on: perstack ")[1].splitlines()[0]
+        resumed = await program.run(*said.split())
+        assert resumed.code == 0, resumed.stderr
+        ran = await running.ended()
+    assert ran.code == 0, ran.stderr
+    assert "Looked three times." in ran.stdout
+
+
+def _whole(running: Running) -> bool:
+    return running.err.endswith(b"\n")
+
+
 async def test_a_run_that_the_limits_end_says_so(tmp_path: Path) -> None:
     ended = await limited(tmp_path, "autoTerminate = true").run("run", "lead", "look")
     assert ended.code == 6

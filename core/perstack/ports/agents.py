@@ -8,7 +8,7 @@ from typing import Protocol
 
 from perstack.domain.agents import Agent, AgentOrigin, AgentStatus, DriverProcess, Order
 from perstack.domain.identities import Identity
-from perstack.domain.ids import AgentId, IdentityId, JobId, SessionId
+from perstack.domain.ids import AgentId, IdentityId, JobId, RunId, SessionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class AgentFilter:
     session_id: SessionId | None = None
     identity_id: IdentityId | None = None
     job_id: JobId | None = None
+    run_id: RunId | None = None
     parent_id: AgentId | None = None
     type: str | None = None
     origin: AgentOrigin | None = None

@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from perstack.domain.agents import Agent, AgentStatus
-from perstack.domain.ids import AgentId, SessionId
+from perstack.domain.ids import AgentId, RunId, SessionId
 from perstack.errors import NotFoundError, UsageError
 from perstack.ports.agents import AgentFilter
 from perstack.ports.stores import Stores
@@ -119,10 +119,16 @@ class AgentRoll:
                 seen = version
             await anyio.sleep(poll_s)
 
+    async def _find_by_run(self, run_id: RunId) -> Agent | None:
+        """Return the spawned agent that does a run: a run's events, and hints, name the run."""
+        wanted = AgentFilter(origin="spawned", run_id=run_id)
+        found = await self._stores.ask(lambda s: s.agents.list(wanted, limit=1))
+        return found[0] if found else None
+
     async def _find_by_id(self, agent_id: AgentId) -> Agent | None:
         try:
             found = await self._stores.ask(lambda s: s.agents.get(agent_id))
         except NotFoundError:
-            return None
+            return await self._find_by_run(RunId(agent_id))
         gone = found.origin == "spawned" and found.status == "stopped"
         return None if gone else found

@@ -170,6 +170,7 @@ def conditions(wanted: AgentFilter) -> list[sa.ColumnElement[bool]]:
         (AGENTS.c.session_id, wanted.session_id),
         (AGENTS.c.identity_id, wanted.identity_id),
         (AGENTS.c.job_id, wanted.job_id),
+        (AGENTS.c.run_id, wanted.run_id),
         (AGENTS.c.parent_id, wanted.parent_id),
         (AGENTS.c.type, wanted.type),
         (AGENTS.c.origin, wanted.origin),
