@@ -8,7 +8,7 @@ from pathlib import Path
 from perstack.ports.frontend import CockpitRequest
 from perstack.ports.history import FeedBatch
 from perstack_tui.cli import show
-from perstack_tui.gateway import Gateway
+from perstack_tui.ports.gateway import Gateway
 from tests.fakes.gateway import FakeGateway, ShownFold, busy_view, definitions, local
 
 

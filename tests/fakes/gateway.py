@@ -35,7 +35,10 @@ from perstack.projection.views import (
     ScreenState,
     WorkspaceView,
 )
-from perstack_tui.gateway import DefinitionsUpdate, ExpertSummary, LocalJobsUpdate, Update
+from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, LocalJobsUpdate, Update
+from tests.fakes.records import FakeRecords
+from tests.fakes.steering import FakeSteering
+from tests.fakes.travel import FakeTravel
 
 NOW = 1_790_000_000_000
 
@@ -82,6 +85,9 @@ class FakeGateway:
         self._workspace = workspace
         self._queue: deque[Update] = deque()
         self._news = anyio.Event()
+        self.steering = FakeSteering(self.record)
+        self.travel = FakeTravel()
+        self.records = FakeRecords(self.record)
 
     @property
     def workspace(self) -> Path:
@@ -98,39 +104,38 @@ class FakeGateway:
             self._news = anyio.Event()
             await self._news.wait()
 
-    def _record(self, *call: object) -> None:
+    def record(self, *call: object) -> None:
         if self.refuse is not None:
             error, self.refuse = self.refuse, None
             raise error
         self.calls.append(call)
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
-        self._record("start", expert_key, query)
+        self.record("start", expert_key, query)
         return JobId("job-started")
 
     async def go_on(self) -> JobId:
-        self._record("go_on")
+        self.record("go_on")
         return JobId("job-started")
 
     async def follow_up(self, job_id: JobId, text: str) -> None:
-        self._record("follow_up", job_id, text)
+        self.record("follow_up", job_id, text)
 
     async def answer(self, question: QuestionView, text: str) -> None:
-        self._record("answer", question.tool_call_id, text)
+        self.record("answer", question.tool_call_id, text)
 
-    async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
-        self._record("decide", consensus_id, decision)
+    async def decide(
+        self, consensus_id: ConsensusId, decision: Decision, *, standing: bool = False
+    ) -> ConsensusCheckpoint:
+        self.record("decide", consensus_id, decision, *(("standing",) if standing else ()))
         status = "approved" if decision.approved else "rejected"
         return gate(str(consensus_id)).model_copy(update={"status": status, "decision": decision})
 
-    async def stop(self, job_id: JobId, *, now: bool = False) -> None:
-        self._record("stop", job_id, now)
-
     async def detach(self, job_ids: Sequence[JobId]) -> None:
-        self._record("detach", tuple(job_ids))
+        self.record("detach", tuple(job_ids))
 
     async def accept(self, demands: Sequence[Demand]) -> None:
-        self._record("accept", tuple(demands))
+        self.record("accept", tuple(demands))
 
     async def aclose(self) -> None:
         self.closed = True

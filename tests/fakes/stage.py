@@ -15,8 +15,8 @@ from perstack.errors import PerstackError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import WorkspaceView
 from perstack_tui.app import Cockpit
-from perstack_tui.gateway import DefinitionsUpdate, Gateway
 from perstack_tui.opening import Opening
+from perstack_tui.ports.gateway import DefinitionsUpdate, Gateway
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.pane import Pane
 from tests.fakes.consensus import SetClock

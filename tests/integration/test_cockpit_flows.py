@@ -13,7 +13,7 @@ from perstack.errors import ConfigError, ConflictError, StorageError
 from perstack.ports.history import FeedBatch
 from perstack.projection.views import InboxView, WorkspaceView
 from perstack_tui.driver import SturdyParser
-from perstack_tui.gateway import LocalJobsUpdate, Trouble
+from perstack_tui.ports.gateway import LocalJobsUpdate, Trouble
 from perstack_tui.screens.answer import AnswerSheet
 from perstack_tui.screens.confirm import ConfirmSheet
 from perstack_tui.screens.main import MainScreen

@@ -13,7 +13,7 @@ from textual.widgets import Input
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import ConflictError
 from perstack.projection.views import EntryView, InboxView, WorkspaceView
-from perstack_tui.gateway import DefinitionsUpdate, ExpertSummary, Trouble
+from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, Trouble
 from tests.fakes.gateway import NOW, decided, gate, job, points, question, run, subtask
 from tests.fakes.stage import Stage
 

@@ -18,8 +18,8 @@ from perstack.config.typed import Overrides
 from perstack.config.watch import watch_config
 from perstack.errors import ConfigError
 from perstack.ports.frontend import CockpitRequest, Setup
-from perstack_tui.gateway import DefinitionsUpdate
-from perstack_tui.local_gateway import open_local_gateway
+from perstack_tui.local.gateway import open_local_gateway
+from perstack_tui.ports.gateway import DefinitionsUpdate
 from tests.fakes.cli import Program
 
 GOOD = b'[experts.writer]\ninstruction = "Write."\n'

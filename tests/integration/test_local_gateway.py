@@ -26,7 +26,8 @@ from perstack.project import open_project
 from perstack.projection.workspace import WorkspaceFold
 from perstack.runtime import open_history
 from perstack.services.consensus import whoami
-from perstack_tui.gateway import (
+from perstack_tui.local.gateway import open_local_gateway
+from perstack_tui.ports.gateway import (
     DefinitionsUpdate,
     Gateway,
     InboxUpdate,
@@ -34,7 +35,7 @@ from perstack_tui.gateway import (
     Trouble,
     Update,
 )
-from perstack_tui.local_gateway import open_local_gateway
+from perstack_tui.ports.steering import Target
 
 pytestmark = pytest.mark.anyio
 
@@ -259,15 +260,20 @@ async def test_a_decision_names_the_system_user_and_releases_the_run(workspace: 
         await opened.until(lambda: len(opened.events("completeRun")) == 2)
 
 
+def coordinator_of(opened: Cockpit, job_id: JobId) -> Target:
+    (run_id,) = {job.coordinator_run_id for job in opened.fold.view().jobs if job.job_id == job_id}
+    return Target(job_id, run_id)
+
+
 async def test_a_stopped_job_can_be_followed_up(workspace: Path) -> None:
     async with cockpit(workspace) as opened:
         job_id = await opened.gateway.start(ExpertKey("lead"), "go")
         await opened.until(lambda: bool(opened.pending))
-        await opened.gateway.stop(job_id)
+        await opened.gateway.steering.stop(coordinator_of(opened, job_id))
         await opened.ended(job_id)
         await opened.until(lambda: bool(opened.events("suspendRun")))
         with pytest.raises(ConflictError, match="another process"):
-            await opened.gateway.stop(job_id)
+            await opened.gateway.steering.stop(coordinator_of(opened, job_id))
         await opened.gateway.follow_up(job_id, "go on")
         await opened.gateway.decide(
             opened.pending[0].id, Decision(approved=False, feedback="no", reviewed_by="x")
@@ -279,7 +285,7 @@ async def test_a_stopped_job_goes_on_with_nothing_said(workspace: Path) -> None:
     async with cockpit(workspace) as opened:
         job_id = await opened.gateway.start(ExpertKey("lead"), "go")
         await opened.until(lambda: bool(opened.pending))
-        await opened.gateway.stop(job_id)
+        await opened.gateway.steering.stop(coordinator_of(opened, job_id))
         await opened.ended(job_id)
         await opened.until(lambda: [job.state for job in opened.fold.view().jobs] == ["stop"])
         await opened.gateway.decide(opened.pending[0].id, Decision(approved=True, reviewed_by="x"))

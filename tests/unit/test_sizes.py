@@ -20,8 +20,8 @@ LARGE: Final = {
     "core/perstack/projection/run_fold.py": 420,
     "core/perstack/projection/run_fold.py:RunFold": 341,
     "core/perstack/projection/state_fold.py:fold": 53,
-    "tui/perstack_tui/local_gateway.py": 428,
-    "tui/perstack_tui/local_gateway.py:LocalGateway": 326,
+    "tui/perstack_tui/local/gateway.py": 428,
+    "tui/perstack_tui/local/gateway.py:LocalGateway": 326,
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

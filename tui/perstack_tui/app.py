@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
 from textual.await_complete import AwaitComplete
@@ -15,7 +16,6 @@ from textual.worker import Worker
 
 from perstack.config.untrusted import UntrustedError
 from perstack.errors import PerstackError
-from perstack_tui.gateway import Gateway, Update
 from perstack_tui.leaving import (
     HANGUP_CODE,
     LAST_RESORT_S,
@@ -26,6 +26,9 @@ from perstack_tui.leaving import (
 )
 from perstack_tui.opening import Opening
 from perstack_tui.pacer import Pacer
+from perstack_tui.ports.gateway import Gateway, Update
+from perstack_tui.ports.records import RecordKind
+from perstack_tui.ports.travel import Moment
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.screens.palette import ActionProvider
 from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
@@ -60,6 +63,7 @@ class Cockpit(Inked, inherit_bindings=False):
         self.clock, self.monotonic = opening.clock, opening.monotonic
         self.workspace_name = opening.workspace.name or str(opening.workspace)
         self.observing, self.reviewer = opening.observing, opening.reviewer
+        self.settings = opening.settings
         self.state = CockpitState(awaited_job=opening.job_id)
         self.title = f"perstack {self.workspace_name}"
         self.gateway: Gateway | None = None
@@ -150,6 +154,7 @@ class Cockpit(Inked, inherit_bindings=False):
     def _take(self, pump: Pump) -> None:
         state = self.state
         state.definitions, state.local_jobs = pump.definitions, pump.local_jobs
+        state.agents_on_record = pump.agents
         state.take(pump.fold.view(), hold_inbox=self.main.active == "inbox")
         while pump.troubles:
             trouble = pump.troubles.popleft()
@@ -261,6 +266,31 @@ class Cockpit(Inked, inherit_bindings=False):
         """Close the topmost sheet; what was typed ahead for it does nothing below it."""
         self.main.hold_keys()
         return super().pop_screen()
+
+    async def edit_text(self, text: str, *, suffix: str = ".md") -> str | None:
+        """Have `text` edited in $EDITOR; None when nothing was saved."""
+        self.tell("$EDITOR is not made yet")
+        return None
+
+    def edit_file(self, path: Path, line: int = 1) -> None:
+        """Open a file in $EDITOR, at a line from 1."""
+        self.tell("$EDITOR is not made yet")
+
+    def copy(self, text: str, what: str) -> None:
+        """Put `text` on the clipboard; tell that `what` was copied."""
+        self.tell("copying is not made yet")
+
+    def travel_to(self, moment: Moment) -> None:
+        """Show a job as it was at a checkpoint."""
+        self.tell("time travel is not made yet")
+
+    def show_definitions(self) -> None:
+        """Show what the last save of `perstack.toml` changed."""
+        self.tell("the definitions are not made yet")
+
+    def open_records(self, kind: RecordKind, needle: str = "") -> None:
+        """Show what a shared table holds."""
+        self.tell(f"{kind} are not made yet")
 
     def next_theme(self) -> None:
         """Change the theme."""

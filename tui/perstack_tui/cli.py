@@ -17,7 +17,7 @@ from perstack.errors import UsageError
 from perstack.ports.frontend import CockpitRequest
 
 if TYPE_CHECKING:
-    from perstack_tui.gateway import Gateway
+    from perstack_tui.ports.gateway import Gateway
     from perstack_tui.state.pump import Fold
 
 SIGNAL_CODES: Final = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
@@ -32,8 +32,8 @@ def open_cockpit(request: CockpitRequest) -> int:
 
     async def open_gateway() -> Gateway:
         # Half a second of imports: in a thread, so that keys are answered meanwhile.
-        await anyio.to_thread.run_sync(import_module, "perstack_tui.local_gateway")
-        from perstack_tui.local_gateway import open_local_gateway
+        await anyio.to_thread.run_sync(import_module, "perstack_tui.local.gateway")
+        from perstack_tui.local.gateway import open_local_gateway
 
         return await open_local_gateway(request)
 

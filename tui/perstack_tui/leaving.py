@@ -16,7 +16,7 @@ from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack_tui.app import Cockpit
-    from perstack_tui.gateway import Gateway
+    from perstack_tui.ports.gateway import Gateway
 
 LEAVE_S: Final = 10.0
 SIGNAL_LEAVE_S: Final = 1.5

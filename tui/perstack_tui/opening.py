@@ -9,7 +9,8 @@ from pathlib import Path
 
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.ports.system import Clock, SystemClock
-from perstack_tui.gateway import Gateway
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.settings import Settings
 from perstack_tui.state.pump import Fold
 
 
@@ -28,6 +29,7 @@ class Opening:
     open_gateway: Callable[[], Awaitable[Gateway]]
     make_fold: Callable[[], Fold]
     theme: str = "dark"
+    settings: Settings = field(default_factory=Settings)
     expert_key: ExpertKey | None = None
     query: str | None = None
     job_id: JobId | None = None

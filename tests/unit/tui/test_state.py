@@ -11,7 +11,7 @@ from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
 from perstack.domain.usage import Cost, Usage
 from perstack.projection.views import EntryView, InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
-from perstack_tui.gateway import DefinitionsUpdate
+from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.state.agents import agent_lines, matches, ranked
 from perstack_tui.state.bars import crumb_line, footer_line, header_line
 from perstack_tui.state.cockpit import CockpitState

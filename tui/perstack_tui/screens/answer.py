@@ -9,8 +9,8 @@ from textual.widgets import Input
 
 from perstack.errors import PerstackError
 from perstack.projection.views import QuestionView
-from perstack_tui.gateway import Gateway
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.inbox import question_key
 from perstack_tui.state.lines import BLANK, Line, Span, line, note

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.app import ComposeResult
 
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import BLANK, Line, line

@@ -10,8 +10,8 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from perstack.errors import PerstackError
-from perstack_tui.gateway import Gateway
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.form import Form, form_pane_lines
 from perstack_tui.state.inbox import items_of

@@ -13,10 +13,16 @@ from textual.screen import Screen
 
 from perstack.domain.ids import ExpertKey, RunId
 from perstack_tui.actions import ACTIONS, is_deed
-from perstack_tui.screens.port import Host
-from perstack_tui.screens.work import Work
+from perstack_tui.deeds.deciding import Deciding
+from perstack_tui.deeds.looking import Looking
+from perstack_tui.deeds.moving import Moving
+from perstack_tui.deeds.steering import SteeringDeeds
+from perstack_tui.deeds.table import Deeds
+from perstack_tui.deeds.working import Working
+from perstack_tui.ports.host import Host
 from perstack_tui.state.agents import agent_lines, agents_badge
 from perstack_tui.state.bars import crumb_line, footer_line, header_line, notice_line, tabs_line
+from perstack_tui.state.experts import expert_lines
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, inbox_lines
 from perstack_tui.state.layout import PANES, Arrangement, PaneName, arrange
@@ -38,7 +44,7 @@ class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(action.keys, f"press('{action.id}')", action.label, show=False)
         for action in ACTIONS
-        if action.id not in ("interrupt", "palette")
+        if action.keys and action.id not in ("interrupt", "palette")
     ]
     AUTO_FOCUS = None
 
@@ -54,7 +60,9 @@ class MainScreen(Screen[None]):
         self._bars = {
             name: Bar(id=name) for name in ("header", "tabs", "crumbs", "notice", "footer")
         }
-        self._left = Vertical(self.panes["tree"], self.panes["inbox"], id="left")
+        self._left = Vertical(
+            self.panes["tree"], self.panes["inbox"], self.panes["experts"], id="left"
+        )
         self._right = Vertical(
             self.panes["agents"], self.panes["stream"], self.panes["timeline"], id="right"
         )
@@ -63,7 +71,18 @@ class MainScreen(Screen[None]):
         self._stream = StreamLines()
         self._seen_lines = 0
         self._stream_run: RunId | None = None
-        self._work = Work(self, host)
+        self._working, self._looking = Working(self, host), Looking(self, host)
+        self._moving = Moving(self, host)
+        self.deeds = Deeds(
+            (
+                self._moving.group(),
+                self._working.group(),
+                self._looking.group(),
+                SteeringDeeds(host).group(),
+                Deciding(host).group(),
+            ),
+            lambda reason: host.tell(reason, "bad"),
+        )
         self._grace: Grace | None = None
 
     def compose(self) -> ComposeResult:
@@ -146,6 +165,7 @@ class MainScreen(Screen[None]):
             "agents": self._paint_agents,
             "inbox": self._paint_inbox,
             "stream": self._paint_stream,
+            "experts": self._paint_experts,
         }
         for name in self._arrangement.visible:
             if self.panes[name].inner_width:
@@ -221,6 +241,11 @@ class MainScreen(Screen[None]):
         )
         pane.show(lines, frame=Frame(stream_title(run), stream_badge(run), "", foot if run else ""))
 
+    def _paint_experts(self, now: int) -> None:
+        pane = self.panes["experts"]
+        lines = expert_lines(self.host.state.definitions)
+        pane.show(lines, frame=Frame("6 Experts"))
+
     def forget_paint(self) -> None:
         """Paint everything anew (the theme changed)."""
         for pane in self.panes.values():
@@ -247,7 +272,7 @@ class MainScreen(Screen[None]):
         if self.prompt.display and name not in ("quit", "help"):
             return
         self.host.state.notice = None
-        self._work.do(name)
+        self.deeds.do(name)
         self.host.request_paint(now=True)
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
@@ -265,11 +290,11 @@ class MainScreen(Screen[None]):
 
     def on_pane_opened(self, event: Pane.Opened) -> None:
         """Open what was double-clicked."""
-        self._work.do("open")
+        self._moving.open()
 
     def start_run(self, expert: ExpertKey | None = None) -> None:
         """Open the sheet that starts a run."""
-        self._work.new_run(expert)
+        self._working.new_run(expert)
 
     def move_point(self, by: int) -> None:
         """Move the cursor along the selected lane."""
@@ -278,12 +303,24 @@ class MainScreen(Screen[None]):
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         """Filter at once; keep what is typed."""
-        self._work.typed(event.purpose, event.text)
+        if event.purpose == "filter":
+            self._looking.typed(event.text)
+        else:
+            self._working.typed(event.text)
 
     def on_prompt_entered(self, event: Prompt.Entered) -> None:
         """Send, or keep the filter."""
-        self._work.entered(event.purpose, event.text)
+        if event.purpose == "filter":
+            self._close_prompt("agents")
+        elif self._working.entered(event.text):
+            self._close_prompt(self.active)
 
     def on_prompt_left(self, event: Prompt.Left) -> None:
-        """Close the prompt."""
-        self._work.left(event.purpose)
+        """Close the prompt: a filter goes, a draft stays."""
+        if event.purpose == "filter":
+            self._looking.left()
+        self._close_prompt(self.active)
+
+    def _close_prompt(self, pane: PaneName) -> None:
+        self.prompt.leave()
+        self.go_to(pane)

@@ -10,8 +10,8 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from perstack.domain.ids import ExpertKey
-from perstack_tui.gateway import ExpertSummary, Gateway
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.gateway import ExpertSummary, Gateway
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.lines import Line, line
 from perstack_tui.text import cell, flat, wrap

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.confirm import Choice, ConfirmSheet
-from perstack_tui.screens.port import Host
 
 DETACH = "d"
 STOP = "s"

@@ -11,8 +11,8 @@ from textual.widgets import Input
 
 from perstack.domain.ids import SubtaskId
 from perstack.errors import PerstackError
-from perstack_tui.gateway import Gateway
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import gate_headline, items_of

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.host import Host
 from perstack_tui.widgets.pane import Pane
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from perstack.config.untrusted import UntrustedError
-from perstack_tui.screens.port import Host
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import BLANK, Line, line

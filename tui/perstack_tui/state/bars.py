@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perstack_tui.actions import Action, footer_actions
-from perstack_tui.gateway import DefinitionsUpdate
+from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.state.cockpit import CockpitState, Tone
 from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.inbox import headline

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from perstack.domain.ids import CheckpointId, JobId, RunId
 from perstack.projection.views import JobView, RunView, WorkspaceView
-from perstack_tui.gateway import DefinitionsUpdate
+from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.state.agents import ranked
 from perstack_tui.state.inbox import Item, ItemKey, items_of
 from perstack_tui.state.index import Index, index_of, is_live
 from perstack_tui.state.order import StickyOrder
 from perstack_tui.state.tree import is_open, shown_key
 from perstack_tui.state.wording import LOOKS
+
+if TYPE_CHECKING:
+    from perstack.domain.agents import Agent
 
 Tone = Literal["info", "good", "bad"]
 
@@ -34,6 +37,7 @@ class CockpitState:
     index: Index = field(default_factory=Index)
     definitions: DefinitionsUpdate = field(default_factory=lambda: DefinitionsUpdate(path=None))
     local_jobs: frozenset[JobId] = frozenset()
+    agents_on_record: tuple[Agent, ...] = ()
     run_id: RunId | None = None
     awaited_job: JobId | None = None
     awaited_after: RunId | None = None

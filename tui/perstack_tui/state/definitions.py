@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perstack_tui.gateway import DefinitionsUpdate
+from perstack_tui.ports.gateway import DefinitionsUpdate
 
 _LINE: Final = re.compile(r"\bline (\d+)")
 _BULLET: Final = "\n  - "

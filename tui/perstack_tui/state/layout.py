@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-PaneName = Literal["tree", "timeline", "agents", "inbox", "stream"]
-PANES: Final[tuple[PaneName, ...]] = ("tree", "timeline", "agents", "inbox", "stream")
+PaneName = Literal["tree", "timeline", "agents", "inbox", "stream", "experts"]
+PANES: Final[tuple[PaneName, ...]] = (
+    "tree",
+    "timeline",
+    "agents",
+    "inbox",
+    "stream",
+    "experts",
+)
 TITLES: Final[dict[PaneName, str]] = {
     "tree": "1 Tree",
     "timeline": "2 Timeline",
     "agents": "3 Agents",
     "inbox": "4 Inbox",
     "stream": "5 Stream",
+    "experts": "6 Experts",
 }
 DESK_COLUMNS: Final = 100
 WALL_COLUMNS: Final = 160

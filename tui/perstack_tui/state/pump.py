@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from perstack.domain.ids import JobId, RunId
 from perstack.projection.views import WorkspaceView
-from perstack_tui.gateway import DefinitionsUpdate, InboxUpdate, LocalJobsUpdate, Trouble, Update
+from perstack_tui.ports.gateway import (
+    AgentsUpdate,
+    DefinitionsUpdate,
+    InboxUpdate,
+    LocalJobsUpdate,
+    Trouble,
+    Update,
+)
 from perstack_tui.state.stream import Live
 
 if TYPE_CHECKING:
+    from perstack.domain.agents import Agent
     from perstack.domain.consensus import ConsensusCheckpoint
     from perstack.ports.history import FeedBatch
 
@@ -49,6 +57,7 @@ class Pump:
         self.fold = fold
         self.definitions = DefinitionsUpdate(path=None)
         self.local_jobs: frozenset[JobId] = frozenset()
+        self.agents: tuple[Agent, ...] = ()
         self.troubles: deque[Trouble] = deque(maxlen=20)
         self._monotonic = monotonic
         self._waiting: deque[Update] = deque()
@@ -77,6 +86,8 @@ class Pump:
                 self.fold.apply_inbox(update.checkpoints)
             case DefinitionsUpdate():
                 self.definitions = update
+            case AgentsUpdate():
+                self.agents = update.agents
             case LocalJobsUpdate():
                 self.local_jobs = update.job_ids
             case Trouble():

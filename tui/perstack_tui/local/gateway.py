@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,35 +14,33 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from perstack.config.load import LoadedConfig
-from perstack.config.remote import shown_url
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand
-from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
-from perstack.ports.system import RandomIds, SystemClock
-from perstack.project import Project, accept, project_of
+from perstack.ports.system import RandomIds
+from perstack.project import Project, accept
 from perstack.projection.views import QuestionView
 from perstack.providers.breaker import Breakers
 from perstack.runtime import Runtime, log_to_file, open_history, open_runtime
 from perstack.services.consensus import whoami
 from perstack.services.runs import find_job
 from perstack.wiring import consensus_over, has_database, open_tables
-from perstack_tui.gateway import (
-    DefinitionsUpdate,
-    ExpertSummary,
+from perstack_tui.local.definitions import Definitions
+from perstack_tui.local.jobs import LocalJob, spawn_headless
+from perstack_tui.local.records import LocalRecords
+from perstack_tui.local.steering import LocalSteering
+from perstack_tui.local.travel import LocalTravel
+from perstack_tui.ports.gateway import (
     Gateway,
     InboxUpdate,
     LocalJobsUpdate,
     Trouble,
     Update,
 )
-from perstack_tui.local_jobs import LocalJob, spawn_headless
 
 _LOG: Final = logging.getLogger(__name__)
 INBOX_POLL_S: Final = 0.15
@@ -80,11 +77,12 @@ class LocalGateway:
         self._breakers = Breakers()
         self._send, self._receive = anyio.create_memory_object_stream[Update](_QUEUED)
         self._group: TaskGroup | None = None
-        self._good: Project | None = None
-        self._config_error: ConfigError | None = None
-        self._config_read = anyio.Event()
+        self._definitions = Definitions(workspace, setup, tell=self._tell, used=self._use)
         self._jobs: dict[JobId, LocalJob] = {}
         self._first_job_id = setup.job_id
+        self.steering = LocalSteering(self._jobs)
+        self.travel = LocalTravel()
+        self.records = LocalRecords()
 
     @property
     def workspace(self) -> Path:
@@ -97,7 +95,7 @@ class LocalGateway:
             self._group = group
             group.start_soon(self._follow, name="cockpit:history")
             group.start_soon(self._watch_inbox, name="cockpit:inbox")
-            group.start_soon(self._watch_config, name="cockpit:config")
+            group.start_soon(self._definitions.watch, name="cockpit:config")
             async for update in self._receive:
                 yield update
             group.cancel_scope.cancel()
@@ -106,7 +104,7 @@ class LocalGateway:
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return once it runs."""
-        project = await self._project(self._setup.overrides)
+        project = await self._definitions.project(self._setup.overrides)
         job_id = self._first_job_id or JobId(RandomIds().new())
         self._first_job_id = None
 
@@ -161,19 +159,14 @@ class LocalGateway:
             question.job_id,
         )
 
-    async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+    async def decide(
+        self, consensus_id: ConsensusId, decision: Decision, *, standing: bool = False
+    ) -> ConsensusCheckpoint:
         """Decide a consensus checkpoint; a person pressed the key here."""
+        if standing:
+            raise ConflictError("standing approvals are not made yet")
         decision = decision.model_copy(update={"reviewed_by": whoami()})
         return await self._consensus.record(consensus_id, decision, allow_self=True)
-
-    async def stop(self, job_id: JobId, *, now: bool = False) -> None:
-        """Stop a job of this process at its next step boundary, or `now`."""
-        job = self._jobs.get(job_id)
-        if job is None:
-            raise ConflictError(
-                "another process runs this job", hint="stop it where it runs, with ctrl+c"
-            )
-        job.control.stop("user", now=now)
 
     async def detach(self, job_ids: Sequence[JobId]) -> None:
         """Hand running jobs of this process to a headless one each, which goes on with them."""
@@ -192,7 +185,7 @@ class LocalGateway:
 
     async def accept(self, demands: Sequence[Demand]) -> None:
         """Remember that the user accepted what the configuration asks for."""
-        project = await self._project(self._setup.overrides)
+        project = await self._definitions.project(self._setup.overrides)
         await anyio.to_thread.run_sync(accept, project, demands)
 
     async def aclose(self) -> None:
@@ -221,7 +214,7 @@ class LocalGateway:
         overrides = self._setup.overrides
         if wanted is not self._setup.continuation:
             overrides = await self._as_before(job_id)
-        project = await self._project(overrides)
+        project = await self._definitions.project(overrides)
 
         async def work(runtime: Runtime, job: LocalJob) -> JobOutcome:
             return await runtime.runs.go_on(
@@ -299,6 +292,10 @@ class LocalGateway:
 
     # ---------------------------------------------------------------- what is watched
 
+    def _use(self, project: Project) -> None:
+        self._consensus.auto_reject = project.config.settings.consensus.auto_reject
+        log_to_file(self._workspace, project.secrets)
+
     async def _follow(self) -> None:
         while True:
             try:
@@ -323,86 +320,6 @@ class LocalGateway:
             except PerstackError as error:
                 await self._tell(Trouble(error.message, error.hint))
                 await anyio.sleep(RETRY_S)
-
-    async def _watch_config(self) -> None:
-        source = self._setup.config_path
-        if source is None:
-            self._config_read.set()
-            await self._tell(DefinitionsUpdate(path=None))
-            return
-        path = source if isinstance(source, Path) else Path(shown_url(source))
-        async with aclosing(watch_config(source, workspace=self._workspace)) as changes:
-            async for change in changes:
-                await self._tell(await self._took(path, change))
-
-    async def _took(self, path: Path, change: ConfigChange) -> DefinitionsUpdate:
-        error = change.error
-        if change.config is not None:
-            try:
-                read = partial(self._read, change.config, self._setup.overrides)
-                self._use(await anyio.to_thread.run_sync(read))
-            except PerstackError as refused:
-                error = ConfigError(refused.message, hint=refused.hint)
-        self._config_error = error if self._good is None else None
-        self._config_read.set()
-        return self._definitions(path, change, error)
-
-    def _read(self, config: LoadedConfig, overrides: Overrides) -> Project:
-        setup = self._setup
-        project = project_of(self._workspace, config, overrides, named=setup.named)
-        if not setup.trust:
-            return project
-        # What was accepted is what the file asked for as the cockpit was opened, not later.
-        self._setup = replace(setup, trust=False)
-        accept(project)
-        return project_of(self._workspace, config, overrides, named=setup.named)
-
-    def _use(self, project: Project) -> None:
-        self._good = project
-        self._consensus.auto_reject = project.config.settings.consensus.auto_reject
-        log_to_file(self._workspace, project.secrets)
-
-    def _definitions(
-        self, path: Path, change: ConfigChange, error: ConfigError | None
-    ) -> DefinitionsUpdate:
-        shown = DefinitionsUpdate(
-            path=path,
-            error=error.message if error else None,
-            error_hint=error.hint if error else None,
-        )
-        project = self._good
-        if project is None:
-            return shown
-        settings = project.config.settings
-        return replace(
-            shown,
-            experts=tuple(_summary(expert) for expert in project.config.experts.values()),
-            model=settings.model,
-            provider_name=settings.provider.name,
-            changes=change.changes if error is None else (),
-            warnings=project.warnings,
-            loaded_at=SystemClock().now_ms(),
-        )
-
-    async def _project(self, overrides: Overrides) -> Project:
-        """The project as the file stands now: what runs keeps what it started with."""
-        await self._config_read.wait()
-        if self._good is None:
-            raise self._config_error or ConfigError(
-                "there is no perstack.toml here", hint="write one, or open with --config PATH"
-            )
-        read = partial(self._read, self._good.file, overrides)
-        return await anyio.to_thread.run_sync(read)
-
-
-def _summary(expert: Expert) -> ExpertSummary:
-    return ExpertSummary(
-        key=expert.key,
-        version=expert.version,
-        description=(expert.description or "").strip(),
-        delegates=expert.delegates,
-        skills=tuple(expert.skills),
-    )
 
 
 def _go_on_headless(job: LocalJob) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from textual.screen import ModalScreen
 
 from perstack.errors import PerstackError
 from perstack.ports.system import Clock
-from perstack_tui.gateway import Gateway
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.ports.records import RecordKind
+from perstack_tui.ports.travel import Moment
+from perstack_tui.settings import Settings
 from perstack_tui.state.cockpit import CockpitState, Tone
 from perstack_tui.state.stream import Live
 
@@ -49,6 +53,11 @@ class Host(Protocol):
         """Who decides, as the record names them."""
         ...
 
+    @property
+    def settings(self) -> Settings:
+        """How the user wants the cockpit; another object once the file was saved."""
+        ...
+
     def live_text(self) -> Live | None:
         """Return what the selected run's model is saying."""
         ...
@@ -81,4 +90,28 @@ class Host(Protocol):
 
     def next_theme(self) -> None:
         """Change the theme."""
+        ...
+
+    async def edit_text(self, text: str, *, suffix: str = ".md") -> str | None:
+        """Have `text` edited in $EDITOR; None when nothing was saved."""
+        ...
+
+    def edit_file(self, path: Path, line: int = 1) -> None:
+        """Open a file in $EDITOR, at a line from 1."""
+        ...
+
+    def copy(self, text: str, what: str) -> None:
+        """Put `text` on the clipboard, over ssh and tmux as well; tell that `what` was copied."""
+        ...
+
+    def travel_to(self, moment: Moment) -> None:
+        """Show a job as it was at a checkpoint."""
+        ...
+
+    def show_definitions(self) -> None:
+        """Show what the last save of `perstack.toml` changed."""
+        ...
+
+    def open_records(self, kind: RecordKind, needle: str = "") -> None:
+        """Show what a shared table holds."""
         ...

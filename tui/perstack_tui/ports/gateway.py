@@ -1,4 +1,4 @@
-"""The runtime as the cockpit sees it. `perstack_tui.local_gateway` is the one that really runs."""
+"""The runtime as the cockpit sees it. `perstack_tui.local.gateway` is the one that really runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.projection.views import QuestionView
+from perstack_tui.ports.records import Records
+from perstack_tui.ports.steering import Steering
+from perstack_tui.ports.travel import Travel
 
 if TYPE_CHECKING:
     from perstack.config.untrusted import Demand
+    from perstack.domain.agents import Agent
     from perstack.domain.consensus import ConsensusCheckpoint, Decision
     from perstack.ports.history import FeedBatch
 
@@ -55,6 +59,13 @@ class InboxUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentsUpdate:
+    """The agents on record: spawned ones, idle or at work, and the runs of every process."""
+
+    agents: tuple[Agent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LocalJobsUpdate:
     """The jobs that this process runs now."""
 
@@ -70,7 +81,9 @@ class Trouble:
 
 
 # As text: the history's models are loaded after the first paint.
-Update: TypeAlias = "FeedBatch | DefinitionsUpdate | InboxUpdate | LocalJobsUpdate | Trouble"
+Update: TypeAlias = (
+    "FeedBatch | DefinitionsUpdate | InboxUpdate | AgentsUpdate | LocalJobsUpdate | Trouble"
+)
 
 
 class Gateway(Protocol):
@@ -83,6 +96,21 @@ class Gateway(Protocol):
 
     def updates(self) -> AsyncGenerator[Update, None]:
         """Yield what happens, this process's and every other's, until closed. Call once."""
+        ...
+
+    @property
+    def steering(self) -> Steering:
+        """What can be done to runs at work, of any process."""
+        ...
+
+    @property
+    def travel(self) -> Travel:
+        """Jobs as they were at their checkpoints."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """What the shared tables hold."""
         ...
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
@@ -119,19 +147,17 @@ class Gateway(Protocol):
         """
         ...
 
-    async def decide(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+    async def decide(
+        self, consensus_id: ConsensusId, decision: Decision, *, standing: bool = False
+    ) -> ConsensusCheckpoint:
         """Decide a consensus checkpoint.
+
+        With `standing` the same tools with exactly the same arguments need no decision any more
+        in this job; nothing of high risk is covered.
 
         Raises:
             ConflictError: somebody was first, or it expired.
-        """
-        ...
-
-    async def stop(self, job_id: JobId, *, now: bool = False) -> None:
-        """Stop a job of this process at its next step boundary, or `now`.
-
-        Raises:
-            ConflictError: this process does not run it.
+            UsageError: `standing` for what is of high risk, or no tool's call.
         """
         ...
 

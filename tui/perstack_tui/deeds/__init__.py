@@ -1,0 +1,1 @@
+"""What the actions of the main screen do, a group a module."""

@@ -1,0 +1,127 @@
+"""What `perstack.toml` holds, as it is saved, and the project that runs are started with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from perstack.config.load import LoadedConfig
+from perstack.config.remote import shown_url
+from perstack.config.typed import Overrides
+from perstack.config.watch import ConfigChange, watch_config
+from perstack.domain.expert import Expert
+from perstack.errors import ConfigError, PerstackError
+from perstack.ports.frontend import Setup
+from perstack.ports.system import SystemClock
+from perstack.project import Project, accept, project_of
+from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary
+
+
+class Definitions:
+    """Follows the file; `used` is called with every project that it gives."""
+
+    def __init__(
+        self,
+        workspace: Path,
+        setup: Setup,
+        *,
+        tell: Callable[[DefinitionsUpdate], Awaitable[None]],
+        used: Callable[[Project], None],
+    ) -> None:
+        self._workspace = workspace
+        self._setup = setup
+        self._tell = tell
+        self._used = used
+        self._good: Project | None = None
+        self._config_error: ConfigError | None = None
+        self._config_read = anyio.Event()
+
+    async def watch(self) -> None:
+        """Tell what the file holds, now and whenever it changes; ends only when cancelled."""
+        source = self._setup.config_path
+        if source is None:
+            self._config_read.set()
+            await self._tell(DefinitionsUpdate(path=None))
+            return
+        path = source if isinstance(source, Path) else Path(shown_url(source))
+        async with aclosing(watch_config(source, workspace=self._workspace)) as changes:
+            async for change in changes:
+                await self._tell(await self._took(path, change))
+
+    async def _took(self, path: Path, change: ConfigChange) -> DefinitionsUpdate:
+        error = change.error
+        if change.config is not None:
+            try:
+                read = partial(self._read, change.config, self._setup.overrides)
+                self._use(await anyio.to_thread.run_sync(read))
+            except PerstackError as refused:
+                error = ConfigError(refused.message, hint=refused.hint)
+        self._config_error = error if self._good is None else None
+        self._config_read.set()
+        return self._definitions(path, change, error)
+
+    def _read(self, config: LoadedConfig, overrides: Overrides) -> Project:
+        setup = self._setup
+        project = project_of(self._workspace, config, overrides, named=setup.named)
+        if not setup.trust:
+            return project
+        # What was accepted is what the file asked for as the cockpit was opened, not later.
+        self._setup = replace(setup, trust=False)
+        accept(project)
+        return project_of(self._workspace, config, overrides, named=setup.named)
+
+    def _use(self, project: Project) -> None:
+        self._good = project
+        self._used(project)
+
+    def _definitions(
+        self, path: Path, change: ConfigChange, error: ConfigError | None
+    ) -> DefinitionsUpdate:
+        shown = DefinitionsUpdate(
+            path=path,
+            error=error.message if error else None,
+            error_hint=error.hint if error else None,
+        )
+        project = self._good
+        if project is None:
+            return shown
+        settings = project.config.settings
+        return replace(
+            shown,
+            experts=tuple(_summary(expert) for expert in project.config.experts.values()),
+            model=settings.model,
+            provider_name=settings.provider.name,
+            changes=change.changes if error is None else (),
+            warnings=project.warnings,
+            loaded_at=SystemClock().now_ms(),
+        )
+
+    async def project(self, overrides: Overrides) -> Project:
+        """Return the project as the file stands now: what runs keeps what it started with.
+
+        Raises:
+            ConfigError: there is no file, or none that could be read yet.
+        """
+        await self._config_read.wait()
+        if self._good is None:
+            raise self._config_error or ConfigError(
+                "there is no perstack.toml here", hint="write one, or open with --config PATH"
+            )
+        read = partial(self._read, self._good.file, overrides)
+        return await anyio.to_thread.run_sync(read)
+
+
+def _summary(expert: Expert) -> ExpertSummary:
+    return ExpertSummary(
+        key=expert.key,
+        version=expert.version,
+        description=(expert.description or "").strip(),
+        delegates=expert.delegates,
+        skills=tuple(expert.skills),
+    )
