@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export UV_COMPILE_BYTECODE = 1
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test test-all check fmt bench lock snap run clean
+.PHONY: setup demo test test-all check fmt bench lock snap pictures run clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,9 @@ test-all: setup
 
 snap: setup
 	$(BIN)/python -m pytest -n 2 tests/snapshot --snapshot-update $(ARGS)
+
+pictures: setup
+	$(BIN)/python -m tests.pictures
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from bench import agents, cockpit, consensus, history, memory, recall, runs, skills, tasks
+from bench import (
+    agents,
+    cockpit,
+    consensus,
+    history,
+    memory,
+    recall,
+    runs,
+    skills,
+    snapshots,
+    tasks,
+)
 from bench.measure import compile_all
 
 
@@ -32,12 +43,18 @@ def main() -> None:
         consensus.consensus(rounds)
     if asked.only in {None, "agents"}:
         agents.agents(rounds)
-    if asked.only in {None, "log"}:
-        history.log(rounds)
-        history.jobs(rounds)
+    _on_disk(asked.only, rounds)
     if asked.only in {None, "cockpit"}:
         cockpit.first_paint(rounds)
         cockpit.key_to_paint(40 if asked.quick else 200)
+
+
+def _on_disk(only: str | None, rounds: int) -> None:
+    if only in {None, "snapshots"}:
+        snapshots.snapshots(rounds)
+    if only in {None, "log"}:
+        history.log(rounds)
+        history.jobs(rounds)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
             "delegates",
             "memory",
             "recall",
+            "snapshots",
             "log",
             "cockpit",
             "tasks",

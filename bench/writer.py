@@ -1,4 +1,4 @@
-"""A process that writes events as busy runs do: python -m bench.writer WORKSPACE EVENTS_A_SECOND"""
+"""Writes events as busy runs do: python -m bench.writer WORKSPACE EVENTS_A_SECOND [RUNS]"""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def _point(run: int, step: int) -> CheckpointId:
     return CheckpointId(f"point{run}x{step}")
 
 
-async def _write(workspace: Path, rate: int) -> None:
+async def _write(workspace: Path, rate: int, count: int) -> None:
     history, clock, ids = open_history(workspace), SystemClock(), RandomIds()
     now_ms = clock.now_ms()
-    job_id, runs = JobId(ids.new()), [RunId(ids.new()) for _ in range(RUNS)]
+    job_id, runs = JobId(ids.new()), [RunId(ids.new()) for _ in range(count)]
     job = Job(
         id=job_id,
         status="running",
@@ -133,4 +133,5 @@ def _delta(job_id: JobId, run_id: RunId, kind: str, text: str) -> Delta:
 
 
 if __name__ == "__main__":
-    anyio.run(_write, Path(sys.argv[1]), int(sys.argv[2]))
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else RUNS
+    anyio.run(_write, Path(sys.argv[1]), int(sys.argv[2]), count)

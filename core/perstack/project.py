@@ -19,6 +19,7 @@ from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
+from perstack.domain.settings import Settings
 from perstack.engine.plan import Plan
 from perstack.ports.skills import ListedTools
 from perstack.ports.system import RandomIds, SystemClock
@@ -76,10 +77,21 @@ class Project:
         settings = self.config.settings
         return ProjectFacts(settings.coordination, settings.consensus, self.env, self.secrets)
 
+    @property
+    def _settings(self) -> Settings:
+        """The settings, with env files of any name among what snapshots leave out."""
+        settings = self.config.settings
+        named = [f"/{path}" for path in self.config.env_paths if not path.startswith(("/", ".env"))]
+        if not named:
+            return settings
+        kept = settings.snapshots
+        excluded = kept.model_copy(update={"exclude": (*kept.exclude, *named)})
+        return settings.model_copy(update={"snapshots": excluded})
+
     def plan(self, *, wait_at_gates: bool = True) -> Plan:
         """Return what a job of this project runs with."""
         return Plan(
-            settings=self.config.settings,
+            settings=self._settings,
             experts=with_builtins(self.config.experts),
             workspace=self.workspace,
             env=self.env,

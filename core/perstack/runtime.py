@@ -30,6 +30,7 @@ from perstack.ports.system import RandomIds, SystemClock
 from perstack.project import Project
 from perstack.services.agent_types import AgentTypes
 from perstack.services.expert_runner import JobExpertRunner, RunnerParts
+from perstack.services.named_models import NamedModels
 from perstack.services.plugin_tools import WithPluginTools
 from perstack.services.runs import Runs
 from perstack.wiring import (
@@ -49,12 +50,14 @@ if TYPE_CHECKING:
     from perstack.ports.model import ChatModel
     from perstack.ports.notices import Notifier
     from perstack.ports.skills import SkillOpener
+    from perstack.ports.snapshots import SnapshotStore
     from perstack.providers.breaker import Breakers
     from perstack.providers.scenario import Scenario
     from perstack.services.consensus import ConsensusService
     from perstack.services.loaded_plugins import OfferedTool
     from perstack.services.plugins import PluginService
     from perstack.services.reviewing import Reviewer
+    from perstack.services.travel import TravelService
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,20 @@ def open_history(workspace: Path, folder: Path | None = None) -> History:
     from perstack.storage.history.store import FileHistory
 
     return FileHistory(workspace, clock=SystemClock(), ids=RandomIds(), folder=folder)
+
+
+def open_snapshots(workspace: Path, folder: Path | None = None) -> SnapshotStore:
+    """Return the snapshots of the workspace's files; nothing is made before one is taken."""
+    from perstack.storage.snapshots.store import FileSnapshots
+
+    return FileSnapshots(workspace, clock=SystemClock(), folder=folder)
+
+
+def open_travel(workspace: Path, history: History, folder: Path | None = None) -> TravelService:
+    """Return what looks at jobs as they were; `folder` is where their history is elsewhere."""
+    from perstack.services.travel import TravelService
+
+    return TravelService(history, open_snapshots(workspace, folder), workspace)
 
 
 def open_consensus(workspace: Path, *, auto_reject: bool = False) -> ConsensusService:
@@ -157,12 +174,17 @@ async def _opened(
             brought = _Brought()
             used = WithPluginTools(skills or _skills(services), brought.tools, _gets_tools)
             deps = _deps(project, model, consensus, used, services.desk)
+            named = NamedModels(partial(_open_named, project, brought))
+            deps = replace(deps, open_model=named.open)
             runner = _runner(project, history, deps, brought, tables, services)
             types = AgentTypes(runner)
             brought.plugins = plugins_over(tables, project.facts, services.hooks, types)
             stack.push_async_callback(brought.plugins.aclose)
+            # A plugin's hooks go with it, and the last run's may be due as everything closes.
+            stack.push_async_callback(services.desk.finish)
             # Models are closed before the plugins that they may be of.
             stack.push_async_callback(runner.aclose)
+            stack.push_async_callback(named.aclose)
             if await _wants_plugins(project):
                 await brought.plugins.discover()
             if await _open_of_plugin(project, model, brought):
@@ -229,13 +251,6 @@ def _runner(
 ) -> JobExpertRunner:
     """Return what runs Experts for services. What it runs waits for people, not for reviewers."""
 
-    async def open_named(name: str) -> ChatModel:
-        other = project.config.settings.model_copy(update={"model": name})
-        named = replace(project, config=replace(project.config, settings=other))
-        opened = await open_model(named)
-        await _open_of_plugin(named, opened, brought)
-        return opened
-
     async def admit(identity_id: IdentityId) -> None:
         identity = await tables.stores.ask(lambda stores: stores.identities.find(identity_id))
         if identity is None:
@@ -248,14 +263,26 @@ def _runner(
     def experts() -> Mapping[ExpertKey, Expert]:
         return {**brought.experts(), **builtin_experts(), **plan.experts}
 
-    settled = services.desk.settle
-    return JobExpertRunner(RunnerParts(history, deps, plan, experts, open_named, admit, settled))
+    settled, opening = services.desk.settle, partial(_open_named, project, brought)
+    return JobExpertRunner(RunnerParts(history, deps, plan, experts, opening, admit, settled))
 
 
-async def open_model(project: Project, breakers: Breakers | None = None) -> ChatModel:
+async def _open_named(project: Project, brought: _Brought, name: str) -> ChatModel:
+    """Open another model of the project's provider; a script is played under the other name."""
+    other = project.config.settings.model_copy(update={"model": name})
+    named = replace(project, config=replace(project.config, settings=other))
+    opened = await open_model(named, alias=name)
+    await _open_of_plugin(named, opened, brought)
+    return opened
+
+
+async def open_model(
+    project: Project, breakers: Breakers | None = None, *, alias: str | None = None
+) -> ChatModel:
     """Open the configured model; the vendor's library is imported in a thread.
 
-    That of a plugin's provider is opened by the runtime that it is given to.
+    That of a plugin's provider is opened by the runtime that it is given to. A script that plays
+    the model is played under the name `alias`, if one is given.
     """
     if is_of_plugin(project.config.settings.provider.name):
         from perstack.plugin_model import PluginModel
@@ -270,6 +297,7 @@ async def open_model(project: Project, breakers: Breakers | None = None) -> Chat
         base_dir=project.config.path.parent,
         experts=project.config.experts.values(),
         breakers=breakers,
+        alias=alias,
     )
     return await anyio.to_thread.run_sync(make)
 
@@ -309,6 +337,7 @@ def warm_up(settings: Settings) -> None:
 
 def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, desk: Desk) -> Deps:
     from perstack.services.notify import ConfiguredNotifier
+    from perstack.services.snapshots import SnapshotKeeping
 
     return Deps(
         model=model,
@@ -320,4 +349,5 @@ def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, d
         redact=partial(redact, secrets=project.secrets),
         version=__version__,
         desk=desk,
+        snapshots=SnapshotKeeping(partial(open_snapshots, project.workspace)),
     )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from perstack.services.plugins import PluginService
     from perstack.services.resources import ResourceService
     from perstack.services.reviewing import Reviewer
+    from perstack.services.standing import StandingApprovals
     from perstack.services.task_queue import TaskQueue
     from perstack.services.tasks import TaskService
 
@@ -106,6 +107,13 @@ def consensus_over(tables: Tables, *, auto_reject: bool = False) -> ConsensusSer
     return ConsensusService(
         tables.stores, clock=SystemClock(), workspace=tables.workspace, auto_reject=auto_reject
     )
+
+
+def standing_over(tables: Tables) -> StandingApprovals:
+    """Return what lists and revokes standing approvals."""
+    from perstack.services.standing import StandingApprovals
+
+    return StandingApprovals(tables.stores, clock=SystemClock(), workspace=tables.workspace)
 
 
 class LaterWorkflows:

@@ -19,6 +19,7 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
 from perstack.domain.server_events import SkillConnected, SkillDisconnected
 from perstack.domain.settings import BudgetSettings, ConsensusSettings, Settings
+from perstack.domain.standing import StandingApproval
 from perstack.domain.usage import ModelPrice, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
@@ -28,6 +29,7 @@ from perstack.ports.frontend import Continuation
 from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolOutcome, ToolSpec
+from perstack.ports.snapshots import NO_SNAPSHOTS, Snapshots
 from perstack.ports.system import Clock, RandomIds, SystemClock
 from perstack.projection.run_state import RunState
 from perstack.services.runs import Runs
@@ -182,6 +184,7 @@ class FakeGate:
     )
     verdict: Callable[[ConsensusCheckpoint], ConsensusCheckpoint] | None = None
     withdrawn: list[ConsensusId] = field(default_factory=list[ConsensusId])
+    standing: list[StandingApproval] = field(default_factory=list[StandingApproval])
 
     async def propose(self, checkpoint: ConsensusCheckpoint) -> None:
         decided = self.verdict(checkpoint) if self.verdict else checkpoint
@@ -196,6 +199,9 @@ class FakeGate:
         while (found := await self.show(consensus_id)).status == "pending":
             await anyio.lowlevel.checkpoint()
         return found
+
+    async def standing_of(self, job_id: JobId) -> list[StandingApproval]:
+        return [one for one in self.standing if one.job_id == job_id]
 
     async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
         if (await self.show(consensus_id)).status == "pending":
@@ -314,6 +320,7 @@ class World:
     control: StopControl = field(default_factory=StopControl)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
     desk: Desk = NO_DESK
+    snapshots: Snapshots = NO_SNAPSHOTS
     carrier: Carrier = NOBODY
 
     def __post_init__(self) -> None:
@@ -354,6 +361,7 @@ class World:
             version="test",
             rng=self.rng,
             desk=self.desk,
+            snapshots=self.snapshots,
         )
 
     @property

@@ -8,7 +8,6 @@ from perstack.domain.events import (
     CompleteRun,
     DelegateTo,
     Event,
-    ResumeRun,
     StartGeneration,
     StopRunByDelegate,
     ToolResult,
@@ -17,6 +16,7 @@ from perstack.domain.events import (
 from perstack.domain.expert import BASE_SKILL, ExpertRef
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, MessageId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, TextPart
+from perstack.domain.steering_events import ResumeRun
 from perstack.domain.usage import Usage
 from tests.fakes.consensus import NOW_MS
 

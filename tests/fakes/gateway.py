@@ -82,16 +82,22 @@ class FakeGateway:
         self.calls: list[tuple[object, ...]] = []
         self.refuse: PerstackError | None = None
         self.closed = False
+        self.past: list[EntryView] = []
         self._workspace = workspace
         self._queue: deque[Update] = deque()
         self._news = anyio.Event()
         self.steering = FakeSteering(self.record)
-        self.travel = FakeTravel()
+        self.travel = FakeTravel(self.record)
         self.records = FakeRecords(self.record)
 
     @property
     def workspace(self) -> Path:
         return self._workspace
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was said that nobody heard yet."""
+        return bool(self._queue)
 
     def say(self, update: Update) -> None:
         self._queue.append(update)
@@ -110,6 +116,12 @@ class FakeGateway:
             raise error
         self.calls.append(call)
 
+    async def read_entries(
+        self, job_id: JobId, run_id: RunId, first: int, count: int
+    ) -> Sequence[EntryView]:
+        self.record("read_entries", run_id, first, count)
+        return self.past[first : first + count]
+
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         self.record("start", expert_key, query)
         return JobId("job-started")
@@ -121,8 +133,9 @@ class FakeGateway:
     async def follow_up(self, job_id: JobId, text: str) -> None:
         self.record("follow_up", job_id, text)
 
-    async def answer(self, question: QuestionView, text: str) -> None:
-        self.record("answer", question.tool_call_id, text)
+    async def answer(self, given: Sequence[tuple[QuestionView, str]]) -> None:
+        for question, text in given:
+            self.record("answer", question.tool_call_id, text)
 
     async def decide(
         self, consensus_id: ConsensusId, decision: Decision, *, standing: bool = False

@@ -17,6 +17,7 @@ from perstack.projection.views import WorkspaceView
 from perstack_tui.app import Cockpit
 from perstack_tui.opening import Opening
 from perstack_tui.ports.gateway import DefinitionsUpdate, Gateway
+from perstack_tui.settings import Settings
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.pane import Pane
 from tests.fakes.consensus import SetClock
@@ -48,7 +49,9 @@ class Stage:
         query: str | None = None,
         job_id: str | None = None,
         goes_on: bool = False,
+        answers: bool = False,
         failing: PerstackError | None = None,
+        hold_s: float = 0.0,
     ) -> None:
         self._failing = failing
         self.gateway = FakeGateway()
@@ -61,12 +64,15 @@ class Stage:
                 self._open,
                 lambda: self.fold,
                 theme=theme,
+                settings=Settings(hold_s=hold_s),
                 observing=observing,
                 expert_key=ExpertKey(expert) if expert else None,
                 query=query,
                 job_id=JobId(job_id) if job_id else None,
                 goes_on=goes_on,
+                answers=answers,
                 reviewer="ana@pi",
+                host="pi",
                 clock=self.clock,
                 monotonic=self.seconds,
             )
@@ -131,6 +137,12 @@ class Stage:
             self.app.post_message(events.Key(key, character))
         await self.settle()
 
+    async def confirm(self) -> None:
+        """Type the word that the open review asks for before it approves what is of high risk."""
+        label = self.text_of("#review-word-label")
+        await self.press("a")
+        await self.write(label.split("type ")[1].split(" ")[0])
+
     async def write(self, text: str) -> None:
         """Type `text`."""
         await self.press(*("space" if letter == " " else letter for letter in text))
@@ -146,7 +158,7 @@ class Stage:
         """Wait until messages are handled and what was asked to be painted is painted."""
         for _ in range(4):
             await self.pilot.pause(0)
-        await self.until(lambda: not self.app.paint_pending)
+        await self.until(lambda: not self.app.paint_pending or self.app.return_code is not None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for `condition`, for at most five seconds."""

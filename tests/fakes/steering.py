@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from perstack.domain.ids import ExpertKey, JobId
-from perstack_tui.ports.steering import BudgetRaise, Target
+from perstack_tui.ports.steering import BudgetRaise, ModelChoice, Target
 
 
 class FakeSteering:
@@ -28,6 +28,9 @@ class FakeSteering:
 
     async def retry(self, target: Target) -> None:
         self._record("retry", target.run_id)
+
+    async def models(self, target: Target) -> list[ModelChoice]:
+        return [ModelChoice("swift", "$1 in, $5 out a million"), ModelChoice("deep")]
 
     async def change_model(self, target: Target, model: str) -> None:
         self._record("change_model", target.run_id, model)

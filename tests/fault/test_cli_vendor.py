@@ -67,6 +67,7 @@ async def test_a_broken_answer_is_asked_for_again_and_none_of_it_is_run(
     assert requests == 4
 
 
+@pytest.mark.long
 async def test_retries_end_and_the_job_goes_on_when_the_vendor_is_back(tmp_path: Path) -> None:
     down = [Refusal(503, "down", "api_error")] * 2
     async with model_server(*down, decide=by_expert({"solo": finishes("Done.")})) as server:

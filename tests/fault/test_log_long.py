@@ -113,6 +113,7 @@ def long(
     return workspace, count
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_any_page_of_a_long_run_is_shown_in_little_memory(long: tuple[Path, int]) -> None:
     workspace, count = long

@@ -90,6 +90,7 @@ async def test_an_answer_may_name_its_question(program: Program) -> None:
     assert twice.code == 4
 
 
+@pytest.mark.long
 async def test_every_checkpoint_can_be_resumed_from_and_the_past_stays_as_it_was(
     program: Program,
 ) -> None:

@@ -151,7 +151,8 @@ async def test_a_run_killed_just_after_it_was_released_asks_nobody_again(
         assert (await program.run("consensus", "approve", consensus_id)).code == 0
         await running.until(after)
     again = await program.run("run", "lead", "--continue")
-    assert again.code == 0
+    # A quick run may have come to its end before it was killed.
+    assert again.code == 0 or "the job is completed" in again.stderr
     assert again.all("requestApproval") == []
     doubtful = [event for event in again.all("toolReturned") if event["result"].get("inDoubt")]
     assert Counter(deployments(program))["deployed"] <= 1

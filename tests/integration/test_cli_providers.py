@@ -50,6 +50,7 @@ def types_of(seen: Seen) -> set[str]:
     return {block["type"] for block in blocks}
 
 
+@pytest.mark.long
 async def test_a_job_goes_on_with_other_vendors_and_none_gets_anothers_reasoning(
     tmp_path: Path,
 ) -> None:
@@ -234,6 +235,7 @@ async def test_a_stream_of_odd_characters_is_stored_and_the_job_goes_on(
     assert first.one("completeRun")["text"] == "Done \ufffd."
 
 
+@pytest.mark.long
 async def test_a_model_that_calls_tools_for_ever_stops_at_the_usual_limit(tmp_path: Path) -> None:
     decide = steps(10_000, tool="healthCheck")
     async with model_server(decide=decide) as server:

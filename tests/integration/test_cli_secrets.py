@@ -114,6 +114,7 @@ async def test_what_tools_read_and_servers_say_is_without_keys(tmp_path: Path) -
         check_no_canary(program, told.stdout, told.stderr)
 
 
+@pytest.mark.long
 async def test_a_job_that_goes_on_with_its_own_definitions_has_its_skills_keys_from_the_file(
     tmp_path: Path,
 ) -> None:

@@ -95,6 +95,7 @@ async def test_a_file_that_is_named_is_trusted(tmp_path: Path) -> None:
     assert (await program.run("run", "one", "go", "--config", "perstack.toml")).code == 0
 
 
+@pytest.mark.long
 async def test_definitions_that_came_with_the_folder_are_not_trusted_either(
     tmp_path: Path,
 ) -> None:
@@ -171,6 +172,7 @@ async def test_an_env_file_does_not_send_the_users_key_elsewhere(tmp_path: Path)
         assert thief.requests == []
 
 
+@pytest.mark.long
 async def test_an_env_file_redirects_once_that_was_accepted(tmp_path: Path) -> None:
     async with model_server(decide=lambda _: Reply(["hello"])) as vendor:
         program = stranger(tmp_path, EXPERT)

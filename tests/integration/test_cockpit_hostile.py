@@ -12,9 +12,10 @@ from textual.widgets import Input
 
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.errors import ConflictError
-from perstack.projection.views import EntryView, InboxView, WorkspaceView
+from perstack.projection.views import CallView, EntryView, InboxView, WorkspaceView
 from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, Trouble
 from tests.fakes.gateway import NOW, decided, gate, job, points, question, run, subtask
+from tests.fakes.hostile import WORST
 from tests.fakes.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +42,10 @@ def hostile_view() -> WorkspaceView:
         "error",
         "note",
     )
+    called = CallView(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE + WORST)
     entries = tuple(
-        EntryView(kind, HOSTILE, HOSTILE + "\n" + HOSTILE, timestamp=NOW) for kind in kinds
+        EntryView(kind, HOSTILE, HOSTILE + "\n" + HOSTILE, timestamp=NOW, call=called)
+        for kind in kinds
     )
     bad = replace(
         run("bad", "run", kinds="sd", entries=entries, doing=HOSTILE, query=HOSTILE, job="bad"),

@@ -19,7 +19,9 @@ ALT_SCREEN_OFF = rb"\x1b\[\?1049l"
 class Terminal:
     """A pseudo-terminal with the program in it."""
 
-    def __init__(self, *, columns: int = 120, rows: int = 40) -> None:
+    def __init__(
+        self, home: Path, *, columns: int = 120, rows: int = 40, env: dict[str, str] | None = None
+    ) -> None:
         self.child: pexpect.spawn[bytes] = pexpect.spawn(
             sys.executable,
             ["-m", "tests.fakes.cockpit_program"],
@@ -28,8 +30,9 @@ class Terminal:
             env={
                 "PATH": "/usr/bin:/bin",
                 "TERM": "xterm-256color",
-                "HOME": "/tmp",
+                "HOME": str(home),
                 "LANG": "C.UTF-8",
+                **(env or {}),
             },
             timeout=20,
         )
@@ -63,8 +66,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    made = Terminal()
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    made = Terminal(tmp_path)
     yield made
     made.child.close(force=True)
 
@@ -88,7 +91,7 @@ def test_malformed_bytes_do_not_end_the_program(terminal: Terminal) -> None:
     terminal.await_screen()
     terminal.child.send(b"\xff\xfe\x80\x1b[\xff\x1b")
     terminal.child.send(b"j?")
-    terminal.child.expect(rb"Start an Expert on a task")
+    terminal.child.expect(rb"In the delegation tree")
     terminal.child.kill(signal.SIGTERM)
     assert terminal.await_end() == 143
 
@@ -108,7 +111,7 @@ def test_paste_with_escapes_decides_nothing_in_an_open_review(terminal: Terminal
     terminal.press_until(b" ", rb"s1 dropped")
     terminal.child.send(b"\x1b[200~see \x1b[31m note \x1b[0m a\x1b")
     terminal.child.send(b"[201~")
-    terminal.press_until(b" ", rb"both subtasks run")
+    terminal.press_until(b" ", rb"then type")
     terminal.child.kill(signal.SIGTERM)
     terminal.child.expect(rb"0 commands were given")
     assert terminal.await_end() == 143

@@ -265,6 +265,7 @@ async def test_a_fork_at_each_checkpoint_comes_to_the_same_end(story: Story) -> 
     await check_forks(story)
 
 
+@pytest.mark.long
 @NORMAL
 @given(stories(), st.booleans())
 async def test_a_job_stopped_at_each_checkpoint_comes_to_the_same_end(

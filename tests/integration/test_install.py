@@ -66,6 +66,7 @@ RUN: Final = ("run", "solo", "Say hello")
 INSTALL: Final = ("install",)
 
 
+@pytest.mark.long
 def test_a_lock_that_cannot_be_used_is_told_and_the_run_goes_on_without(tmp_path: Path) -> None:
     tmp_path.joinpath("perstack.lock").write_text("garbage")
 
@@ -98,6 +99,7 @@ def test_tools_for_clients_that_answer_requests_are_in_the_lock(tmp_path: Path) 
     assert 'name = "ask_client"' in (tmp_path / "perstack.lock").read_text()
 
 
+@pytest.mark.long
 def test_the_lock_is_beside_the_configuration_not_where_one_stands(tmp_path: Path) -> None:
     team, here = tmp_path / "team", tmp_path / "here"
     team.mkdir()
@@ -183,6 +185,7 @@ def test_a_tool_that_is_defined_otherwise_than_in_the_lock_is_not_called(tmp_pat
     assert "perstack install" in str(result["result"])
 
 
+@pytest.mark.long
 def test_a_job_that_keeps_its_old_definitions_takes_nothing_from_todays_lock(
     tmp_path: Path,
 ) -> None:
@@ -210,6 +213,7 @@ instruction = "You are solo."
     }
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 @pytest.mark.parametrize(("kind", "path"), [("mcpHttpSkill", "/mcp"), ("mcpSseSkill", "/sse")])
 async def test_servers_at_an_address_are_locked_too_and_asked_at_the_first_call(

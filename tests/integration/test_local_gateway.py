@@ -26,6 +26,7 @@ from perstack.project import open_project
 from perstack.projection.workspace import WorkspaceFold
 from perstack.runtime import open_history
 from perstack.services.consensus import whoami
+from perstack.wiring import open_tables
 from perstack_tui.local.gateway import open_local_gateway
 from perstack_tui.ports.gateway import (
     DefinitionsUpdate,
@@ -36,6 +37,7 @@ from perstack_tui.ports.gateway import (
     Update,
 )
 from perstack_tui.ports.steering import Target
+from tests.fakes.consensus import make_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -272,7 +274,7 @@ async def test_a_stopped_job_can_be_followed_up(workspace: Path) -> None:
         await opened.gateway.steering.stop(coordinator_of(opened, job_id))
         await opened.ended(job_id)
         await opened.until(lambda: bool(opened.events("suspendRun")))
-        with pytest.raises(ConflictError, match="another process"):
+        with pytest.raises(ConflictError, match="nothing drives"):
             await opened.gateway.steering.stop(coordinator_of(opened, job_id))
         await opened.gateway.follow_up(job_id, "go on")
         await opened.gateway.decide(
@@ -436,3 +438,20 @@ async def test_leaving_with_a_job_at_work_ends_the_updates_quietly(workspace: Pa
             await opened.until(lambda: bool(opened.pending))
             await gateway.aclose()
     assert not any(isinstance(update, Trouble) for update in opened.told)
+
+
+async def test_a_database_that_is_no_database_is_told_and_one_that_works_is_shown(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perstack_tui.local.gateway.RETRY_S", 0.05)
+    database = workspace / "perstack" / "perstack.db"
+    database.parent.mkdir(exist_ok=True)
+    database.write_bytes(b"this is no database " * 500)
+    async with cockpit(workspace) as opened:
+        await opened.until(lambda: any(isinstance(told, Trouble) for told in opened.told))
+        database.unlink()
+        tables = open_tables(workspace)
+        await tables.stores.ask(lambda stores: stores.consensus.create(make_checkpoint("late")))
+        await tables.aclose()
+        await opened.until(lambda: bool(opened.pending))
+        assert [one.id for one in opened.pending] == ["late"]

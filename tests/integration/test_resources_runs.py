@@ -15,11 +15,12 @@ from perstack.domain.coordination import (
     ResourceSettings,
     ResourceThresholds,
 )
-from perstack.domain.events import ContinueToNextStep, PauseRun, ResumeRun
+from perstack.domain.events import ContinueToNextStep
 from perstack.domain.ids import AgentId
 from perstack.domain.metering import apply
 from perstack.domain.resources import begin
 from perstack.domain.settings import ConsensusSettings
+from perstack.domain.steering_events import PauseRun, ResumeRun
 from perstack.engine.plan import JobOutcome
 from perstack.ports.model import Generation, ModelRequest
 from perstack.services.resources import ResourceService

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from pathlib import Path
+from signal import SIGINT
 from typing import ClassVar, Final, TypeVar
 
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -15,7 +16,11 @@ from textual.screen import ModalScreen, Screen
 from textual.worker import Worker
 
 from perstack.config.untrusted import UntrustedError
+from perstack.domain.ids import RunId
 from perstack.errors import PerstackError
+from perstack_tui.asking import FirstQuestion
+from perstack_tui.holding import Holding
+from perstack_tui.incoming import Incoming
 from perstack_tui.leaving import (
     HANGUP_CODE,
     LAST_RESORT_S,
@@ -29,18 +34,20 @@ from perstack_tui.pacer import Pacer
 from perstack_tui.ports.gateway import Gateway, Update
 from perstack_tui.ports.records import RecordKind
 from perstack_tui.ports.travel import Moment
+from perstack_tui.remembering import Remembering
 from perstack_tui.screens.main import MainScreen
-from perstack_tui.screens.palette import ActionProvider
 from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.screens.trust import TrustSheet
+from perstack_tui.state.away import News, happened, title_of, working
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
 from perstack_tui.state.definitions import shortened
 from perstack_tui.state.pump import Pump
 from perstack_tui.state.stream import Live
+from perstack_tui.terminal_app import TerminalApp
 from perstack_tui.text import flat
-from perstack_tui.theme import THEMES, ink_for, textual_theme
-from perstack_tui.widgets.paint import Inked
+from perstack_tui.widgets.bar import Bar
+from perstack_tui.widgets.pane import Pane
 
 TWICE_S: Final = 1.5
 
@@ -48,23 +55,21 @@ TWICE_S: Final = 1.5
 Result = TypeVar("Result")
 
 
-class Cockpit(Inked, inherit_bindings=False):
+class Cockpit(TerminalApp, inherit_bindings=False):
     """Thin: state is in `CockpitState`, painting in the screens, work behind the gateway."""
 
     CSS_PATH = "styles/cockpit.tcss"
-    COMMANDS: ClassVar = {ActionProvider}
+    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit now", show=False, priority=True)
     ]
 
     def __init__(self, opening: Opening, driver: type[Driver] | None = None) -> None:
-        super().__init__(driver)
-        self.opening = opening
+        super().__init__(opening, driver)
         self.clock, self.monotonic = opening.clock, opening.monotonic
         self.workspace_name = opening.workspace.name or str(opening.workspace)
         self.observing, self.reviewer = opening.observing, opening.reviewer
-        self.settings = opening.settings
-        self.state = CockpitState(awaited_job=opening.job_id)
+        self.state = CockpitState(host=opening.host, awaited_job=opening.job_id)
         self.title = f"perstack {self.workspace_name}"
         self.gateway: Gateway | None = None
         self._pump: Pump | None = None
@@ -73,11 +78,18 @@ class Cockpit(Inked, inherit_bindings=False):
         self._leaving = Leaving(self)
         self._from_threads: FromThreads | None = None
         self.pacer = Pacer(self, self._paint, opening.monotonic)
-        self._interrupted = -TWICE_S
-        self._waiting_before = 0
-        for name in THEMES:
-            self.register_theme(textual_theme(ink_for(name).palette))
-        self._wear("mono" if self.no_color else opening.theme)
+        self._interrupted = self._aside = -TWICE_S
+        self._news = News()
+        self.remembering = Remembering(self)
+        self.incoming = Incoming(self.call_later, opening.monotonic)
+        self.holding = Holding(self)
+        self._first_question = FirstQuestion(self)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Judge what comes from the terminal before any screen sees it."""
+        # What was handed on may bubble up back to here.
+        if event.is_forwarded or self.incoming.takes(event):
+            await super().on_event(event)
 
     def get_default_screen(self) -> Screen[None]:
         """The main screen."""
@@ -96,13 +108,17 @@ class Cockpit(Inked, inherit_bindings=False):
         loop = asyncio.get_running_loop()
         self._from_threads = FromThreads()
         for number, code in self.opening.signals.items():
-            loop.add_signal_handler(number, self.leave, code, SIGNAL_LEAVE_S)
+            loop.add_signal_handler(number, self._signalled, number, code)
         self.call_after_refresh(self._begin)
 
     # --- updates ----------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        self.remembering.restore()
+        if self.opening.trouble is not None:
+            self.tell(self.opening.trouble, "bad")
         self.updates = self.run_worker(self._open, group="updates")
+        self.run_worker(self.follow_files, group="files")
 
     async def _open(self) -> None:
         try:
@@ -110,12 +126,12 @@ class Cockpit(Inked, inherit_bindings=False):
             self.gateway = await self.opening.open_gateway()
             await self._consume(self.gateway.updates())
         except PerstackError as error:
-            self._report(error)
+            self.report(error)
         except ExceptionGroup as group:
             told, others = group.split(PerstackError)
             if others is not None:
                 raise
-            self._report(PerstackError(_first_of(told)))
+            self.report(PerstackError(_first_of(told)))
 
     async def _consume(self, updates: AsyncGenerator[Update, None]) -> None:
         async with aclosing(updates):
@@ -145,24 +161,40 @@ class Cockpit(Inked, inherit_bindings=False):
             pump.drain(self.clock.now_ms())
             self._take(pump)
         self.refresh_screens()
+        self.remembering.restore_scroll()
+        self.remembering.note()
+        self._tell_outside()
         if pump is not None and pump.dirty:
             self.request_paint()
-        elif self.state.ticking and not self._ticking:
+        elif self._moves and not self._ticking:
             self._ticking = True
             self.set_timer(1.0, self._tick)
+
+    @property
+    def _moves(self) -> bool:
+        """Whether anything changes merely because time goes on; countdowns do in any case."""
+        return self.state.ticking if self.settings.motion else bool(self.state.pending)
+
+    def _tell_outside(self) -> None:
+        """Keep the window's title and the task bar in step; say once what happened meanwhile."""
+        state, outside = self.state, self.outside
+        outside.title(title_of(state, self.workspace_name))
+        outside.progress(working=working(state), now=self.monotonic())
+        text = self._news.take(happened(state), away=not self.app_focus)
+        if text is not None and self.settings.notify:
+            outside.notify(f"perstack {self.workspace_name}", text)
 
     def _take(self, pump: Pump) -> None:
         state = self.state
         state.definitions, state.local_jobs = pump.definitions, pump.local_jobs
         state.agents_on_record = pump.agents
         state.take(pump.fold.view(), hold_inbox=self.main.active == "inbox")
+        self.holding.note_decided()
+        self.holding.look()
+        self._first_question.look()
         while pump.troubles:
             trouble = pump.troubles.popleft()
-            self._report(PerstackError(trouble.message, hint=trouble.hint))
-        waiting = len(state.pending)
-        if waiting > self._waiting_before and not self.app_focus:
-            self.bell()
-        self._waiting_before = waiting
+            self.report(PerstackError(trouble.message, hint=trouble.hint))
         if not self._started and state.definitions.experts:
             self._started = True
             self._start()
@@ -184,7 +216,11 @@ class Cockpit(Inked, inherit_bindings=False):
         self.command(start)
 
     async def _go_on(self, gateway: Gateway) -> None:
-        self.state.await_run(await gateway.go_on())
+        began = 0 if self.opening.query is None else self.clock.now_ms()
+        job_id = await gateway.go_on()
+        self.state.await_run(job_id)
+        if self.opening.answers:
+            self._first_question.expect(job_id, since_ms=began)
 
     def _tick(self) -> None:
         self._ticking = False
@@ -197,21 +233,23 @@ class Cockpit(Inked, inherit_bindings=False):
             if isinstance(screen, Sheet):
                 screen.refresh_view()
 
-    def live_text(self) -> Live | None:
-        """Return what the selected run's model is saying."""
-        run_id = self.state.run_id
-        return None if run_id is None or self._pump is None else self._pump.fold.live(run_id)
+    def live_text(self, run_id: RunId) -> Live | None:
+        """Return what a run's model is saying."""
+        return None if self._pump is None else self._pump.fold.live(run_id)
 
     # --- work -------------------------------------------------------------------------------
 
     def tell(self, text: str, tone: Tone = "info") -> None:
         """Show a message above the footer."""
-        self.state.notice = Notice(text, tone)
+        told = self.state.notice
+        again = told is not None and (told.text, told.tone) == (text, tone)
+        self.state.notice = Notice(text, tone, told.times + 1 if told and again else 1)
         if isinstance(self.screen, Sheet):
             self.notify(flat(text), markup=False, timeout=3)
         self.request_paint()
 
-    def _report(self, error: PerstackError) -> None:
+    def report(self, error: PerstackError) -> None:
+        """Show an error with its hint."""
         path = self.state.definitions.path or self.opening.workspace / "perstack.toml"
         hint = f" - {error.hint}" if error.hint else ""
         self.tell(shortened(error.message, path) + hint, "bad")
@@ -226,7 +264,7 @@ class Cockpit(Inked, inherit_bindings=False):
             return
         gateway = self.gateway
         if gateway is None:
-            (failed or self._report)(PerstackError("the runtime is still being opened"))
+            (failed or self.report)(PerstackError("the runtime is still being opened"))
             return
 
         async def run() -> None:
@@ -235,7 +273,7 @@ class Cockpit(Inked, inherit_bindings=False):
             except UntrustedError as error:
                 self._ask_for_trust(error, lambda: self.command(work, failed))
             except PerstackError as error:
-                (failed or self._report)(error)
+                (failed or self.report)(error)
             self.request_paint()
 
         self.run_worker(run(), group="commands")
@@ -267,41 +305,38 @@ class Cockpit(Inked, inherit_bindings=False):
         self.main.hold_keys()
         return super().pop_screen()
 
-    async def edit_text(self, text: str, *, suffix: str = ".md") -> str | None:
-        """Have `text` edited in $EDITOR; None when nothing was saved."""
-        self.tell("$EDITOR is not made yet")
-        return None
-
-    def edit_file(self, path: Path, line: int = 1) -> None:
-        """Open a file in $EDITOR, at a line from 1."""
-        self.tell("$EDITOR is not made yet")
-
-    def copy(self, text: str, what: str) -> None:
-        """Put `text` on the clipboard; tell that `what` was copied."""
-        self.tell("copying is not made yet")
-
     def travel_to(self, moment: Moment) -> None:
         """Show a job as it was at a checkpoint."""
-        self.tell("time travel is not made yet")
+        from perstack_tui.screens.travel import TravelScreen
+
+        self.open_sheet(TravelScreen(self, moment))
 
     def show_definitions(self) -> None:
         """Show what the last save of `perstack.toml` changed."""
-        self.tell("the definitions are not made yet")
+        from perstack_tui.screens.definitions import DefinitionsSheet
+
+        self.open_sheet(DefinitionsSheet(self))
 
     def open_records(self, kind: RecordKind, needle: str = "") -> None:
         """Show what a shared table holds."""
         self.tell(f"{kind} are not made yet")
 
-    def next_theme(self) -> None:
-        """Change the theme."""
-        at = next(i for i, name in enumerate(THEMES) if ink_for(name) is self.ink)
-        self._wear(THEMES[(at + 1) % len(THEMES)])
-        self.main.forget_paint()
-        self.tell(f"theme: {self.ink.palette.name}")
+    def choose_theme(self) -> None:
+        """Open the list of themes."""
+        from perstack_tui.screens.themes import ThemeSheet
 
-    def _wear(self, name: str) -> None:
-        self.ink = ink_for(name)
-        self.theme = self.ink.palette.name
+        self.open_sheet(ThemeSheet(self))
+
+    def repaint_all(self) -> None:
+        """Paint everything anew: colours, glyphs or keys have changed."""
+        if not self.is_running:
+            return
+        for screen in self.screen_stack:
+            for widget in screen.query(Pane):
+                widget.forget_paint()
+            for widget in screen.query(Bar):
+                widget.refresh()
+        self.request_paint(now=True)
 
     # --- leaving ----------------------------------------------------------------------------
 
@@ -319,6 +354,15 @@ class Cockpit(Inked, inherit_bindings=False):
         elif key == DETACH:
             self._leaving.detach()
 
+    def step_aside(self) -> None:
+        """Stop this process for the shell; with runs at work here only when pressed again."""
+        count, now = len(self.state.local_jobs), self.monotonic()
+        if count and now - self._aside > TWICE_S:
+            self._aside = now
+            self.tell(f"ctrl+z again: {count} at work here stand still until fg; q detaches them")
+        else:
+            self.action_suspend_process()
+
     async def action_quit(self) -> None:
         """Quit as `q` does; Textual calls this from its own keys."""
         self.ask_to_quit()
@@ -334,6 +378,11 @@ class Cockpit(Inked, inherit_bindings=False):
         what = f"stops {count} at work here at the next step and " if count else ""
         self.tell(f"ctrl+c again {what}quits")
 
+    def _signalled(self, number: int, code: int) -> None:
+        """Leave, unless `ctrl+c` was pressed in the editor that has the terminal."""
+        if not (self.editing and number == SIGINT):
+            self.leave(code, SIGNAL_LEAVE_S)
+
     def hang_up(self) -> None:
         """Leave, since the terminal is gone; called from the thread that reads it."""
         self.opening.end_after(HANGUP_CODE, SIGNAL_LEAVE_S + LAST_RESORT_S)
@@ -341,7 +390,12 @@ class Cockpit(Inked, inherit_bindings=False):
 
     def repaint(self) -> None:
         """Paint everything, since the terminal missed a part; called from the writing thread."""
-        self._in_loop(lambda: self.refresh(layout=True))
+
+        def paint() -> None:
+            self.refresh(layout=True)
+            self.request_paint(now=True)
+
+        self._in_loop(paint)
 
     def _in_loop(self, work: Callable[[], object]) -> None:
         if self._from_threads is not None:

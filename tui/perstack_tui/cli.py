@@ -14,9 +14,11 @@ import anyio
 import anyio.to_thread
 
 from perstack.errors import UsageError
-from perstack.ports.frontend import CockpitRequest
+from perstack.ports.frontend import IN_BROWSER, CockpitRequest, WebRequest
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from perstack_tui.ports.gateway import Gateway
     from perstack_tui.state.pump import Fold
 
@@ -29,6 +31,8 @@ def open_cockpit(request: CockpitRequest) -> int:
     Raises:
         UsageError: there is no terminal that could show it, or no theme of that name.
     """
+    if request.web is not None:
+        return _serve(request.web)
 
     async def open_gateway() -> Gateway:
         # Half a second of imports: in a thread, so that keys are answered meanwhile.
@@ -46,31 +50,57 @@ def show(
     make_fold: Callable[[], Fold],
 ) -> int:
     """Show the cockpit over any gateway; both factories are called after the first paint."""
-    _require_terminal()
+    in_browser = os.environ.pop(IN_BROWSER, None) is not None
+    if not in_browser:
+        _require_terminal()
+    from perstack.config.process_env import process_environment
     from perstack_tui.app import Cockpit
     from perstack_tui.driver import SturdyDriver
     from perstack_tui.opening import Opening
-    from perstack_tui.theme import load_palette
+    from perstack_tui.restoring import recall
 
-    theme = request.theme or "dark"
-    load_palette(theme)
+    environ = process_environment()
+    kept = recall(request.workspace, request.theme, environ)
     opening = Opening(
         workspace=request.workspace,
         open_gateway=open_gateway,
         make_fold=make_fold,
-        theme=theme,
+        theme=kept.theme,
+        settings=kept.settings,
+        places=kept.places,
+        own_palettes=kept.own_palettes,
+        session=kept.session,
+        trouble=kept.trouble,
+        environ=environ,
         expert_key=request.expert_key,
         query=request.query,
         job_id=request.job_id,
         goes_on=request.goes_on,
+        answers=request.answers,
         observing=request.observe,
         reviewer=reviewer_name(),
         signals=_signals(),
         end_after=_end_after,
     )
-    app = Cockpit(opening, SturdyDriver)
-    app.run()
+    app = Cockpit(opening, _web_driver() if in_browser else SturdyDriver)
+    app.run(mouse=kept.settings.mouse)
     return app.return_code or 0
+
+
+def _web_driver() -> type[Driver]:
+    from perstack_tui.web.driver import SturdyWebDriver
+
+    return SturdyWebDriver
+
+
+def _serve(request: WebRequest) -> int:
+    try:
+        from perstack_tui.web.server import serve
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "the browser's server is not installed", hint='pip install "perstack[web]"'
+        ) from error
+    return serve(request)
 
 
 def reviewer_name() -> str:

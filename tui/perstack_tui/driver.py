@@ -2,6 +2,7 @@
 
 Textual 8.2.8 dies on a byte that is not UTF-8, spins when its input ends, waits for ever when
 nobody takes its output, and after SIGCONT takes its own raw mode for the one to restore at exit.
+While the terminal is lent (an editor, the shell) it would go on painting until its queue is full.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from perstack_tui.paste import PasteGuard
 from perstack_tui.terminal_writer import TerminalWriter
 
 _CHUNK: Final = 4096
+_PIXELS_OFF: Final = "\x1b[?1016l"
 
 
 class SturdyParser(XTermParser):
@@ -68,21 +70,68 @@ class OnTerminal(Protocol):
         """Paint everything: the terminal did not take all of what was painted."""
         ...
 
+    def greeting(self) -> str:
+        """Return what is written as the screen is taken."""
+        ...
+
+    def farewell(self) -> str:
+        """Return what is written before the screen is given back."""
+        ...
+
 
 class SturdyDriver(LinuxDriver):
     """Reads replacement characters for bytes that are not UTF-8, and leaves when input ends."""
 
     _terminal: TerminalWriter | None = None
+    _is_away = False
 
     def start_application_mode(self) -> None:
         """Enter raw mode; what is restored at exit is what was found the first time."""
         found = getattr(self, "attrs_before", None)
+        self._is_away = False
         if sys.__stderr__ is not None:
             self._terminal = TerminalWriter(sys.__stderr__.fileno(), self._resumed)
             self._file = cast("TextIO", self._terminal)  # Textual only writes to it
         super().start_application_mode()
         if found is not None:
             self.attrs_before = found
+        if isinstance(self._app, OnTerminal):
+            self.write(self._app.greeting())
+
+    def stop_application_mode(self) -> None:
+        """Leave the terminal as it was found: its title, the mouse, the task bar, its modes."""
+        if isinstance(self._app, OnTerminal):
+            self.write(self._app.farewell())
+        # Textual turns reports in pixels on, and never off.
+        self.write(_PIXELS_OFF)
+        super().stop_application_mode()
+
+    def suspend_application_mode(self) -> None:
+        """Give the terminal away; until it is taken back nothing is written to it."""
+        if not self._is_away:
+            super().suspend_application_mode()
+            self._is_away = True
+
+    def resume_application_mode(self) -> None:
+        """Take the terminal back, whatever was done to it, and paint everything."""
+        self.suspend_application_mode()
+        super().resume_application_mode()
+        self._resumed()
+
+    def write(self, data: str) -> None:
+        """Write `data`, unless the terminal is somebody else's at the moment."""
+        if not self._is_away and data:
+            super().write(data)
+
+    def set_mouse(self, *, on: bool) -> None:
+        """Have the terminal report the mouse, or keep it."""
+        if not on:
+            self.write(_PIXELS_OFF)
+            self._disable_mouse_support()
+        self._mouse = on
+        self._enable_mouse_support()
+        if self._mouse_pixels:
+            self._enable_mouse_pixels()
 
     def close(self) -> None:
         """Have all that was written reach the terminal, if it takes it within a second."""

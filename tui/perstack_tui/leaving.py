@@ -47,9 +47,12 @@ class Leaving:
         """Close the gateway while its updates are still taken: what it runs, runs inside them."""
         app = self._app
         message: str | None = None
+        await app.remembering.write()
         try:
             with anyio.move_on_after(within_s):
                 if app.gateway is not None:
+                    # Whoever leaves on purpose meant it; whatever else ends this leaves it open.
+                    message = await app.holding.flush(app.gateway) if code == 0 else None
                     await app.gateway.aclose()
         except PerstackError as error:
             code, message = code or error.exit_code, flat(error.message)

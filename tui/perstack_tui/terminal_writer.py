@@ -28,7 +28,7 @@ class TerminalWriter:
     def __init__(self, fileno: int, resumed: Callable[[], None]) -> None:
         self._fileno = fileno
         self._resumed = resumed
-        self._queue: Queue[str | None] = Queue(QUEUED)
+        self._queue: Queue[bytes | None] = Queue(QUEUED)
         self._behind = self._gone = False
         # A daemon: the program must be able to end while the terminal holds up a write.
         self._thread = threading.Thread(target=self._run, daemon=True, name="terminal-output")
@@ -40,10 +40,14 @@ class TerminalWriter:
 
     def write(self, text: str) -> None:
         """Have `text` written, or leave it out if the terminal takes nothing."""
+        self.put(text.encode(errors="replace"))
+
+    def put(self, data: bytes) -> None:
+        """Have `data` written whole, or not at all."""
         if self._gone:
             return
         try:
-            self._queue.put(text, block=not self._behind, timeout=FULL_WAIT_S)
+            self._queue.put(data, block=not self._behind, timeout=FULL_WAIT_S)
         except Full:
             self._behind = True
 
@@ -59,9 +63,9 @@ class TerminalWriter:
         self._thread.join(CLOSE_WAIT_S)
 
     def _run(self) -> None:
-        while (text := self._queue.get()) is not None:
+        while (data := self._queue.get()) is not None:
             try:
-                self._put(text.encode(errors="replace"))
+                self._put(data)
             except OSError:
                 self._gone = True
                 self._drain()

@@ -8,15 +8,24 @@ from typing import Final, Literal
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from perstack.projection.inert import inert
+from perstack.projection.inert import MARKS, inert
 
 ELLIPSIS: Final = "…"
 Align = Literal["left", "right"]
 
 
-@lru_cache(maxsize=4096)
+_REMEMBERED: Final = 500
+# A cell holds one letter and no more marks than `inert` leaves.
+_PER_CELL: Final = MARKS + 2
+
+
 def flat(text: str) -> str:
     """Return `text` inert and on one line."""
+    return _flat(text) if len(text) <= _REMEMBERED else inert(text, newlines=False)
+
+
+@lru_cache(maxsize=4096)
+def _flat(text: str) -> str:
     return inert(text, newlines=False)
 
 
@@ -27,11 +36,12 @@ def width_of(text: str) -> int:
 
 def crop(text: str, width: int) -> str:
     """Return at most `width` cells of `text`, the last one an ellipsis when something is cut."""
-    if cell_len(text) <= width:
+    seen = text[: (width + 1) * _PER_CELL]
+    if len(seen) == len(text) and cell_len(text) <= width:
         return text
     if width <= 1:
         return ELLIPSIS[:width]
-    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS
+    return set_cell_size(seen, width - 1).rstrip() + ELLIPSIS
 
 
 def cell(text: str, width: int, align: Align = "left") -> str:
@@ -45,11 +55,16 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
     """Return `text` inert, as lines of at most `width` cells; newlines in it are kept."""
     lines: list[str] = []
     for line in inert(text).split("\n"):
-        lines.extend(_wrap_line(line, max(1, width)))
+        wrapped = _wrapped if len(line) <= _REMEMBERED else _wrap_line
+        lines.extend(wrapped(line, max(1, width)))
     return tuple(lines)
 
 
 @lru_cache(maxsize=4096)
+def _wrapped(line: str, width: int) -> tuple[str, ...]:
+    return _wrap_line(line, width)
+
+
 def _wrap_line(line: str, width: int) -> tuple[str, ...]:
     if cell_len(line) <= width:
         return (line.rstrip(),)
@@ -63,6 +78,11 @@ def _wrap_line(line: str, width: int) -> tuple[str, ...]:
         current += word
     lines.append(current.rstrip())
     return tuple(lines)
+
+
+def cut_lines(text: str, width: int) -> tuple[str, ...]:
+    """Return the lines of `text` inert, none wider than `width` cells: what is wider is cut."""
+    return tuple(crop(line.rstrip(), max(1, width)) for line in inert(text).split("\n"))
 
 
 def _words(line: str, width: int) -> Sequence[str]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perstack.cli import agent_options as a
+from perstack.cli import agent_steering as steering
 from perstack.cli import options as o
 from perstack.cli.agent_work import exec_, run
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from perstack.domain.agent_views import AgentReport, Ordered, Spawned, Stopped
+    from perstack.domain.agent_views import AgentReport, Spawned, Stopped
     from perstack.domain.agents import Agent, AgentType
     from perstack.services.agents import AgentService
-
-T = TypeVar("T")
 
 Sessions = Annotated[
     str | None, typer.Option("-s", "--session", metavar="ID", help="Only those of a session.")
@@ -34,7 +31,8 @@ def agent_app() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    verbs = (spawn, list_, status, types, run, exec_, pause, resume, steer, stop)
+    orders = (pause, resume, steer, steering.model, steering.take, steering.budget, steering.retry)
+    verbs = (spawn, list_, status, types, run, exec_, *orders, stop)
     for command in verbs:
         app.command(name=command.__name__.rstrip("_"))(command)
     return app
@@ -60,7 +58,7 @@ def spawn(
 
     place = a.Place(workspace, config, trust)
     made, told = a.with_agents(workspace, place.project(), ask, plugins=True)
-    _print(as_json, told, lambda: _spawned(made, told.prompt if show_prompt else None))
+    steering.show(as_json, told, lambda: _spawned(made, told.prompt if show_prompt else None))
 
 
 def list_(
@@ -81,7 +79,7 @@ def list_(
 
     project = a.Place(workspace, config, trust).named_project()
     found = a.with_agents(workspace, project, ask) if has_database(workspace) else []
-    _print(as_json, agent_list(found), lambda: agent_rows(found))
+    steering.show(as_json, agent_list(found), lambda: agent_rows(found))
 
 
 def status(
@@ -103,7 +101,7 @@ def status(
         return await agents.status(which.id, name=which.name)
 
     found = a.with_agents(workspace, project, ask, plugins=True)
-    _print(as_json, found, lambda: report_lines(found))
+    steering.show(as_json, found, lambda: report_lines(found))
 
 
 def types(
@@ -121,7 +119,7 @@ def types(
 
     project = a.Place(workspace, config, trust).usable_project()
     found = a.with_agents(workspace, project, ask, plugins=True)
-    _print(as_json, type_list(found), lambda: type_rows(found))
+    steering.show(as_json, type_list(found), lambda: type_rows(found))
 
 
 def pause(
@@ -139,8 +137,8 @@ def pause(
     async def ask(agents: AgentService) -> Agent:
         return await agents.orders.pause(which.id, name=which.name, reason=reason)
 
-    told = _order(a.Place(workspace, config, trust), which, ask)
-    _say(as_json, told, "is told to pause before its next step")
+    told = steering.order(a.Place(workspace, config, trust), which, ask)
+    steering.say(as_json, told, "is told to pause before its next step")
 
 
 def resume(
@@ -157,8 +155,8 @@ def resume(
     async def ask(agents: AgentService) -> Agent:
         return await agents.orders.resume(which.id, name=which.name)
 
-    told = _order(a.Place(workspace, config, trust), which, ask)
-    _say(as_json, told, _resumed(told))
+    told = steering.order(a.Place(workspace, config, trust), which, ask)
+    steering.say(as_json, told, _resumed(told))
 
 
 def steer(
@@ -176,14 +174,15 @@ def steer(
     async def ask(agents: AgentService) -> Agent:
         return await agents.orders.steer(text, which.id, name=which.name)
 
-    told = _order(a.Place(workspace, config, trust), which, ask)
-    _say(as_json, told, "is told before its next step")
+    told = steering.order(a.Place(workspace, config, trust), which, ask)
+    steering.say(as_json, told, "is told before its next step")
 
 
 def stop(
     agent_id: a.Id = None,
     name: a.Name = None,
     reason: a.Reason = None,
+    now: a.Now = False,
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
@@ -195,11 +194,11 @@ def stop(
     which.refuse_empty(workspace)
 
     async def ask(agents: AgentService) -> Stopped:
-        return await agents.stop(which.id, name=which.name, reason=reason)
+        return await agents.stop(which.id, name=which.name, reason=reason, now=now)
 
     stopped = a.with_agents(workspace, project, ask)
     ends = " Its work ends within a second." if stopped.ordered else ""
-    _print(as_json, stopped, lambda: [f"Agent stopped successfully.{ends}"])
+    steering.show(as_json, stopped, lambda: [f"Agent stopped successfully.{ends}"])
 
 
 def _resumed(agent: Agent) -> str:
@@ -211,31 +210,6 @@ def _resumed(agent: Agent) -> str:
     if agent.paused_at is None:
         return "is at work and not paused; a pause that waits for its next step is taken back"
     return "is told to go on"
-
-
-def _order(
-    place: a.Place, which: a.Named, ask: Callable[[AgentService], Awaitable[Agent]]
-) -> Agent:
-    project = place.named_project()
-    which.refuse_empty(place.workspace)
-    return a.with_agents(place.workspace, project, ask)
-
-
-# ------------------------------------------------------------------ printing
-
-
-def _print(as_json: bool, view: BaseModel, lines: Callable[[], Iterable[str]]) -> None:
-    from perstack.cli.printing import print_lines
-
-    print_lines([a.json_of(view)] if as_json else lines())
-
-
-def _say(as_json: bool, told: Agent, words: str) -> None:
-    from perstack.domain.agent_views import Ordered
-    from perstack.projection.inert import inert
-
-    view: Ordered = Ordered(message=f"Agent {words}", agent_id=told.id, name=told.name)
-    _print(as_json, view, lambda: [f"{inert(told.name, newlines=False)} {words}."])
 
 
 def _spawned(made: Agent, prompt: str | None) -> Iterable[str]:

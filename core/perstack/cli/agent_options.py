@@ -35,6 +35,7 @@ ShowPrompt = Annotated[
     bool, typer.Option("--show-prompt", help="Print the instruction that it has.")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")]
+Now = Annotated[bool, typer.Option("--now", help="Wait for no tool that runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

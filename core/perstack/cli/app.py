@@ -16,10 +16,12 @@ from perstack.cli.consensus import consensus_app
 from perstack.cli.demo import demo
 from perstack.cli.export import export
 from perstack.cli.install import install
-from perstack.cli.jobs import jobs
+from perstack.cli.jobs import jobs_app
 from perstack.cli.log import register as register_log
 from perstack.cli.run import run
-from perstack.cli.start import start, watch
+from perstack.cli.start import open_watching, start
+from perstack.cli.travel import register as register_travel
+from perstack.cli.watch import watch
 from perstack.errors import UsageError
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ def root(
         os.environ["PERSTACK_DEBUG"] = "1"
     command = context.invoked_subcommand
     if command is None:
-        raise typer.Exit(watch(workspace, config, observe=observe))
+        raise typer.Exit(open_watching(workspace, config, observe=observe))
     _refuse_options_before(command, workspace, config, observe=observe)
 
 
@@ -81,11 +83,13 @@ def _refuse_options_before(
 
 app.command(name="run")(run)
 app.command(name="start")(start)
+app.command(name="watch")(watch)
 app.command(name="demo")(demo)
 app.command(name="install")(install)
 app.add_typer(agent_app())
 app.add_typer(consensus_app())
 app.add_typer(config_app())
 register_log(app)
-app.command(name="jobs")(jobs)
+app.add_typer(jobs_app())
+register_travel(app)
 app.command(name="export")(export)

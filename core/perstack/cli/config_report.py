@@ -25,7 +25,13 @@ from perstack.domain.expert import (
     SkillSpec,
 )
 from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import BudgetSettings, ConsensusSettings, ExecSettings, Settings
+from perstack.domain.settings import (
+    BudgetSettings,
+    ConsensusSettings,
+    ExecSettings,
+    Settings,
+    SnapshotSettings,
+)
 from perstack.domain.usage import ModelFacts
 
 Json = dict[str, JsonValue]
@@ -132,6 +138,7 @@ def _settings_lines(checked: Checked) -> Iterator[str]:
     yield _row("limits", _limits(settings))
     yield _row("budget", _budget(settings.budget))
     yield _row("exec", _exec(settings.exec))
+    yield _row("snapshots", _snapshots(settings.snapshots))
     yield _row("consensus", _consensus(settings.consensus))
     told = [*settings.notify.command[:1], *(("a webhook",) if settings.notify.webhook else ())]
     yield _row("notify", ", ".join(map(printable, told)) or "nobody")
@@ -162,6 +169,13 @@ def _budget(budget: BudgetSettings) -> str:
         (budget.max_duration, "{:,} ms"),
     )
     return ", ".join(text.format(value) for value, text in parts if value is not None) or "no limit"
+
+
+def _snapshots(kept: SnapshotSettings) -> str:
+    if not kept.enabled:
+        return "off"
+    listed = ", ".join(printable(pattern, longest=40) for pattern in kept.exclude) or "nothing"
+    return f"up to {kept.max_files:,} files of {kept.max_file_bytes:,} bytes, without {listed}"
 
 
 def _exec(exec_: ExecSettings) -> str:

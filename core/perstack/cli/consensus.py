@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from perstack.cli.standing import standing_app
+
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
     from perstack.ports.consensus import AuditEntry
@@ -42,6 +44,7 @@ def consensus_app() -> typer.Typer:
     )
     for command in (list_, show, approve, reject, answer):
         app.command(name=command.__name__.rstrip("_"))(command)
+    app.add_typer(standing_app())
     return app
 
 
@@ -88,9 +91,22 @@ def approve(
         list[str] | None,
         typer.Option(metavar="ID", help="A subtask to leave out; may be given again."),
     ] = None,
+    standing: Annotated[
+        bool,
+        typer.Option(
+            "--standing", help="Exactly these tool calls need no decision any more in this job."
+        ),
+    ] = False,
 ) -> None:
     """Approve a checkpoint: the run that waits goes on, or the tasks that are kept are made."""
-    decided = _decide(consensus_id, workspace, feedback, approved=True, but=reject_subtask or [])
+    decided = _decide(
+        consensus_id,
+        workspace,
+        feedback,
+        approved=True,
+        but=reject_subtask or [],
+        standing=standing,
+    )
     kept, of = _kept(decided)
     typer.echo(f"Approved {decided.id}: {f'all {of}' if kept == of else f'{kept} of {of}'} kept.")
     _say_if_nobody_goes_on(decided, workspace)
@@ -145,7 +161,13 @@ def _say_if_nobody_goes_on(decided: ConsensusCheckpoint, workspace: Path) -> Non
 
 
 def _decide(
-    consensus_id: str, workspace: Path, feedback: str | None, *, approved: bool, but: list[str]
+    consensus_id: str,
+    workspace: Path,
+    feedback: str | None,
+    *,
+    approved: bool,
+    but: list[str],
+    standing: bool = False,
 ) -> ConsensusCheckpoint:
     from perstack.domain.ids import SubtaskId
 
@@ -155,6 +177,7 @@ def _decide(
             approved=approved,
             rejected_subtask_ids=[SubtaskId(one) for one in but],
             feedback=feedback,
+            standing=standing,
         )
 
     return _ask_about(consensus_id, workspace, ask)

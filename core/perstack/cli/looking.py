@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from perstack.ports.history import History
+    from perstack.ports.snapshots import SnapshotStore
 
 
 HERE: Final = Path()
@@ -42,6 +43,15 @@ def history_of(workspace: Path) -> History:
         raise UsageError(f"there is no folder {str(wanted)!a}", hint=f"check {told_by}")
     say_what_is_logged()
     return open_history(workspace, storage if is_elsewhere else None)
+
+
+def snapshots_of(workspace: Path) -> SnapshotStore:
+    """Return the snapshots that lie beside the history of `workspace`."""
+    from perstack.runtime import open_snapshots
+
+    storage = storage_of(workspace)
+    elsewhere = storage if storage != workspace.absolute() / "perstack" else None
+    return open_snapshots(workspace.absolute(), elsewhere)
 
 
 def say_what_is_logged() -> None:

@@ -12,6 +12,8 @@ import typer
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from perstack.config.typed import Overrides
     from perstack.ports.frontend import CockpitRequest
 
@@ -46,6 +48,13 @@ def start(
     theme: Annotated[
         str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
     ] = None,
+    web: Annotated[bool, typer.Option("--web", help="In a browser on this machine.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="With --web (0: any).")
+    ] = 0,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="With --web: only print the address.")
+    ] = False,
 ) -> None:
     """Start an interactive session with an Expert."""
     asked = o.Asked(
@@ -75,7 +84,45 @@ def start(
         scenario=scenario,
         pace=pace,
     )
+    if web:
+        raise typer.Exit(_serve(asked, port=port, open_browser=not no_open))
     raise typer.Exit(session(asked, over, plain=plain, theme=theme))
+
+
+def _serve(asked: o.Asked, *, port: int, open_browser: bool) -> int:
+    """Show the session in a browser; each one is this very command without what serves it."""
+    from perstack.ports.frontend import CockpitRequest, WebRequest
+
+    asked.check()
+    workspace = asked.workspace.absolute()
+    program = (sys.executable, "-m", "perstack")
+    config = ("--config", str(asked.config)) if asked.config else ()
+    return open_frontend(
+        CockpitRequest(
+            workspace=workspace,
+            web=WebRequest(
+                title=f"perstack {workspace.name}",
+                first_argv=(*program, *without_serving(sys.argv[1:])),
+                later_argv=(*program, "--workspace", str(workspace), *config),
+                port=port,
+                open_browser=open_browser,
+            ),
+        )
+    )
+
+
+def without_serving(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments without `--web`, `--no-open` and `--port N`."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return (*kept, argument, *rest)
+        if argument == "--port":
+            next(rest, None)
+        elif argument not in ("--web", "--no-open") and not argument.startswith("--port="):
+            kept.append(argument)
+    return tuple(kept)
 
 
 def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) -> int:
@@ -96,9 +143,10 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
         CockpitRequest(
             workspace=asked.workspace.absolute(),
             expert_key=ExpertKey(asked.expert) if asked.expert and not continuation else None,
-            query=None if continuation else asked.query,
+            query=asked.query,
             job_id=continuation.job_id if continuation else None,
             goes_on=continuation is not None,
+            answers=continuation is not None and asked.is_answer,
             theme=theme,
             runtime=Setup(
                 path,
@@ -112,7 +160,7 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
     )
 
 
-def watch(workspace: Path, config: str | None, *, observe: bool) -> int:
+def open_watching(workspace: Path, config: str | None, *, observe: bool) -> int:
     """Open the cockpit on the workspace and start nothing; return the exit code.
 
     With `observe` nothing can be started or decided in it either.
@@ -127,7 +175,7 @@ def watch(workspace: Path, config: str | None, *, observe: bool) -> int:
     if not has_screen():
         raise UsageError(
             "the cockpit needs a terminal",
-            hint="perstack log shows what happened; perstack --help lists the commands",
+            hint="perstack watch --plain prints what happens; perstack --help lists the commands",
         )
     setup = Setup(find(workspace, config), Overrides(), None, named=config is not None)
     request = CockpitRequest(workspace=workspace.absolute(), observe=observe, runtime=setup)
@@ -136,6 +184,10 @@ def watch(workspace: Path, config: str | None, *, observe: bool) -> int:
 
 def has_screen() -> bool:
     """Tell whether there is a terminal that a full screen can be drawn on."""
+    from perstack.ports.frontend import IN_BROWSER
+
+    if IN_BROWSER in os.environ:
+        return True
     if os.environ.get("TERM", "") in ("", "dumb"):
         return False
     return sys.stdin.isatty() and sys.stdout.isatty()

@@ -11,7 +11,7 @@ from perstack.domain.expert import Expert
 from perstack.domain.settings import Settings
 
 _SCALARS = ("reasoning_budget", "max_steps", "max_retries", "timeout", "max_parallel", "max_depth")
-_TABLES = ("budget", "exec", "consensus", "notify")
+_TABLES = ("budget", "exec", "consensus", "notify", "snapshots")
 _COORDINATION = {
     "agents": "agents",
     "memory": "memory",

@@ -89,6 +89,19 @@ def facts_of(
     return facts if stated is None else _joined(stated, facts)
 
 
+def models_of(provider: ProviderName, *, now_ms: int) -> list[str]:
+    """Return the models that the provider makes, and serves at `now_ms` (Unix ms), newest first."""
+    section = _sections().get(provider)
+    today = datetime.fromtimestamp(now_ms / 1000, tz=UTC).date()
+    if section is None:
+        return []
+    return [
+        name
+        for name, entry in section.models.items()
+        if entry.retires is None or entry.retires > today
+    ]
+
+
 def retirement(model: str) -> date | None:
     """Return the day from which its vendor serves the model no longer, None if none is said."""
     known = _find(model)

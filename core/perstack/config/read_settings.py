@@ -14,6 +14,7 @@ from perstack.config.read_gates import read_budget, read_consensus, read_exec
 from perstack.config.read_models import read_models
 from perstack.config.read_notify import read_notify
 from perstack.config.read_provider import read_provider
+from perstack.config.read_snapshots import read_snapshots
 from perstack.config.report import listed, printable, shown
 from perstack.config.table import Table, among, given
 from perstack.config.urls import fault_of_url
@@ -52,6 +53,7 @@ def read_settings(top: Table) -> Settings:
         base_skill_command=_read_base_skill_command(top),
         consensus=read_consensus(top),
         notify=read_notify(top),
+        snapshots=read_snapshots(top),
         coordination=read_coordination(top),
     )
     _doubt_model(top, settings)

@@ -47,7 +47,7 @@ from perstack.config.vocabulary import (
     SANDBOXES,
     STRATEGIES,
 )
-from perstack.domain.settings import PLUGIN_PROVIDER, ConsensusSettings, Settings
+from perstack.domain.settings import PLUGIN_PROVIDER, ConsensusSettings, Settings, SnapshotSettings
 
 _FILE: Final = Path(__file__).with_name("perstack.schema.json")
 _ANY_NAME: Final = limits.PRINTABLE_NAME
@@ -78,6 +78,7 @@ def config_schema() -> Schema:
             "exec": _exec(),
             "consensus": _consensus(),
             "notify": _notify(),
+            "snapshots": _snapshots(),
             **coordination_schemas(),
             "experts": experts_schema(),
             **later,
@@ -306,6 +307,35 @@ def _notify() -> Schema:
         {
             "command": {"description": says, "anyOf": [listed, line]},
             "webhook": url("An address that each notice is posted to as JSON."),
+        },
+    )
+
+
+def _snapshots() -> Schema:
+    usual = SnapshotSettings()
+    return table(
+        "What is stored of the workspace's files at each checkpoint.",
+        {
+            "enabled": flag("Whether anything is.", default=usual.enabled),
+            "maxFileBytes": integer(
+                "Larger files are listed, not stored.",
+                limits.SNAPSHOT_FILE_BYTES,
+                usual.max_file_bytes,
+            ),
+            "maxFiles": integer(
+                "With more files in the folder no snapshot is taken.",
+                limits.SNAPSHOT_FILES,
+                usual.max_files,
+            ),
+            "maxTotalBytes": integer(
+                "Files beyond that, all together, are listed, not stored.",
+                limits.SNAPSHOT_TOTAL_BYTES,
+                usual.max_total_bytes,
+            ),
+            "exclude": texts(
+                "Patterns as in .gitignore of files that are listed, not stored.",
+                default=usual.exclude,
+            ),
         },
     )
 

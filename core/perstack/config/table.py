@@ -32,6 +32,7 @@ TOP_KEYS: Final = (
     "exec",
     "consensus",
     "notify",
+    "snapshots",
     "agents",
     "memory",
     "driftDetection",

@@ -12,7 +12,9 @@ from perstack.domain.moments import Moment
 
 AgentStatus = Literal["idle", "running", "completed", "failed", "stopped"]
 AgentOrigin = Literal["spawned", "run"]
-OrderKind = Literal["stop", "pause", "resume", "steer"]
+OrderKind = Literal[
+    "stop", "stopNow", "pause", "resume", "steer", "model", "definition", "budget", "retry"
+]
 
 MAX_SPAWNED: Final = 20
 LOST_AFTER_MS: Final = 10_000
@@ -65,7 +67,10 @@ class DriverProcess(Model):
 
 
 class Order(Model):
-    """What somebody wants of an agent. `text` is a steering message, or a reason."""
+    """What somebody wants of an agent.
+
+    `text` is a steering message, a reason, a model's name, or one of `domain.orders` as JSON.
+    """
 
     id: int = 0
     agent_id: AgentId

@@ -8,7 +8,8 @@ Types with Perstack's names mean what they mean there (state machine in `perstac
 Ours are `toolReturned`, `requestApproval`, `resolveApproval`, `suspendRun`,
 `stopRunByExceededBudget`, what servers say and ask (`skillLog`, `skillProgress`, `requestInput`,
 `resolveInput`, `sampleModel`), and what people and limits do to a run at work (`pauseRun`,
-`resumeRun`, `steerRun`, `judgeDrift`).
+`resumeRun`, `steerRun`, `changeModel`, `takeDefinition`, `raiseBudget`, `retryDelegate`,
+`refuseOrder`, `judgeDrift`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from perstack.domain.ids import (
     JobId,
     MessageId,
     RunId,
+    StandingId,
     SubtaskId,
     ToolCallId,
 )
@@ -44,7 +46,7 @@ from perstack.domain.server_events import (
     SkillStderr,
 )
 from perstack.domain.settings import RiskLevel
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import Steering
 from perstack.domain.usage import NO_USAGE, Usage
 
 ToolKind = Literal["mcp", "delegate", "interactive", "unknown"]
@@ -218,7 +220,11 @@ class RequestApproval(Model):
 
 
 class ResolveApproval(Model):
-    """A consensus checkpoint was decided or expired. Durable before an approved call begins."""
+    """A consensus checkpoint was decided or expired. Durable before an approved call begins.
+
+    With `standing_id` nothing waited: `decided_by` had let exactly these calls pass for the rest of
+    the job, as they decided `consensus_id`.
+    """
 
     type: Literal["resolveApproval"] = "resolveApproval"
     consensus_id: ConsensusId
@@ -227,6 +233,7 @@ class ResolveApproval(Model):
     rejected: tuple[ToolCallId, ...]
     feedback: str | None = None
     decided_by: str | None = None
+    standing_id: StandingId | None = None
 
 
 class ContinueToNextStep(Model):
@@ -338,10 +345,7 @@ Body = Annotated[
     | ResolveApproval
     | ContinueToNextStep
     | SuspendRun
-    | PauseRun
-    | ResumeRun
-    | SteerRun
-    | JudgeDrift
+    | Steering
     | StopRunByDelegate
     | StopRunByInteractiveTool
     | StopRunByExceededMaxSteps

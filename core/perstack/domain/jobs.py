@@ -19,7 +19,7 @@ from perstack.domain.ids import (
     SessionId,
     ToolCallId,
 )
-from perstack.domain.settings import Settings
+from perstack.domain.settings import BudgetSettings, Settings
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 
 SCHEMA_VERSION: Final = 1
@@ -38,13 +38,26 @@ RunStatus = Literal[
 ]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Limits(Model):
+    """What a job may use over all its continuations."""
+
+    max_steps: int
+    budget: BudgetSettings = BudgetSettings()
+
+
 class Job(Model):
     """One request by a user, or by a service (`service`: a review, say). Times in Unix ms.
 
-    `coordinator_run_id` is the run that the job would go on with. `driven_ms` is for how long
+    `coordinator_run_id` is the run that the job would go on with; `raised` are limits that somebody
+    gave it above those of its configuration. `driven_ms` is for how long
     processes drove it, in milliseconds, without the time that it waited for people. All sums are
     as of the last time that a process let go of it: `driven_since` is when one took it up that has
-    not let go yet, or that was killed.
+    not let go yet, or that was killed. `workspace` is the folder that its Experts work in, where
+    that is not the one whose history has it (a fork's copy).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -58,6 +71,8 @@ class Job(Model):
     cost: Cost = NO_COST
     driven_ms: int = Field(default=0, ge=0)
     driven_since: int | None = None
+    raised: Annotated[Limits | None, Field(exclude_if=_is_none)] = None
+    workspace: Annotated[str | None, Field(exclude_if=_is_none)] = None
     service: Annotated[bool, Field(exclude_if=operator.not_)] = False
     started_at: int
     finished_at: int | None = None

@@ -10,10 +10,8 @@ from perstack.domain.events import (
     CallTools,
     CompleteRun,
     Event,
-    PauseRun,
     RequestApproval,
     RequestInput,
-    ResumeRun,
     Retry,
     SampleModel,
     SkillDisconnected,
@@ -32,6 +30,7 @@ from perstack.domain.events import (
 from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import RunId
 from perstack.domain.resources import Counter, ResourceMetrics, awake, resumed
+from perstack.domain.steering_events import PauseRun, ResumeRun
 
 DELEGATE_SKILL: Final = "delegate/"
 

@@ -140,7 +140,26 @@ class ExecSettings(Model):
     network: bool = False
 
 
+class SnapshotSettings(Model):
+    """What of the workspace is stored at each checkpoint. `exclude` are patterns of `.gitignore`.
+
+    Larger files than `max_file_bytes`, and those that go beyond `max_total_bytes` of all files,
+    are listed only; no snapshot is taken of a folder with more than `max_files`.
+    """
+
+    enabled: bool = True
+    max_file_bytes: int = 10_000_000
+    max_files: int = 50_000
+    max_total_bytes: int = 1_000_000_000
+    exclude: tuple[str, ...] = (".env*",)
+
+
 _USUAL: Final = CoordinationSettings()
+_USUAL_SNAPSHOTS: Final = SnapshotSettings()
+
+
+def _is_usually_kept(settings: SnapshotSettings) -> bool:
+    return settings == _USUAL_SNAPSHOTS
 
 
 def _is_usual(settings: CoordinationSettings) -> bool:
@@ -169,4 +188,5 @@ class Settings(Model):
     base_skill_command: tuple[str, ...] = ()
     consensus: ConsensusSettings = ConsensusSettings()
     notify: NotifySettings = NotifySettings()
+    snapshots: Annotated[SnapshotSettings, Field(exclude_if=_is_usually_kept)] = _USUAL_SNAPSHOTS
     coordination: Annotated[CoordinationSettings, Field(exclude_if=_is_usual)] = _USUAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +18,10 @@ from perstack.domain.consensus import (
     why_required,
 )
 from perstack.domain.events import RequestApproval, ResolveApproval, ToolReturned
-from perstack.domain.ids import ConsensusId, SubtaskId, ToolCallId
+from perstack.domain.ids import ConsensusId, StandingId, SubtaskId, ToolCallId
 from perstack.domain.messages import ToolCallPart
 from perstack.domain.settings import ReviewerStrategy, RiskLevel
+from perstack.domain.standing import StandingApproval
 from perstack.engine.calls import result
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
@@ -39,8 +41,12 @@ async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     """Record that `calls` wait, then show the checkpoint to reviewers.
 
     In this order: a recorded request whose checkpoint is missing is proposed again on resume,
-    while a checkpoint that no run remembers would release nothing.
+    while a checkpoint that no run remembers would release nothing. What a standing approval
+    covers does not wait.
     """
+    calls = await _not_standing(run, calls)
+    if not calls:
+        return
     checkpoint = _checkpoint(run, calls, ConsensusId(run.job.deps.ids.new()))
     await run.record(
         RequestApproval(
@@ -69,6 +75,59 @@ async def request(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             expires_at=checkpoint.expires_at,
         )
     )
+
+
+async def _not_standing(
+    run: RunDriver, calls: tuple[ToolCallPart, ...]
+) -> tuple[ToolCallPart, ...]:
+    """Record which of `calls` somebody let pass for the rest of the job; return the others.
+
+    A locked database is waited for, until the run is stopped: then none of them goes on.
+    """
+    tools = [call for call in calls if _is_tool(run, call)]
+    if not tools:
+        return calls
+    given: Sequence[StandingApproval] | None = None
+    with run.control.interruptible():
+        given = await _standing(run)
+    if given is None:
+        return ()
+    passed: dict[StandingId, list[ToolCallId]] = {}
+    for call in tools:
+        covers = next((one for one in given if _lets_pass(run, one, call)), None)
+        if covers is not None:
+            passed.setdefault(covers.id, []).append(call.tool_call_id)
+    for one in given:
+        if one.id in passed:
+            await run.record(_passed(one, passed[one.id]), durable=True)
+    done = {call for some in passed.values() for call in some}
+    return tuple(call for call in calls if call.tool_call_id not in done)
+
+
+def _lets_pass(run: RunDriver, given: StandingApproval, call: ToolCallPart) -> bool:
+    """Tell whether it stands, is of exactly this call, and the risk is not high by now."""
+    if given.is_revoked or not given.covers(_target(run, call), call.tool_name, call.args):
+        return False
+    return _risk(run, call) != "high"
+
+
+def _passed(given: StandingApproval, calls: list[ToolCallId]) -> ResolveApproval:
+    return ResolveApproval(
+        consensus_id=given.consensus_id,
+        outcome="approved",
+        approved=tuple(calls),
+        rejected=(),
+        decided_by=given.approved_by,
+        standing_id=given.id,
+    )
+
+
+async def _standing(run: RunDriver) -> Sequence[StandingApproval]:
+    while True:
+        try:
+            return await run.job.deps.gate.standing_of(run.job.job_id)
+        except LockedError:
+            await anyio.sleep(_LOCKED_S)
 
 
 async def wait(run: RunDriver, consensus_id: ConsensusId) -> RunOutcome | None:
@@ -122,18 +181,32 @@ async def _approved_digests(
     run: RunDriver, calls: tuple[ToolCallPart, ...]
 ) -> dict[ToolCallId, str]:
     """Return the digests of those calls that were approved, as far as they can be told."""
-    gates = {
-        approval.consensus_id
-        for call in calls
-        if (approval := run.state.approvals.get(call.tool_call_id)) is not None
-    }
-    found: dict[ToolCallId, str] = {}
+    approvals = [run.state.approvals.get(call.tool_call_id) for call in calls]
+    gates = {one.consensus_id for one in approvals if one is not None and one.standing_id is None}
+    found = await _standing_digests(run, calls)
     for consensus_id in gates:
         checkpoint = await _seen(run, consensus_id)
         for task in checkpoint.proposed_subtasks if checkpoint else ():
             if task.digest is not None:
                 found[task.tool_call_id] = task.digest
     return found
+
+
+async def _standing_digests(
+    run: RunDriver, calls: tuple[ToolCallPart, ...]
+) -> dict[ToolCallId, str]:
+    """Return the digests of what standing approvals let pass, as those who gave them saw it."""
+    passed: dict[ToolCallId, StandingId] = {}
+    for call in calls:
+        approval = run.state.approvals.get(call.tool_call_id)
+        if approval is not None and approval.standing_id is not None:
+            passed[call.tool_call_id] = approval.standing_id
+    given = {one.id: one for one in await _standing(run)} if passed else {}
+    return {
+        call: call_digest(one.skill_name, one.tool_name, json.loads(one.arguments))
+        for call, id_ in passed.items()
+        if (one := given.get(id_)) is not None
+    }
 
 
 async def _seen(run: RunDriver, consensus_id: ConsensusId) -> ConsensusCheckpoint | None:
@@ -235,21 +308,27 @@ def checkpoint_of(
 
 
 def _subtask(run: RunDriver, call: ToolCallPart, number: int) -> ProposedSubtask:
-    rules = run.job.plan.settings.consensus
-    tool = _is_tool(run, call)
-    text = json.dumps(call.args, ensure_ascii=False) if tool else query_of(call) or ""
-    agent = _target(run, call)
-    # A tool that somebody marked for approval is never less than a medium risk.
-    risk: RiskLevel = estimate_risk(agent, text, rules)
     return ProposedSubtask(
         id=SubtaskId(f"s{number}"),
-        agent_type=agent,
-        input=run.job.deps.redact(text),
-        estimated_risk_level=highest(["medium", risk]) if tool else risk,
+        agent_type=_target(run, call),
+        input=run.job.deps.redact(_text_of(run, call)),
+        estimated_risk_level=_risk(run, call),
         tool_call_id=call.tool_call_id,
         tool_name=call.tool_name,
         digest=_digest(run, call),
     )
+
+
+def _text_of(run: RunDriver, call: ToolCallPart) -> str:
+    tool = _is_tool(run, call)
+    return json.dumps(call.args, ensure_ascii=False) if tool else query_of(call) or ""
+
+
+def _risk(run: RunDriver, call: ToolCallPart) -> RiskLevel:
+    """Return the risk; a tool that somebody marked for approval is never less than a medium one."""
+    rules = run.job.plan.settings.consensus
+    risk = estimate_risk(_target(run, call), _text_of(run, call), rules)
+    return highest(["medium", risk]) if _is_tool(run, call) else risk
 
 
 def _digest(run: RunDriver, call: ToolCallPart) -> str:

@@ -131,6 +131,12 @@ class Meter:
         spent = self.spent.driven_ms
         return Overrun("duration", spent, self._budget.max_duration or spent)
 
+    def allow(self, budget: BudgetSettings) -> None:
+        """Hold the job to another budget from now on."""
+        self._budget = budget
+        self._flipped.set()
+        self._flipped = anyio.Event()
+
     def take_step(self) -> int:
         """Return the next step number of the job."""
         self._steps += 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import anyio
 
 from perstack.domain.events import AttemptCompletion, ToolResult, ToolReturned
+from perstack.domain.expert import BASE_SKILL
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ResourceLinkPart, ResultPart, TextPart, ToolCallPart
 from perstack.engine.machine import Declare, TryCompletion, in_doubt, refusal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
 CALLS_AT_ONCE: Final = 16
+# These change what the run knows, and no file.
+_OF_THE_RUN_ALONE: Final = frozenset({"think", "todo", "clearTodo", "attemptCompletion"})
 
 
 async def refuse(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
@@ -36,6 +39,9 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
             outcome = await _made(run, call)
         await run.record(ToolReturned(result=_of(run, call, outcome)))
 
+    if writing := [call.tool_call_id for call in calls if _may_write(run, call)]:
+        with run.control.interruptible():
+            await run.job.files.before_writing(writing)
     with run.control.finishing() as scope:
         async with anyio.create_task_group() as group:
             for call in calls:
@@ -44,6 +50,14 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
         for call in in_doubt(run.state):
             if call.tool_call_id in begun:
                 await run.record(ToolReturned(result=doubtful(run, call, "was stopped")))
+
+
+def _may_write(run: RunDriver, call: ToolCallPart) -> bool:
+    """Tell whether a call may change files of the workspace."""
+    route = run.state.routes.get(call.tool_call_id)
+    if route is None or route.repeatable:
+        return False
+    return not (route.skill_name == BASE_SKILL and call.tool_name in _OF_THE_RUN_ALONE)
 
 
 async def complete(run: RunDriver, effect: TryCompletion | Declare) -> None:

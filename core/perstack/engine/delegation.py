@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
+from anyio.abc import TaskGroup
 
 from perstack.domain.events import (
     CallDelegate,
@@ -14,9 +15,10 @@ from perstack.domain.events import (
     ToolReturned,
 )
 from perstack.domain.expert import ref
-from perstack.domain.ids import CheckpointId, ToolCallId
+from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import DelegatedBy
 from perstack.domain.messages import ToolCallPart
+from perstack.domain.steering_events import RetryDelegate
 from perstack.engine.calls import result
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
@@ -61,32 +63,76 @@ async def begin(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     )
 
 
-async def go_on(run: RunDriver, children: tuple[DelegateTo, ...]) -> RunOutcome | None:
-    """Drive the children to their ends, then take the parent up again as the same run."""
-    endings: dict[ToolCallId, RunOutcome] = {}
-    parent_checkpoint = run.state.checkpoint_id or run.checkpoint_id()
+class Batch:
+    """The delegations of a run that work now; one that failed can join them once more."""
 
-    async def one(child: DelegateTo) -> None:
+    def __init__(
+        self, run: RunDriver, group: TaskGroup, endings: dict[ToolCallId, RunOutcome]
+    ) -> None:
+        """Begin delegations in `group`; `endings` gets how each of them ended."""
+        self._run = run
+        self._group = group
+        self._endings = endings
+        self._from = run.state.checkpoint_id or run.checkpoint_id()
+        self._working = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any of them still works, so that the parent has read none of their results."""
+        return self._working > 0
+
+    def begin(self, child: DelegateTo) -> None:
+        """Drive a child to its end beside the others."""
+        self._working += 1
+        self._group.start_soon(self._drive, child, name=f"delegate:{child.expert.key}")
+
+    async def _drive(self, child: DelegateTo) -> None:
+        run = self._run
         by = DelegatedBy(
             run_id=run.run_id,
             expert_key=run.expert.key,
             tool_call_id=child.tool_call_id,
             tool_name=child.tool_name,
-            checkpoint_id=parent_checkpoint,
+            checkpoint_id=self._from,
         )
-        ending = await run.job.drive_child(child, by, run)
-        endings[child.tool_call_id] = ending
-        await _record_ending(run, child, ending)
+        try:
+            ending = await run.job.drive_child(child, by, run)
+            self._endings[child.tool_call_id] = ending
+            await _record_ending(run, child, ending)
+        finally:
+            self._working -= 1
 
+
+async def go_on(run: RunDriver, children: tuple[DelegateTo, ...]) -> RunOutcome | None:
+    """Drive the children to their ends, then take the parent up again as the same run."""
+    endings: dict[ToolCallId, RunOutcome] = {}
     async with run.job.yielded_slot(), anyio.create_task_group() as group:
+        run.batch = Batch(run, group, endings)
         for child in children:
-            group.start_soon(one, child, name=f"delegate:{child.expert.key}")
-
+            run.batch.begin(child)
+    run.batch = None
     waiting = [ending for ending in endings.values() if ending.ending == "awaiting"]
     if waiting or any(ending.ending == "stopped" for ending in endings.values()):
         return await run.suspend(waiting[0].consensus_id if waiting else None)
     await _resume(run)
     return None
+
+
+def retry(run: RunDriver, failed: RunId, by: str) -> Literal["begun", "at work", "closed"]:
+    """Do a delegation that failed again, if the others of its batch still work."""
+    batch = run.batch
+    child = next((one for one in run.state.delegate_to if one.run_id == failed), None)
+    if batch is None or child is None or not batch.is_open or run.control.stopping:
+        return "closed"
+    ended = run.state.results.get(child.tool_call_id)
+    if ended is None or not ended.is_error:
+        return "at work"
+    again = child.model_copy(update={"run_id": run.job.new_run_id()})
+    run.tell(
+        RetryDelegate(by=by, tool_call_id=child.tool_call_id, before=failed, run_id=again.run_id)
+    )
+    batch.begin(again)
+    return "begun"
 
 
 async def _record_ending(run: RunDriver, child: DelegateTo, ending: RunOutcome) -> None:

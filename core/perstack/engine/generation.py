@@ -116,7 +116,7 @@ async def _asked(run: RunDriver, *, final: bool) -> Generation:
     )
     timeout_s = run.job.plan.settings.timeout / 1000
     speech = Speech(blank, run.job.say, final)
-    return await generate(run.job.deps.model, request, speech, timeout_s=timeout_s)
+    return await generate(run.model, request, speech, timeout_s=timeout_s)
 
 
 def _provider_tools(expert: Expert) -> ProviderTools | None:
@@ -128,7 +128,7 @@ def _provider_tools(expert: Expert) -> ProviderTools | None:
 
 
 async def _took(run: RunDriver, answer: Generation, *, final: bool) -> RunOutcome | None:
-    bill = bill_for(answer, run.job.deps.model)
+    bill = bill_for(answer, run.model)
     message = ExpertMessage(id=run.new_message_id(), contents=answer.parts)
     run.job.count(bill.usage, bill.cost_usd)
     if why := unmeasured(run.job.plan.settings.budget, bill.usage, bill.cost_usd):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -17,16 +17,16 @@ from perstack.domain.events import (
     DelegateTo,
     Delta,
     Event,
-    RunError,
-    StopRunByExceededBudget,
-    StopRunByExceededMaxSteps,
 )
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
-from perstack.domain.jobs import DelegatedBy, Job, JobStatus, RunSetting
+from perstack.domain.jobs import DelegatedBy, Job, JobStatus, Limits, RunSetting
+from perstack.domain.steering_events import RaiseBudget
 from perstack.domain.usage import Usage
 from perstack.engine.budget import Meter, Overrun, Spent
 from perstack.engine.control import StopControl
+from perstack.engine.endings import ended_as, gone
+from perstack.engine.files import kept_files
 from perstack.engine.groups import unwrapped
 from perstack.engine.opening import Opening, run_card
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
@@ -36,6 +36,7 @@ from perstack.errors import NotFoundError
 from perstack.ports.desk import Carrier
 from perstack.ports.history import DrivenJob, RunLog
 from perstack.ports.notices import Notice
+from perstack.ports.snapshots import NO_KEEPER, FileKeeper
 from perstack.projection.run_state import RunState, initial
 from perstack.projection.state_fold import fold_all
 
@@ -64,7 +65,8 @@ class _TakenUp:
 class JobDriver:
     """One job being driven by this process, which holds its lock.
 
-    `spent` is what the job has used so far, over all its runs.
+    `spent` is what the job has used so far, over all its runs. `raised` is what somebody had it go
+    on with above its limits, which are the plan's already.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class JobDriver:
         control: StopControl,
         *,
         spent: Spent | None = None,
+        raised: RaiseBudget | None = None,
     ) -> None:
         self.plan = plan
         self.deps = deps
@@ -85,9 +88,12 @@ class JobDriver:
         self._listener = listener
         self.meter = Meter(plan.settings.budget, spent or Spent())
         self._background: TaskGroup | None = None
+        self.files: FileKeeper = NO_KEEPER
         self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
         self._fresh: set[RunId] = set()
+        self._raised = held.job.raised if raised is None else raised.limits
+        self._to_tell = raised
 
     # ---------------------------------------------------------------- what runs share
 
@@ -108,6 +114,31 @@ class JobDriver:
             return RunOutcome("limit", overrun=over)
         return RunOutcome("limit") if self.exhausted else None
 
+    @property
+    def limits(self) -> Limits:
+        """What the job may use in all."""
+        settings = self.plan.settings
+        return Limits(max_steps=settings.max_steps, budget=settings.budget)
+
+    def allow(self, limits: Limits) -> None:
+        """Hold the job to other limits from now on; its record says so a moment later."""
+        update = {"max_steps": limits.max_steps, "budget": limits.budget}
+        settings = self.plan.settings.model_copy(update=update)
+        self.plan = replace(self.plan, settings=settings)
+        self.meter.allow(limits.budget)
+        self._raised = limits
+        if self._background is not None:
+            self._background.start_soon(self._save_limits, name="limits")
+
+    def take_raise(self) -> RaiseBudget | None:
+        """Return what somebody raised as the job goes on, once, for its coordinator to record."""
+        told, self._to_tell = self._to_tell, None
+        return told
+
+    def learn(self, experts: Mapping[ExpertKey, Expert]) -> None:
+        """Know Experts that the job did not know; those that it knows stay as they are."""
+        self.plan = replace(self.plan, experts={**experts, **self.plan.experts})
+
     def take_step(self) -> int:
         """Return the next step number of the job."""
         return self.meter.take_step()
@@ -119,6 +150,7 @@ class JobDriver:
     def announce(self, event: Event) -> None:
         """Tell what was recorded."""
         self.deps.desk.hear(event)
+        self.files.hear(event)
         self._listener.on_event(event)
 
     def take_up(self, run_id: RunId, state: RunState) -> None:
@@ -201,7 +233,11 @@ class JobDriver:
         )
         outcomes: list[RunOutcome] = []
         with unwrapped():
-            async with anyio.create_task_group() as self._background, self._slot():
+            async with (
+                anyio.create_task_group() as self._background,
+                self._slot(),
+                kept_files(self.plan, self.deps, self.job_id, self._listener) as self.files,
+            ):
                 with self._time_limit(self._background), self._at_desk(driver, opening):
                     outcomes.append(await self._driven(driver, opening))
         await self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
@@ -258,7 +294,7 @@ class JobDriver:
     ) -> RunOutcome:
         expert = self.plan.experts.get(child.expert.key)
         if expert is None:
-            return RunOutcome("failed", error=_gone(child))
+            return RunOutcome("failed", error=gone(child))
         # Everything below costs files or steps, so it waits for its turn.
         async with self._slot():
             if control.reason == "budget":
@@ -311,7 +347,7 @@ class JobDriver:
         except NotFoundError:
             return None
         state = await anyio.to_thread.run_sync(fold_all, stored.events)
-        return _TakenUp(state, log, _ended(state, stored.events), stored.damage)
+        return _TakenUp(state, log, ended_as(state, stored.events), stored.damage)
 
     async def _save(self, status: JobStatus, run_id: RunId, *, finished: bool = False) -> None:
         job, spent, now_ms = self._held.job, self.meter.spent, self.deps.clock.now_ms()
@@ -321,6 +357,7 @@ class JobDriver:
                 "coordinator_run_id": run_id,
                 "total_steps": spent.steps,
                 "max_steps": self.plan.settings.max_steps,
+                "raised": self._raised,
                 "usage": spent.usage,
                 "cost": spent.cost,
                 "driven_ms": spent.driven_ms,
@@ -328,39 +365,17 @@ class JobDriver:
                 "finished_at": max(now_ms, job.started_at) if finished else None,
             }
         )
+        await self._keep(saved)
+
+    async def _save_limits(self) -> None:
+        job, raised = self._held.job, self._raised
+        steps = self.plan.settings.max_steps
+        await self._keep(job.model_copy(update={"raised": raised, "max_steps": steps}))
+
+    async def _keep(self, saved: Job) -> None:
         # What a run has come to is kept, whoever no longer wants to hear of it.
         with anyio.CancelScope(shield=True):
             await self._held.save(saved)
-
-
-def _gone(child: DelegateTo) -> RunError:
-    return RunError(
-        name="UnknownExpertError", message=f"Expert {child.expert.key!r} is no longer defined"
-    )
-
-
-def _ended(state: RunState, events: Sequence[Event]) -> RunOutcome | None:
-    match state.status:
-        case "completed":
-            return RunOutcome("completed", text=state.last_text)
-        case "stoppedByError":
-            return RunOutcome("failed", error=state.error)
-        case "stoppedByExceededMaxSteps":
-            return RunOutcome("limit", overrun=_last_overrun(events))
-        case "init" | "proceeding" | "stoppedByDelegate" | "stoppedByInteractiveTool":
-            return None
-
-
-def _last_overrun(events: Sequence[Event]) -> Overrun | None:
-    for event in reversed(events):
-        match event.body:
-            case StopRunByExceededBudget(budget=budget, used=used, allowed=allowed):
-                return Overrun(budget, used, allowed)
-            case StopRunByExceededMaxSteps():
-                return None
-            case _:
-                pass
-    return None
 
 
 def new_job(

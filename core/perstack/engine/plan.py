@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,11 +13,13 @@ from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.settings import Settings
 from perstack.engine.budget import Overrun, Spent
+from perstack.errors import ConfigError
 from perstack.ports.consensus import Gate
 from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
 from perstack.ports.skills import ListedTools, SkillOpener
+from perstack.ports.snapshots import NO_SNAPSHOTS, Snapshots
 from perstack.ports.system import Clock, Ids
 from perstack.projection.run_state import RunState
 
@@ -51,7 +53,8 @@ class Plan:
     `wait_at_gates` False suspends the job at its first gate instead of waiting. `listed` are the
     tools that a lock file lists, by Expert. `carrier` is whose work it is; `service`: a service
     asked for it, and no user. `admit` refuses Experts that ask for more than the user has accepted
-    (it raises a `ConfigError`).
+    (it raises a `ConfigError`). `as_begun`: the Experts are those that the job was started with, so
+    that what runs took of later definitions counts as well.
     """
 
     settings: Settings
@@ -63,12 +66,21 @@ class Plan:
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
     carrier: Carrier = NOBODY
     service: bool = False
+    as_begun: bool = False
     admit: Callable[[Mapping[ExpertKey, Expert]], None] = lambda _: None
+
+
+async def _only_one(name: str) -> ChatModel:
+    raise ConfigError(f"the model {name} cannot be opened here", hint="start the job with it")
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What the engine works with."""
+    """What the engine works with.
+
+    `open_model` opens another model of the same provider by name, or raises a `ConfigError`;
+    whoever gave it closes what it opened.
+    """
 
     model: ChatModel
     skills: SkillOpener
@@ -80,6 +92,8 @@ class Deps:
     version: str
     rng: random.Random = field(default_factory=random.SystemRandom)
     desk: Desk = NO_DESK
+    snapshots: Snapshots = NO_SNAPSHOTS
+    open_model: Callable[[str], Awaitable[ChatModel]] = _only_one
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from perstack.domain.messages import (
     ToolCallPart,
 )
 from perstack.domain.server_events import SkillLog, SkillProgress, SkillStderr
-from perstack.engine import approvals, calls, delegation, generation, steering
+from perstack.engine import approvals, calls, delegation, generation, steering, wishes
 from perstack.engine.bill import NO_BILL, Bill
 from perstack.engine.control import StopControl
 from perstack.engine.machine import (
@@ -58,15 +58,16 @@ from perstack.engine.opening import (
     answered,
     initialized,
     input_messages,
-    run_context,
 )
 from perstack.engine.plan import RunOutcome
-from perstack.engine.requests import RunHost, withdraw_all
-from perstack.engine.toolset import Toolset, build_toolset
-from perstack.errors import ConfigError, PerstackError, ProviderError, SkillError
+from perstack.engine.requests import withdraw_all
+from perstack.engine.run_skills import RunSkills
+from perstack.engine.toolset import Toolset
+from perstack.errors import PerstackError, ProviderError
 from perstack.ports.history import RunLog
+from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notice
-from perstack.ports.skills import SkillNotice, SkillSet
+from perstack.ports.skills import SkillNotice
 from perstack.projection.run_state import RunState
 from perstack.projection.state_fold import fold
 
@@ -111,15 +112,15 @@ class RunDriver:
         # Calls of skills that are being made now.
         self.calling: set[ToolCallId] = set()
         self._unannounced: deque[_Unannounced] = deque()
-        self._skills: SkillSet | None = None
-        self._toolset: Toolset | None = None
+        self.skills = RunSkills(self, AsyncExitStack())
+        self.model: ChatModel = job.deps.model
+        self.batch: delegation.Batch | None = None
+        self.helm.at_once = wishes.AtOnce(self)
 
     @property
     def toolset(self) -> Toolset:
         """The tools, once skills are open."""
-        if self._toolset is None:
-            raise SkillError(f"the skills of {self.expert.key} are not open")
-        return self._toolset
+        return self.skills.toolset
 
     async def drive(self, opening: Opening) -> RunOutcome:
         """Take the run up and go on until it stops; skills are closed by then.
@@ -132,15 +133,19 @@ class RunDriver:
         with ExitStack() as cleanup:
             # First in, last out: what skills say as they are closed is still recorded.
             cleanup.callback(self._log.close)
-            cleanup.callback(self.job.deps.model.forget, self.run_id)
-            return await self._drive(opening)
+            cleanup.callback(lambda: self.model.forget(self.run_id))
+            outcome = await self._drive(opening)
+            await wishes.refuse_rest(self)
+            return outcome
 
     async def _drive(self, opening: Opening) -> RunOutcome:
+        failure = await self._as_before()
         await self.record(initialized(self, opening))
         opened = self.control.interruptible()
         with opened as scope:
             async with AsyncExitStack() as stack:
-                failure = await self._open_skills(stack)
+                self.skills = RunSkills(self, stack)
+                failure = failure or await self.skills.open()
                 opened.release()
                 # A stop in the very last moment is felt only at the next wait: not to begin twice.
                 if not scope.cancel_called:
@@ -150,6 +155,16 @@ class RunDriver:
         await self._start(opening)
         return await self.suspend()
 
+    async def _as_before(self) -> PerstackError | None:
+        """Take up what was changed of the run before; return why that cannot be had."""
+        try:
+            wishes.as_taken(self)
+            if (name := wishes.changed_model(self)) is not None:
+                self.model = await self.job.deps.open_model(name)
+        except PerstackError as error:
+            return error
+        return None
+
     async def record(self, body: Body, *, durable: bool = False) -> None:
         """Append, fold, announce; a `durable` record is on the disk before it is announced.
 
@@ -158,6 +173,11 @@ class RunDriver:
         self._append(body, durable=durable)
         if durable:
             await self._log.sync()
+        self._announce()
+
+    def tell(self, body: Body) -> None:
+        """Append, fold and announce what comes from elsewhere, at once."""
+        self._append(body, durable=False)
         self._announce()
 
     def _append(self, body: Body, *, durable: bool) -> None:
@@ -183,40 +203,18 @@ class RunDriver:
 
     # ---------------------------------------------------------------- taking up
 
-    async def _open_skills(self, stack: AsyncExitStack) -> PerstackError | None:
-        context = run_context(self)
-        try:
-            skills = await stack.enter_async_context(
-                self.job.deps.skills.open(self.expert, context, self._notice, RunHost(self))
-            )
-        except (SkillError, ConfigError) as error:
-            return error
-        self._skills = skills
-        return None
-
     async def _tools_ready(self) -> RunOutcome | None:
         """Wait for the skills that the run did not wait for as it began; say how it ended if so."""
-        skills = self._skills
-        if skills is None:
-            raise SkillError(f"the skills of {self.expert.key} are not open")
-        try:
-            with self.control.interruptible() as scope:
-                await skills.ready()
-        except SkillError as error:
-            return await self.fail(error)
-        if scope.cancel_called:
-            return await self.suspend()
-        self._toolset = build_toolset(
-            self.expert, self.job.plan.experts, skills, may_ask=self.depth == 0
-        )
-        return None
+        if (failure := await self.skills.ready()) is not None:
+            return await self.fail(failure)
+        return await self.suspend() if self.control.stopping else None
 
-    def _notice(self, notice: SkillNotice) -> None:
+    def notice(self, notice: SkillNotice) -> None:
+        """Record what a skill says by itself."""
         if isinstance(notice, SkillStderr | SkillLog | SkillProgress) and notice.message:
             said = self.job.deps.redact(notice.message)
             notice = notice.model_copy(update={"message": said})
-        self._append(notice, durable=False)
-        self._announce()
+        self.tell(notice)
 
     async def _start(self, opening: Opening) -> None:
         await withdraw_all(self)
@@ -236,6 +234,8 @@ class RunDriver:
             # What is lost of a new run is begun again from its setting, which is on the disk.
             durable=opening.status != "init" or opening.parent is not None,
         )
+        if self.depth == 0 and (raised := self.job.take_raise()) is not None:
+            await self.record(raised, durable=True)
         await self.announce_pending()
 
     async def announce_pending(self) -> None:

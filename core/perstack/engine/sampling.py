@@ -66,7 +66,7 @@ async def sampled(
         with run.control.interruptible():
             answer = await _generated(run, request, blank)
     finally:
-        deps.model.forget(request.run_id)
+        run.model.forget(request.run_id)
     if answer is None:
         return SamplingAnswer(refused="the run was stopped")
     return await _took(run, asked, answer)
@@ -107,7 +107,7 @@ async def _generated(run: RunDriver, request: ModelRequest, blank: Delta) -> Gen
     while True:
         attempt += 1
         try:
-            return await generate(deps.model, request, unheard, timeout_s=settings.timeout / 1000)
+            return await generate(run.model, request, unheard, timeout_s=settings.timeout / 1000)
         except ProviderError as error:
             if not error.retryable or attempt > settings.max_retries:
                 raise
@@ -115,7 +115,7 @@ async def _generated(run: RunDriver, request: ModelRequest, blank: Delta) -> Gen
 
 
 async def _took(run: RunDriver, asked: Sampling, answer: Generation) -> SamplingAnswer:
-    bill = bill_for(answer, run.job.deps.model)
+    bill = bill_for(answer, run.model)
     run.job.count(bill.usage, bill.cost_usd)
     with anyio.CancelScope(shield=True):
         await run.record(
@@ -127,7 +127,7 @@ async def _took(run: RunDriver, asked: Sampling, answer: Generation) -> Sampling
     if answer.finish == "refusal" or not text.strip():
         raise ProviderError("the model gave no answer")
     stopped = "maxTokens" if answer.finish == "length" else "endTurn"
-    return SamplingAnswer(text=text, model=run.job.deps.model.name, stop_reason=stopped)
+    return SamplingAnswer(text=text, model=run.model.name, stop_reason=stopped)
 
 
 def _part_text(part: object) -> str:

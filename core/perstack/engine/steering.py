@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 
 from perstack.domain.events import RunError, ToolReturned
-from perstack.domain.messages import TextPart, ToolCallPart, UserMessage
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ExpertKey
+from perstack.domain.messages import ToolCallPart
+from perstack.domain.orders import Raise, RetryOrder
+from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun
 from perstack.engine.calls import result
 from perstack.engine.control import StopControl
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
+from perstack.engine.wishes import AtOnce, NewDefinition, OtherModel, Said, Wish, fulfil
 from perstack.ports.desk import LIMITS, DriftVerdict
 
 if TYPE_CHECKING:
@@ -37,8 +42,10 @@ class RunHelm:
         self._above = above
         self._pauses: dict[_Pauser, _Pause] = {}
         self._resumed_by = ""
-        self._said: deque[tuple[str, str]] = deque()
+        self._wishes: deque[Wish] = deque()
         self._changed = anyio.Event()
+        # What is done between two steps as well; set by the run that is steered.
+        self.at_once: AtOnce | None = None
 
     def below(self, control: StopControl) -> RunHelm:
         """Return the helm of a run that this one delegates."""
@@ -65,8 +72,25 @@ class RunHelm:
 
     def steer(self, text: str, by: str) -> None:
         """Have the model read `text` with its next generation."""
-        self._said.append((text, by))
-        self._tell()
+        self._wishes.append(Said(text, by))
+
+    def change_model(self, model: str, by: str) -> None:
+        """Have it generate with another model of its provider from its next step on."""
+        self._wishes.append(OtherModel(model, by))
+
+    def take_definition(self, experts: Mapping[ExpertKey, Expert], by: str) -> None:
+        """Have it go on with its Expert as `experts` define it, from its next step on."""
+        self._wishes.append(NewDefinition(experts, by))
+
+    def raise_budget(self, more: Raise, by: str) -> None:
+        """Let the run's whole job use more, at once."""
+        if self.at_once is not None:
+            self.at_once.raise_budget(more, by)
+
+    def retry(self, failed: RetryOrder, by: str) -> None:
+        """Have a delegation of this run that failed done again."""
+        if self.at_once is not None:
+            self.at_once.retry(failed, by)
 
     @property
     def pause_wanted(self) -> PauseRun | None:
@@ -75,11 +99,11 @@ class RunHelm:
             return PauseRun(by=first.by, reason=first.reason)
         return self._above.pause_wanted if self._above else None
 
-    def take_said(self) -> list[tuple[str, str]]:
-        """Return what was said and by whom, in order, once."""
-        said = list(self._said)
-        self._said.clear()
-        return said
+    def take_wishes(self) -> list[Wish]:
+        """Return what is wanted at a step's boundary, in order, once."""
+        wishes = list(self._wishes)
+        self._wishes.clear()
+        return wishes
 
     async def until_resumed(self) -> str:
         """Wait until nothing pauses the run any more; return who resumed it last."""
@@ -112,10 +136,10 @@ async def at_boundary(run: RunDriver) -> RunOutcome | None:
     ended = None if wanted is None else await _wait(run, wanted)
     if ended is not None or run.control.stopping:
         return ended or await run.suspend()
-    for text, by in run.helm.take_said():
-        said = UserMessage(id=run.new_message_id(), contents=(TextPart(text=text),))
-        await run.record(SteerRun(message=said, by=by), durable=True)
-    return None
+    for wish in run.helm.take_wishes():
+        if (ended := await fulfil(run, wish)) is not None:
+            return ended
+    return await run.suspend() if run.control.stopping else None
 
 
 async def _wait(run: RunDriver, wanted: PauseRun) -> RunOutcome | None:

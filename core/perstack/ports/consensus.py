@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision, Review
-from perstack.domain.ids import ConsensusId, RunId
+from perstack.domain.ids import ConsensusId, JobId, RunId, StandingId
+from perstack.domain.standing import StandingApproval
 
 AuditEvent = Literal[
     "created",
@@ -19,6 +20,8 @@ AuditEvent = Literal[
     "subtask_rejected",
     "review_started",
     "reviewed",
+    "standing_approved",
+    "standing_revoked",
 ]
 
 
@@ -87,11 +90,17 @@ class ConsensusStore(Protocol):
         ...
 
     async def decide(
-        self, consensus_id: ConsensusId, decision: Decision, *, now_ms: int
+        self,
+        consensus_id: ConsensusId,
+        decision: Decision,
+        *,
+        now_ms: int,
+        standing: Sequence[StandingApproval] = (),
     ) -> ConsensusCheckpoint:
         """Decide a pending, unexpired checkpoint with one conditional update.
 
-        Where no run waits, the approved subtasks become tasks in the same transaction.
+        Where no run waits, the approved subtasks become tasks in the same transaction. `standing`
+        is written in it, too.
 
         Raises:
             NotFoundError: no such checkpoint.
@@ -102,6 +111,20 @@ class ConsensusStore(Protocol):
 
     async def expire_due(self, *, now_ms: int, auto_reject: bool) -> Sequence[ConsensusCheckpoint]:
         """Expire (or, with `auto_reject`, reject) what is pending and overdue; return those."""
+        ...
+
+    async def list_standing(self, job_id: JobId | None = None) -> Sequence[StandingApproval]:
+        """Return a job's standing approvals, or all, newest first; also those taken back."""
+        ...
+
+    async def revoke_standing(
+        self, standing_id: StandingId, *, by: str, now_ms: int
+    ) -> StandingApproval:
+        """Take a standing approval back; again does nothing.
+
+        Raises:
+            NotFoundError: there is no such one.
+        """
         ...
 
     async def claim_review(
@@ -162,6 +185,10 @@ class Gate(Protocol):
         Raises:
             NotFoundError: it was never proposed.
         """
+        ...
+
+    async def standing_of(self, job_id: JobId) -> Sequence[StandingApproval]:
+        """Return the standing approvals of a job; also those taken back."""
         ...
 
     async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from perstack.domain.events import Event
+from perstack.domain.expert import Expert
 from perstack.domain.ids import (
     AgentId,
     ExpertKey,
@@ -15,6 +17,7 @@ from perstack.domain.ids import (
     SessionId,
     TaskId,
 )
+from perstack.domain.orders import Raise, RetryOrder
 from perstack.projection.run_state import RunState
 
 LIMITS: Final = "resource limits"
@@ -96,6 +99,22 @@ class Helm(Protocol):
 
     def steer(self, text: str, by: str) -> None:
         """Have the model read `text` with its next generation."""
+        ...
+
+    def change_model(self, model: str, by: str) -> None:
+        """Have it generate with another model of its provider from its next step on."""
+        ...
+
+    def take_definition(self, experts: Mapping[ExpertKey, Expert], by: str) -> None:
+        """Have it go on with its Expert as `experts` define it, from its next step on."""
+        ...
+
+    def raise_budget(self, more: Raise, by: str) -> None:
+        """Let the run's whole job use more, at once."""
+        ...
+
+    def retry(self, failed: RetryOrder, by: str) -> None:
+        """Have a delegation of this run that failed done again."""
         ...
 
 

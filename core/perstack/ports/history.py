@@ -77,6 +77,15 @@ class DrivenJob(Protocol):
         """
         ...
 
+    async def adopt_run(self, setting: RunSetting, events: Sequence[Event]) -> None:
+        """Take over a run of another job, with its events' numbers and times.
+
+        Raises:
+            ConflictError: the run exists.
+            StorageError: it could not be written.
+        """
+        ...
+
     async def reopen_run(self, run_id: RunId) -> tuple[StoredRun, RunLog]:
         """Read a run and open it for appending; a torn last record is cut off.
 
@@ -251,6 +260,16 @@ class History(Protocol):
 
     def look_at_jobs(self) -> AsyncGenerator[Sequence[JobLook], None]:
         """Yield the jobs, last driven first, a few at a time."""
+        ...
+
+    async def delete_job(self, job_id: JobId) -> int:
+        """Remove a job that no process drives, with all its runs; return its bytes on the disk.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: a process drives it.
+            StorageError: not all of it could be removed.
+        """
         ...
 
     async def list_runs(self, job_id: JobId) -> Sequence[RunSetting]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from perstack.domain.events import Event, StartRun
+from perstack.domain.events import Event, StartRun, ToolResult
 from perstack.domain.ids import CheckpointId, RunId
-from perstack.projection.event_facts import made_checkpoint
+from perstack.projection.event_facts import changed_files, made_checkpoint, written_paths
 from perstack.projection.run_state import RunState, initial, start_from, without_messages
 from perstack.projection.state_fold import fold
 
@@ -54,3 +54,11 @@ class Folds:
     def _before(self, event: Event) -> RunState:
         state = self._states.get(event.run_id) or initial()
         return state_met(event, state, self._at_points)
+
+
+def files_of(result: ToolResult, before: RunState) -> list[str]:
+    """Return the files that a successful call of a base tool wrote, moved or removed."""
+    if not changed_files(result):
+        return []
+    call = next((call for call in before.calls if call.tool_call_id == result.id), None)
+    return written_paths(call) if call else []

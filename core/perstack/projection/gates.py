@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from perstack.domain.consensus import ConsensusCheckpoint, ProposedSubtask
+from perstack.domain.events import ResolveApproval
 from perstack.domain.expert import delegate_tool_name
 from perstack.domain.ids import ExpertKey
 from perstack.domain.messages import ToolCallPart
@@ -45,6 +46,11 @@ def subtask_name(task: ProposedSubtask) -> str:
 def subtask_text(task: ProposedSubtask) -> str:
     """Return all of it, nothing left out: a tool's name with its arguments, or a query."""
     return f"{task.tool_name} {task.input}" if is_tool_call(task) else task.input
+
+
+def for_the_job(body: ResolveApproval) -> str:
+    """Return ` for the rest of the job` where a standing approval let calls pass, else nothing."""
+    return " for the rest of the job" if body.standing_id else ""
 
 
 def review_phrase(gate: ConsensusCheckpoint) -> str | None:

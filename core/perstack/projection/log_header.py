@@ -15,7 +15,9 @@ from perstack.ports.history import StoredRecord
 from perstack.projection.inert import inert
 from perstack.projection.money import cost_words
 
-JobState = Literal["running", "waiting", "asks", "stopped", "lost", "completed", "failed", "limit"]
+JobState = Literal[
+    "running", "waiting", "paused", "asks", "stopped", "lost", "completed", "failed", "limit"
+]
 _ENDED: Final[dict[str, JobState]] = {
     "completed": "completed",
     "stoppedByMaxSteps": "limit",
@@ -24,6 +26,7 @@ _ENDED: Final[dict[str, JobState]] = {
 }
 _SAID: Final[dict[JobState, str]] = {
     "waiting": "waiting for a decision",
+    "paused": "paused until somebody resumes it",
     "asks": "asks the user",
     "stopped": "stopped, can go on",
     "lost": "lost: no process drives it any more; it can go on",
@@ -31,8 +34,10 @@ _SAID: Final[dict[JobState, str]] = {
 }
 
 
-def job_state(job: Job, *, alive: bool, waits: bool = False) -> JobState:
+def job_state(job: Job, *, alive: bool, waits: bool = False, paused: bool = False) -> JobState:
     """Return how a job stands: `alive` if a process drives it, `waits` if for a decision.
+
+    `paused`: a run of it stands still until somebody resumes it.
 
     A job whose process was killed never got to save how it ended: it is "lost", not "running".
     """
@@ -42,6 +47,8 @@ def job_state(job: Job, *, alive: bool, waits: bool = False) -> JobState:
         return "lost"
     if waits:
         return "waiting"
+    if paused and alive:
+        return "paused"
     return "running" if alive else "stopped"
 
 

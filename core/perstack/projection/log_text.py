@@ -34,10 +34,11 @@ from perstack.domain.server_events import (
     SkillProgress,
     SkillStderr,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import Folds
+from perstack.projection.gates import for_the_job
 from perstack.projection.inert import inert
 from perstack.projection.log_header import clock_time, usage_words
 from perstack.projection.log_messages import message_lines
@@ -186,7 +187,7 @@ def _turn_preview(event: Event, after: RunState) -> Iterator[_Said]:
             yield _Said("Consensus checkpoint: ", body.consensus_id)
         case ResolveApproval():
             by = f" by {body.decided_by}" if body.decided_by else ""
-            lead = f"{body.outcome}{by}"
+            lead = f"{body.outcome}{by}{for_the_job(body)}"
             yield _Said(f"{lead}: ", body.feedback) if body.feedback else _Said(lead, "")
         case Retry():
             yield _Said("Reason: ", body.reason)
@@ -196,7 +197,7 @@ def _turn_preview(event: Event, after: RunState) -> Iterator[_Said]:
             yield _Said("", f"Budget of {body.budget}: {body.used:g} of {body.allowed:g} used")
         case SuspendRun():
             yield _Said("Stopped: ", f"{body.reason} {body.by}" if body.by else body.reason)
-        case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+        case Steered():
             yield _Said("", steering_phrase(body))
         case _:
             yield from _server_preview(event)

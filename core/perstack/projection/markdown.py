@@ -31,10 +31,11 @@ from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.messages import ExpertMessage, ThinkingPart, ToolCallPart, UserMessage, text_of
 from perstack.domain.server_events import RequestInput, ResolveInput, SampleModel
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE
 from perstack.projection.event_facts import spent_by
 from perstack.projection.folding import Folds
+from perstack.projection.gates import for_the_job
 from perstack.projection.inert import inert
 from perstack.projection.log_header import (
     JobState,
@@ -144,7 +145,8 @@ class MarkdownRuns:
                 yield from self._line(f"Waits for a decision ({body.risk_level} risk)", body.reason)
             case ResolveApproval():
                 by = f" by {body.decided_by}" if body.decided_by else ""
-                yield from self._line(f"Decision: {body.outcome}{by}", body.feedback or "")
+                said = f"Decision: {body.outcome}{by}{for_the_job(body)}"
+                yield from self._line(said, body.feedback or "")
             case RequestInput():
                 yield from self._line("A tool server asks", request_phrase(body))
             case ResolveInput():
@@ -166,7 +168,7 @@ class MarkdownRuns:
                 yield from self._line("Stopped", f"budget of {body.budget}: {used}")
             case StopRunByError():
                 yield from self._line(f"Failed: {body.error.name}", body.error.message)
-            case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+            case Steered():
                 yield from self._line("Steering", steering_phrase(body))
             case SuspendRun():
                 yield from self._line("Stopped", WHY_SUSPENDED[body.reason])

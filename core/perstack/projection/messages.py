@@ -39,6 +39,15 @@ class Messages(Sequence[Message]):
         grown._dropped = self._dropped
         return grown
 
+    def beginning(self, first: Message) -> Messages:
+        """Return this history with `first` in place of its first message.
+
+        Without messages, or where the first cannot be read any more, it stays as it is.
+        """
+        if self._dropped or not self._length:
+            return self
+        return Messages((first, *self.since(1)))
+
     def forgetting(self, before: int) -> Messages:
         """Return this history without the messages before number `before`.
 

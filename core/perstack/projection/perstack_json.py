@@ -55,7 +55,7 @@ from perstack.domain.server_events import (
     SkillStarting,
     SkillStderr,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import state_met
@@ -106,10 +106,7 @@ _Plain = (
     | ResolveInput
     | SampleModel
     | SuspendRun
-    | PauseRun
-    | ResumeRun
-    | SteerRun
-    | JudgeDrift
+    | Steered
 )
 
 

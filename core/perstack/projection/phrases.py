@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from perstack.domain.events import StopRunByExceededBudget, StopRunByExceededMaxSteps, ToolResult
+from perstack.domain.jobs import Limits
 from perstack.domain.messages import (
     ImageInlinePart,
     ResourceLinkPart,
@@ -24,10 +25,28 @@ from perstack.domain.server_events import (
     SkillLog,
     SkillProgress,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import (
+    ChangeModel,
+    JudgeDrift,
+    PauseRun,
+    RaiseBudget,
+    RefuseOrder,
+    ResumeRun,
+    RetryDelegate,
+    Steering,
+    SteerRun,
+    TakeDefinition,
+)
 
 COMPLETION_TOOL: Final = "attemptCompletion"
 CUT_MARK: Final = "… (cut)"
+_ORDER_WORDS: Final[Mapping[str, str]] = {
+    "steer": "to say something",
+    "model": "another model",
+    "definition": "the definition as it is now",
+    "budget": "a larger budget",
+    "retry": "a delegation done again",
+}
 _SPOKEN_ARGS: Final = ("path", "query", "question", "url", "name", "title", "text", "message")
 _QUESTION_ARGS: Final = ("question", "text", "message", "prompt", "query", "title")
 _CHOICE_ARGS: Final = ("choices", "options", "answers")
@@ -115,7 +134,7 @@ def sampled_phrase(body: SampleModel) -> str:
     return f"{body.skill_name} asked the model: {body.usage.total_tokens} tokens"
 
 
-def steering_phrase(body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> str:
+def steering_phrase(body: Steering) -> str:
     """Return what somebody did to a run at work: `paused by ana: too many files`."""
     match body:
         case PauseRun():
@@ -124,13 +143,36 @@ def steering_phrase(body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> str:
             return f"resumed by {body.by}"
         case SteerRun():
             return f"{body.by} says: {text_of(body.message.contents)}"
+        case ChangeModel():
+            return f"model changed by {body.by}: {body.before} → {body.model}"
+        case TakeDefinition():
+            versions = f"{body.before.version} → {body.expert.version}"
+            changed = f": {', '.join(body.changes)}" if body.changes else ""
+            return f"definition {versions} taken by {body.by}{changed}"
+        case RaiseBudget():
+            return f"budget raised by {body.by}: {limits_phrase(body.limits)}"
+        case RetryDelegate():
+            return f"delegation done again, as {body.by} wanted"
+        case RefuseOrder():
+            return f"{body.by} wanted {_ORDER_WORDS.get(body.order, body.order)}: {body.reason}"
         case JudgeDrift():
             like = f" ({body.similarity:.2f} like task {body.task_id})" if body.task_id else ""
             why = f": {body.reason}" if body.reason else ""
             return f"drift {body.action}{like}{why}"
 
 
-def is_quiet(body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> bool:
+def limits_phrase(limits: Limits) -> str:
+    """Say what a job may use in all: `200 steps, 50,000 tokens`."""
+    budget = limits.budget
+    said = [f"{limits.max_steps:,} steps"]
+    said += [f"{budget.max_tokens:,} tokens"] if budget.max_tokens is not None else []
+    said += [f"${budget.max_cost_usd:,.2f}"] if budget.max_cost_usd is not None else []
+    if budget.max_duration is not None:
+        said.append(f"{budget.max_duration / 1000:,.0f} s")
+    return ", ".join(said)
+
+
+def is_quiet(body: Steering) -> bool:
     """Tell whether a view for people leaves it out: a delegation that nobody need look at."""
     return isinstance(body, JudgeDrift) and body.action == "allowed"
 
@@ -211,7 +253,9 @@ def _readable(text: str) -> str:
     if isinstance(items := answer.get("items"), list):
         return "\n".join(_item(item) for item in items)
     if isinstance(error := answer.get("error"), str):
-        return f"{error}: {answer.get('message', '')}".rstrip(": ")
+        told = [answer.get(name) for name in ("stdout", "stderr")]
+        said = f"{error}: {answer.get('message', '')}".rstrip(": ")
+        return "\n".join([said, *(text for text in told if isinstance(text, str) and text)])
     return _first_text(answer, _READABLE_KEYS) or text
 
 

@@ -33,7 +33,8 @@ from perstack.domain.server_events import (
     SkillLog,
     SkillProgress,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import PauseRun, Steered, Steering
+from perstack.projection.gates import for_the_job
 from perstack.projection.inert import inert
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
@@ -121,7 +122,7 @@ class PlainLines:
                 yield line.step(_decision(body))
             case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
                 yield from _server_lines(line, before, body)
-            case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+            case Steered():
                 yield from _steered(line, event.run_id, body)
             case _:
                 yield from _endings(line, run, event)
@@ -184,9 +185,7 @@ def _gate(line: _Line, before: RunState, body: RequestApproval) -> Iterator[str]
     yield line.under(f"perstack consensus reject {body.consensus_id}")
 
 
-def _steered(
-    line: _Line, run_id: RunId, body: PauseRun | ResumeRun | SteerRun | JudgeDrift
-) -> Iterator[str]:
+def _steered(line: _Line, run_id: RunId, body: Steering) -> Iterator[str]:
     if not is_quiet(body):
         yield line.step(steering_phrase(body))
     if isinstance(body, PauseRun):
@@ -228,7 +227,7 @@ def _decision(body: ResolveApproval) -> str:
     word = "partly approved" if body.outcome == "approved" and body.rejected else body.outcome
     by = f" by {body.decided_by}" if body.decided_by else ""
     feedback = f": {body.feedback}" if body.feedback else ""
-    return f"{word}{by}{feedback}"
+    return f"{word}{by}{for_the_job(body)}{feedback}"
 
 
 def _endings(line: _Line, run: _Run, event: Event) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -29,26 +28,29 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.server_events import SampleModel, SkillStarting
+from perstack.domain.steering_events import PauseRun, RaiseBudget, RetryDelegate, Steered
 from perstack.domain.usage import NO_COST, NO_USAGE
-from perstack.projection.event_facts import changed_files, made_checkpoint, spent_by, written_paths
-from perstack.projection.folding import state_met
+from perstack.projection.event_facts import made_checkpoint, spent_by
+from perstack.projection.folding import files_of, state_met
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     calls_phrase,
     cut,
     limit_phrase,
     one_line,
-    question_of,
     request_phrase,
 )
+from perstack.projection.points import Points
+from perstack.projection.run_questions import pause_view, question_view
 from perstack.projection.run_state import RunState, initial, without_messages
 from perstack.projection.state_fold import fold
 from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript, why_stopped
-from perstack.projection.views import PointView, QuestionView, RunView, ScreenState
+from perstack.projection.views import PointView, RunView, ScreenState
 
 LIVE_CHARACTERS: Final = 20_000
 OUTPUT_CHARACTERS: Final = 4_000
 _CALLS_HEARD: Final = 32
+_STOPS: Final = 32
 _PHRASE: Final = 120
 _PointKind = Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
 _ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxSteps"})
@@ -58,7 +60,8 @@ _ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxS
 class LiveText:
     """What a model is saying right now, and what running calls print.
 
-    The last `LIVE_CHARACTERS` of each, `OUTPUT_CHARACTERS` of a call; "" when silent.
+    At least the last `LIVE_CHARACTERS` of each and at most twice as many, `OUTPUT_CHARACTERS` of a
+    call; "" when silent.
     """
 
     reasoning: str = ""
@@ -92,6 +95,7 @@ class RunFold:
         self._query = ""
         self._finished_at: int | None = None
         self._asked_at = 0
+        self._paused_at = 0
         self._activity = "starting"
         self._limit = "max steps"
         self._steps = 0
@@ -100,8 +104,8 @@ class RunFold:
         self._step_cost = NO_COST
         self._step_files: list[str] = []
         self._step_tools: list[str] = []
-        self._points: list[PointView] = []
-        self._transcript = Transcript()
+        self.points = Points()
+        self.transcript = Transcript()
         self._view: RunView | None = None
 
     # ---------------------------------------------------------------- taking in
@@ -113,7 +117,7 @@ class RunFold:
         self._next_seq = event.seq + 1
         before = state_met(event, self.state, parent.stops if parent is not None else {})
         after = fold(before, event)
-        self._transcript.take(event, before, after)
+        self.transcript.take(event, before, after)
         self._note(event, before, after)
         # The transcript has what a reader wants; the messages themselves would fill the memory.
         self.state = without_messages(after)
@@ -130,7 +134,9 @@ class RunFold:
         self._live_step = delta.step_number
         old = self.live.reasoning if delta.stream == "reasoning" else self.live.text
         new = {"start": "", "delta": old + delta.text, "end": delta.text or old}[delta.kind]
-        new = new[-LIVE_CHARACTERS:]
+        if len(new) > 2 * LIVE_CHARACTERS:
+            # Seldom, and then by half: whoever shows it begins anew when its beginning goes.
+            new = new[-LIVE_CHARACTERS:]
         if delta.stream == "reasoning":
             self.live = replace(self.live, reasoning=new)
         else:
@@ -179,13 +185,15 @@ class RunFold:
                 self._working(after)
             case ToolReturned():
                 self._printed(body.result)
-                self._step_files += _files_of(body.result, before)
+                self._step_files += files_of(body.result, before)
                 self._working(after)
             case Retry():
                 self._spent(body)
                 self._activity = one_line(f"retry {body.attempt}: {body.reason}", _PHRASE)
             case SampleModel() | StopRunByError():
                 self._count(body)
+            case Steered():
+                self._steered(body, at)
             case CompleteRun():
                 self._spent(body)
                 self._told_step = event.step_number
@@ -194,6 +202,17 @@ class RunFold:
         if after.status in _ENDED:
             self._finished_at = at if before.status != after.status else self._finished_at
             self.live = SILENT
+
+    def _steered(self, body: Steered, at: int) -> None:
+        match body:
+            case PauseRun():
+                self._paused_at = at
+            case RaiseBudget():
+                self.max_steps = body.limits.max_steps
+            case RetryDelegate() if body.run_id not in self.children:
+                self.children.append(body.run_id)
+            case _:
+                pass
 
     def _begun(self, body: StartRun) -> None:
         self._finished_at = None
@@ -249,9 +268,6 @@ class RunFold:
             self.children += [
                 child.run_id for child in event.body.delegate_to if child.run_id not in known
             ]
-        is_new = not self._points or self._points[-1].checkpoint_id != made
-        if self.state.calls and is_new:
-            self.stops[made] = self.state
         point = PointView(
             checkpoint_id=made,
             step_number=event.step_number,
@@ -262,23 +278,13 @@ class RunFold:
             files=tuple(dict.fromkeys(self._step_files)),
             label=label,
         )
-        self._place(point)
+        if self.state.calls and self.points.is_new(point):
+            self.stops[made] = self.state
+            if len(self.stops) > _STOPS:
+                del self.stops[next(iter(self.stops))]
+        self.points.place(point)
         self._step_usage, self._step_cost = NO_USAGE, NO_COST
         self._step_files, self._step_tools = [], []
-
-    def _place(self, point: PointView) -> None:
-        """A suspended run names its last checkpoint again: that one then shows where it stopped."""
-        last = self._points[-1] if self._points else None
-        if last is None or last.checkpoint_id != point.checkpoint_id:
-            self._points.append(point)
-            return
-        self._points[-1] = replace(
-            point,
-            step_number=last.step_number,
-            usage=last.usage.plus(point.usage),
-            cost=last.cost.joined(point.cost),
-            files=tuple(dict.fromkeys((*last.files, *point.files))),
-        )
 
     def _kind_of_point(self, event: Event) -> tuple[_PointKind, str]:
         body = event.body
@@ -327,15 +333,17 @@ class RunFold:
             started_at=self.started_at,
             finished_at=self._finished_at,
             last_event_at=self.last_event_at,
-            model=init.model if init else "",
+            model=run.model or (init.model if init else ""),
             provider_name=init.provider_name if init else "",
             query=self._query,
             error=run.error,
-            points=tuple(self._points),
-            entries=self._transcript.entries(),
+            points=self.points.shown(),
+            entries=self.transcript.entries(),
+            earlier=self.transcript.earlier,
             consensus_id=self._consensus_id(),
-            question=self._question(),
+            question=question_view(self.state, self.expert_key, self._asked_at),
             children=tuple(self.children),
+            paused=pause_view(run.paused, self._paused_at),
         )
         self.changed = False
         return self._view
@@ -386,35 +394,5 @@ class RunFold:
         return one_line(request_phrase(asked), _PHRASE) if asked else ""
 
     def _question_text(self) -> str:
-        question = self._question()
+        question = question_view(self.state, self.expert_key, self._asked_at)
         return one_line(question.text, _PHRASE) if question else "an answer"
-
-    def _question(self) -> QuestionView | None:
-        run = self.state
-        waiting = run.pending_interactive
-        if run.status != "stoppedByInteractiveTool" or not waiting:
-            return None
-        call = next(call for call in run.calls if call.tool_call_id == waiting[0])
-        text, choices = question_of(call)
-        asked = sum(1 for route in run.routes.values() if route.kind == "interactive")
-        return QuestionView(
-            job_id=self.job_id,
-            run_id=self.run_id,
-            expert_key=self.expert_key,
-            tool_call_id=call.tool_call_id,
-            tool_name=call.tool_name,
-            text=cut(text, ENTRY_CHARACTERS),
-            choices=choices,
-            args=cut(json.dumps(call.args, ensure_ascii=False, indent=2), ENTRY_CHARACTERS),
-            asked_at=self._asked_at,
-            position=asked - len(waiting) + 1,
-            of=asked,
-        )
-
-
-def _files_of(result: ToolResult, before: RunState) -> list[str]:
-    """The files that a successful call of a base tool wrote, moved or removed."""
-    if not changed_files(result):
-        return []
-    call = next((call for call in before.calls if call.tool_call_id == result.id), None)
-    return written_paths(call) if call else []

@@ -14,6 +14,7 @@ from perstack.domain.ids import (
     ExpertKey,
     JobId,
     RunId,
+    StandingId,
     ToolCallId,
 )
 from perstack.domain.jobs import DelegatedBy, ForkPoint, RunStatus
@@ -24,7 +25,7 @@ from perstack.domain.messages import (
     UserMessage,
 )
 from perstack.domain.server_events import RequestInput
-from perstack.domain.steering_events import PauseRun
+from perstack.domain.steering_events import PauseRun, TakeDefinition
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
 from perstack.ports.skills import Todo
 from perstack.projection.messages import Messages
@@ -46,6 +47,7 @@ class Approval:
     outcome: Literal["approved", "rejected", "expired"] | None = None
     feedback: str | None = None
     decided_by: str | None = None
+    standing_id: StandingId | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class RunState:
     a batch was open; it follows the batch's results, where vendors want it. `completing`: the
     Expert declared itself done and only its final text is missing. `paused` is why it stands still,
     `judged` are the calls of the batch that were compared with the tasks they descend from.
+
+    `model` is the one that somebody changed the run to, `model_before` the one that it began with;
+    `definition` is what it took of its Expert's definition since it began.
     """
 
     run_id: RunId = _NO_RUN
@@ -99,6 +104,9 @@ class RunState:
     suspend_reason: Literal["user", "signal", "detach", "awaitingApproval"] | None = None
     paused: PauseRun | None = None
     judged: frozenset[ToolCallId] = frozenset()
+    model: str | None = None
+    model_before: str | None = None
+    definition: TakeDefinition | None = None
 
     @property
     def pending_calls(self) -> tuple[ToolCallPart, ...]:
@@ -159,6 +167,9 @@ def start_from(parent_state: RunState) -> RunState:
         queued=parent_state.queued,
         completing=parent_state.completing,
         todos=parent_state.todos,
+        model=parent_state.model,
+        model_before=parent_state.model_before,
+        definition=parent_state.definition,
         suspended=parent_state.suspended or parent_state.status == "stoppedByExceededMaxSteps",
     )
 

@@ -57,7 +57,19 @@ from perstack.domain.server_events import (
     SkillStarting,
     SkillStderr,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import (
+    ChangeModel,
+    JudgeDrift,
+    PauseRun,
+    RaiseBudget,
+    RefuseOrder,
+    ResumeRun,
+    RetryDelegate,
+    Steered,
+    Steering,
+    SteerRun,
+    TakeDefinition,
+)
 from perstack.domain.usage import NO_USAGE, Cost
 from perstack.errors import NotFoundError
 from perstack.projection.event_facts import made_checkpoint, spent_by
@@ -83,7 +95,7 @@ def fold(state: RunState, event: Event) -> RunState:
             return state
         case RequestInput() | ResolveInput() | SampleModel():
             changed = _fold_input(state, body)
-        case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+        case Steered():
             changed = _fold_steering(state, body)
         case InitializeRuntime():
             return but(
@@ -168,7 +180,7 @@ def _fold_input(state: RunState, body: RequestInput | ResolveInput | SampleModel
             return but(state, usage=usage, cost=_spent(state.cost, body))
 
 
-def _fold_steering(state: RunState, body: PauseRun | ResumeRun | SteerRun | JudgeDrift) -> RunState:
+def _fold_steering(state: RunState, body: Steering) -> RunState:
     match body:
         case JudgeDrift():
             return but(state, judged=state.judged | {body.tool_call_id})
@@ -180,6 +192,31 @@ def _fold_steering(state: RunState, body: PauseRun | ResumeRun | SteerRun | Judg
             return but(state, queued=(*state.queued, said))
         case SteerRun(message=said):
             return but(state, messages=state.messages.plus(said))
+        case ChangeModel():
+            return but(
+                state,
+                model=body.model,
+                model_before=state.model_before or body.before,
+                context_window=body.context_window,
+            )
+        case TakeDefinition():
+            messages = state.messages.beginning(body.instruction)
+            return but(state, expert=body.expert, definition=body, messages=messages)
+        case RetryDelegate():
+            return _retried_delegate(state, body)
+        case RaiseBudget() | RefuseOrder():
+            return state
+
+
+def _retried_delegate(state: RunState, body: RetryDelegate) -> RunState:
+    again = tuple(
+        child.model_copy(update={"run_id": body.run_id})
+        if child.tool_call_id == body.tool_call_id
+        else child
+        for child in state.delegate_to
+    )
+    left = {id_: found for id_, found in state.results.items() if id_ != body.tool_call_id}
+    return but(state, delegate_to=again, results=left)
 
 
 def _started(state: RunState, event: Event, body: StartRun) -> RunState:
@@ -251,6 +288,7 @@ def _decided(body: ResolveApproval) -> dict[ToolCallId, Approval]:
             outcome=body.outcome,
             feedback=body.feedback,
             decided_by=body.decided_by,
+            standing_id=body.standing_id,
         )
 
     approved = dict.fromkeys(body.approved, decided("approved"))

@@ -14,12 +14,12 @@ from perstack.domain.events import (
     ResolveApproval,
     Retry,
     StartRun,
+    StopRunByDelegate,
     StopRunByError,
     StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
     SuspendRun,
     ToolReturned,
-    ToolRoute,
 )
 from perstack.domain.ids import ConsensusId, ToolCallId
 from perstack.domain.inputs import form_lines
@@ -27,7 +27,6 @@ from perstack.domain.messages import (
     ExpertMessage,
     TextPart,
     ThinkingPart,
-    ToolCallPart,
     UserMessage,
     text_of,
 )
@@ -38,7 +37,15 @@ from perstack.domain.server_events import (
     SkillLog,
     SkillProgress,
 )
-from perstack.domain.steering_events import JudgeDrift, PauseRun, ResumeRun, SteerRun
+from perstack.domain.steering_events import Steered, SteerRun
+from perstack.projection.entries import (
+    ENTRY_CHARACTERS,
+    TITLE_CHARACTERS,
+    bounded,
+    call_entry,
+    outcome_words,
+    weight_of,
+)
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
@@ -48,7 +55,6 @@ from perstack.projection.phrases import (
     log_phrase,
     one_line,
     progress_phrase,
-    question_of,
     request_phrase,
     resolution_phrase,
     result_text,
@@ -58,10 +64,8 @@ from perstack.projection.phrases import (
 from perstack.projection.run_state import RunState
 from perstack.projection.views import EntryView
 
-ENTRY_CHARACTERS: Final = 20_000
-MAX_ENTRIES: Final = 2_000
-MAX_CHARACTERS: Final = 2_000_000
-_TITLE: Final = 200
+MAX_ENTRIES: Final = 1_000
+MAX_WEIGHT: Final = 500_000
 WHY_SUSPENDED: Final = {
     "user": "stopped by a person",
     "signal": "stopped by a signal",
@@ -73,23 +77,48 @@ WHY_SUSPENDED: Final = {
 def why_stopped(state: RunState) -> str:
     """Return why a run stands still: who paused it, or what stopped it."""
     if state.paused is not None and state.suspend_reason in (None, "awaitingApproval"):
-        return one_line(steering_phrase(state.paused), _TITLE)
+        return one_line(steering_phrase(state.paused), TITLE_CHARACTERS)
     return WHY_SUSPENDED[state.suspend_reason or "user"]
 
 
 class Transcript:
-    """Entries in order. Old ones are let go of, with a note, so that memory stays bounded."""
+    """Entries in order, numbered from 0. Old ones are let go of, so that memory stays bounded.
 
-    def __init__(self) -> None:
+    `keeps_all` is for whoever takes them away again with `take_away`.
+    """
+
+    def __init__(self, *, keeps_all: bool = False) -> None:
+        self._keeps_all = keeps_all
         self._entries: list[EntryView] = []
         self._dropped = 0
-        self._characters = 0
+        self._weight = 0
+        self._said = ""
         self._calls: dict[ToolCallId, int] = {}
         self._gates: dict[ConsensusId, int] = {}
 
     def entries(self) -> tuple[EntryView, ...]:
         """Return the entries; one that did not change is the same object each time."""
         return tuple(self._entries)
+
+    @property
+    def earlier(self) -> int:
+        """How many entries came before the first of `entries`."""
+        return self._dropped
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes `entries` take."""
+        return self._weight
+
+    def let_go(self) -> None:
+        """Let go of all entries; they can be read back from the history."""
+        self._drop(len(self._entries))
+
+    def take_away(self, *, keeping: int) -> tuple[EntryView, ...]:
+        """Return all but the last `keeping` entries, and let go of them."""
+        gone = tuple(self._entries[: max(0, len(self._entries) - keeping)])
+        self._drop(len(gone))
+        return gone
 
     def take(self, event: Event, before: RunState, after: RunState) -> None:
         """Add what `event` means; `before` and `after` are the run's states around it."""
@@ -104,19 +133,27 @@ class Transcript:
             case RequestApproval():
                 self._gated(body, after, at)
             case ResolveApproval():
-                self._decided(body)
+                self._decided(body, at)
             case RequestInput() | ResolveInput() | SampleModel() | SkillLog() | SkillProgress():
                 self._heard_from_server(body, at)
             case Retry():
                 self._add(EntryView("retry", f"retry {body.attempt}", body.reason, timestamp=at))
             case CompleteRun():
                 self._completed(body, at)
+            case StopRunByDelegate():
+                self._delegated(body)
             case StopRunByError():
                 name, text = body.error.name, body.error.message
                 self._add(EntryView("error", name, text, timestamp=at))
             case _:
-                if (note := _note_of(body)) is not None:
-                    self._add(EntryView("note", note, timestamp=at))
+                self._noted(body, at)
+
+    def _noted(self, body: Body, at: int) -> None:
+        if isinstance(body, SteerRun):
+            text = text_of(body.message.contents)
+            self._add(EntryView("query", f"{body.by} says", text, timestamp=at))
+        elif (note := _note_of(body)) is not None:
+            self._add(EntryView("note", note, timestamp=at))
 
     def _started(self, body: StartRun, at: int) -> None:
         asker = body.delegated_by
@@ -133,13 +170,14 @@ class Transcript:
             if call.tool_name == COMPLETION_TOOL:
                 continue
             route = after.routes.get(call.tool_call_id)
-            self._calls[call.tool_call_id] = self._add(_call_entry(call, route, at))
+            self._calls[call.tool_call_id] = self._add(call_entry(call, route, at))
 
     def _say(self, message: ExpertMessage, at: int) -> None:
         for part in message.contents:
             if isinstance(part, ThinkingPart) and part.thinking.strip():
                 self._add(EntryView("reasoning", "reasoning", part.thinking, timestamp=at))
             elif isinstance(part, TextPart) and part.text.strip():
+                self._said = cut(part.text, ENTRY_CHARACTERS)
                 self._add(EntryView("text", "", part.text, timestamp=at))
 
     def _returned(self, body: ToolReturned, at: int) -> None:
@@ -155,10 +193,18 @@ class Transcript:
         changed = replace(
             entry,
             text=text,
+            size=len(text),
             status="error" if result.is_error else "ok",
             duration_ms=max(0, at - entry.timestamp),
         )
         self._set(self._calls[result.id], changed)
+
+    def _delegated(self, body: StopRunByDelegate) -> None:
+        for child in body.delegate_to:
+            place = self._calls.get(child.tool_call_id)
+            entry = self._find(place)
+            if entry is not None and entry.call is not None and place is not None:
+                self._set(place, replace(entry, call=replace(entry.call, child=child.run_id)))
 
     def _gated(self, body: RequestApproval, after: RunState, at: int) -> None:
         calls = {call.tool_call_id: call for call in after.calls}
@@ -178,10 +224,12 @@ class Transcript:
             )
         )
 
-    def _decided(self, body: ResolveApproval) -> None:
+    def _decided(self, body: ResolveApproval, at: int) -> None:
+        if body.standing_id is not None:
+            self._add(EntryView("note", outcome_words(body), timestamp=at))
         place = self._gates.pop(body.consensus_id, None)
         if (entry := self._find(place)) is not None and place is not None:
-            text = f"{entry.text}\n{_outcome(body)}".lstrip("\n")
+            text = f"{entry.text}\n{outcome_words(body)}".lstrip("\n")
             status = "ok" if body.approved else "error"
             self._set(place, replace(entry, text=text, status=status))
         for call_id in body.approved:
@@ -209,7 +257,7 @@ class Transcript:
                 self._gates[body.consensus_id] = self._add(
                     EntryView(
                         kind,
-                        one_line(request_phrase(body), _TITLE),
+                        one_line(request_phrase(body), TITLE_CHARACTERS),
                         "\n".join(form_lines(body.answer_schema or {})),
                         status="waiting",
                         timestamp=at,
@@ -237,92 +285,38 @@ class Transcript:
             place = self._dropped + len(self._entries) - 1
             self._set(place, replace(last, kind="result", title="result"))
             return
-        said = next((entry.text for entry in reversed(self._entries) if entry.kind == "text"), "")
-        self._add(EntryView("result", "result", said, timestamp=at))
+        self._add(EntryView("result", "result", self._said, timestamp=at))
 
     def _add(self, entry: EntryView) -> int:
-        entry = _bounded(entry)
+        entry = bounded(entry)
         self._entries.append(entry)
-        self._characters += len(entry.text)
+        self._weight += weight_of(entry)
         place = self._dropped + len(self._entries) - 1
-        if len(self._entries) > MAX_ENTRIES or self._characters > MAX_CHARACTERS:
-            self._drop_half()
+        if not self._keeps_all and (len(self._entries) > MAX_ENTRIES or self._weight > MAX_WEIGHT):
+            self._drop(len(self._entries) // 2)
         return place
 
-    def _drop_half(self) -> None:
-        gone = len(self._entries) // 2
-        self._characters -= sum(len(entry.text) for entry in self._entries[:gone])
-        # The note takes the place of the last entry that goes, so that places stay valid.
-        del self._entries[: gone - 1]
-        self._dropped += gone - 1
-        title = f"{self._dropped + 1} earlier entries are not shown; perstack log has them"
-        self._entries[0] = EntryView("note", title)
+    def _drop(self, count: int) -> None:
+        self._weight -= sum(weight_of(entry) for entry in self._entries[:count])
+        del self._entries[:count]
+        self._dropped += count
 
     def _find(self, place: int | None) -> EntryView | None:
-        if place is None:
-            return None
-        at = place - self._dropped
-        # Number 0 is the note once something was dropped.
-        return self._entries[at] if at >= (1 if self._dropped else 0) else None
+        at = -1 if place is None else place - self._dropped
+        return self._entries[at] if at >= 0 else None
 
     def _set(self, place: int, entry: EntryView) -> None:
         at = place - self._dropped
-        entry = _bounded(entry)
-        self._characters += len(entry.text) - len(self._entries[at].text)
+        entry = bounded(entry)
+        self._weight += weight_of(entry) - weight_of(self._entries[at])
         self._entries[at] = entry
-
-
-def _call_entry(call: ToolCallPart, route: ToolRoute | None, at: int) -> EntryView:
-    kind = route.kind if route else "unknown"
-    if kind == "delegate":
-        return EntryView(
-            "delegate",
-            call_phrase(call, _TITLE),
-            tool_call_id=call.tool_call_id,
-            status="running",
-            timestamp=at,
-        )
-    if kind == "interactive":
-        text, choices = question_of(call)
-        listed = "\n".join(f"{number} {choice}" for number, choice in enumerate(choices, start=1))
-        return EntryView(
-            "question",
-            one_line(text, _TITLE),
-            listed if len(text) <= _TITLE else f"{text}\n{listed}",
-            tool_call_id=call.tool_call_id,
-            status="waiting",
-            timestamp=at,
-        )
-    return EntryView(
-        "tool",
-        call_phrase(call, _TITLE),
-        tool_call_id=call.tool_call_id,
-        status="running",
-        timestamp=at,
-    )
-
-
-def _outcome(body: ResolveApproval) -> str:
-    partial = body.outcome == "approved" and body.rejected
-    word = "partly approved" if partial else body.outcome
-    by = f" by {body.decided_by}" if body.decided_by else ""
-    feedback = f": {body.feedback}" if body.feedback else ""
-    return f"{word}{by}{feedback}"
-
-
-def _bounded(entry: EntryView) -> EntryView:
-    if len(entry.text) <= ENTRY_CHARACTERS and len(entry.title) <= ENTRY_CHARACTERS:
-        return entry
-    return replace(
-        entry, title=cut(entry.title, ENTRY_CHARACTERS), text=cut(entry.text, ENTRY_CHARACTERS)
-    )
 
 
 def _note_of(body: Body) -> str | None:
     match body:
         case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
             return f"stopped: {limit_phrase(body)}"
-        case PauseRun() | ResumeRun() | SteerRun() | JudgeDrift():
+        case Steered():
             return None if is_quiet(body) else steering_phrase(body)
         case SuspendRun():
             return WHY_SUSPENDED[body.reason] + (f" by {body.by}" if body.by else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
@@ -36,8 +36,29 @@ class PointView:
 
 
 @dataclass(frozen=True, slots=True)
+class CallView:
+    """A call as the model made it. Raw, and each text cut where it is long.
+
+    `args` is its input as JSON, without what `before` and `after` hold: the text that an edit
+    replaces, None for what is written or appended (`appends`), and what it puts there. `child` is
+    the run that a delegation began.
+    """
+
+    tool_name: str
+    skill_name: str = ""
+    args: str = ""
+    before: str | None = None
+    after: str | None = None
+    appends: bool = False
+    child: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryView:
-    """One transcript entry. `text` is raw: whoever paints it makes it inert."""
+    """One transcript entry. `text` is raw: whoever paints it makes it inert.
+
+    `size` is the length of the whole text in characters, which `text` may be a part of.
+    """
 
     kind: Literal[
         "query",
@@ -58,11 +79,16 @@ class EntryView:
     status: Literal["running", "ok", "error", "waiting"] | None = None
     timestamp: int = 0
     duration_ms: int | None = None
+    size: int = 0
+    call: CallView | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """An interactive tool call that waits for the user. `args` is the tool's input as JSON."""
+    """An interactive tool call that waits for the user. `args` is the tool's input as JSON.
+
+    `several`: more than one of `choices` may be taken. `later` are the run's questions behind it.
+    """
 
     job_id: JobId
     run_id: RunId
@@ -75,11 +101,33 @@ class QuestionView:
     asked_at: int
     position: int = 1
     of: int = 1
+    several: bool = False
+    later: tuple[QuestionView, ...] = ()
+
+    def with_later(self, later: tuple[QuestionView, ...]) -> QuestionView:
+        """Return it with the questions that stand behind it."""
+        return replace(self, later=later)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """Why a run stands still: who paused it and when (Unix ms). `by_limits`: no person did."""
+
+    by: str
+    reason: str | None
+    at: int
+    by_limits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run, as tree, timeline, watch table and stream show it. Times in Unix ms."""
+    """One run, as tree, timeline, watch table and stream show it. Times in Unix ms.
+
+    `model` is the one that it generates with now; `paused` is why a run at work stands still.
+
+    `entries` are the last ones of its transcript; `earlier` more came before them and are read back
+    when somebody wants to see them.
+    """
 
     run_id: RunId
     job_id: JobId
@@ -104,9 +152,11 @@ class RunView:
     error: RunError | None = None
     points: tuple[PointView, ...] = ()
     entries: tuple[EntryView, ...] = ()
+    earlier: int = 0
     consensus_id: ConsensusId | None = None
     question: QuestionView | None = None
     children: tuple[RunId, ...] = ()
+    paused: PauseView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from perstack.domain.jobs import Job
 from perstack.domain.settings import RiskLevel
 from perstack.domain.usage import Cost, Usage
 from perstack.ports.history import FeedBatch, Presence
+from perstack.projection.holdings import Holdings
 from perstack.projection.run_fold import SILENT, LiveText, RunFold
 from perstack.projection.screen_state import job_state, run_states
 from perstack.projection.views import InboxView, JobView, QuestionView, RunView, WorkspaceView
@@ -58,6 +59,7 @@ class WorkspaceFold:
         self._now_ms = 0
         self._jobs: dict[JobId, _JobFold] = {}
         self._runs: dict[RunId, RunFold] = {}
+        self._holdings = Holdings(self._runs)
         self._damage: dict[RunId, str] = {}
         self._spoke: set[RunId] = set()
         self._silent_ms: dict[RunId, int] = {}
@@ -80,6 +82,8 @@ class WorkspaceFold:
         early = [self._speak(delta) for delta in batch.deltas]
         for event in batch.events:
             self._apply_event(event)
+        for run in self._holdings.trim():
+            self._dirty_jobs.add(run.job_id)
         for delta, heard in zip(batch.deltas, early, strict=True):
             if not heard:
                 self._speak(delta)
@@ -134,6 +138,7 @@ class WorkspaceFold:
         body = event.body
         fork = body.parent if isinstance(body, StartRun) else None
         run.apply(event, self._runs.get(fork.run_id) if fork else None)
+        self._holdings.count(run)
         self._dirty_jobs.add(run.job_id)
         self._dirty_runs.add(run.run_id)
 

@@ -32,19 +32,21 @@ def open_model(
     experts: Iterable[Expert] = (),
     breakers: Breakers | None = None,
     clock: Clock | None = None,
+    alias: str | None = None,
 ) -> ChatModel:
     """Return the model, checked but not connected: the SDK is imported with the first request.
 
     `env` alone is looked at for keys and addresses. A scenario's path is relative to `base_dir`;
     reading it blocks for a moment. What `experts` want the provider to run is checked too.
-    Models that are opened with the same `breakers` leave a failing vendor alone together.
+    Models that are opened with the same `breakers` leave a failing vendor alone together. A script
+    is played under the name `alias`, where one is given.
 
     Raises:
         ConfigError: a key is missing, an address is not allowed, a scenario has a mistake, or an
             Expert wants a tool that the provider does not offer.
     """
     if settings.provider.name == "scripted":
-        return _open_scripted(settings, base_dir)
+        return _open_scripted(settings, base_dir, alias)
     facts = model_facts(settings, env=env, now_ms=(clock or SystemClock()).now_ms())
     setup = Setup(
         settings.provider,
@@ -124,7 +126,7 @@ def _check_tools(model: ClaudeModel | OpenAISdkModel, expert: Expert) -> None:
         raise ConfigError(f"Expert {expert.key!r}: {error.message}", hint=error.hint) from error
 
 
-def _open_scripted(settings: Settings, base_dir: Path) -> ChatModel:
+def _open_scripted(settings: Settings, base_dir: Path, alias: str | None) -> ChatModel:
     from perstack.providers.scenario import load_scenario
     from perstack.providers.scripted import ScriptedModel
 
@@ -135,4 +137,4 @@ def _open_scripted(settings: Settings, base_dir: Path) -> ChatModel:
             hint='set scenario = "demo.scenario.toml" under [provider.setting]',
         )
     loaded = load_scenario(base_dir / Path(scenario).expanduser())
-    return ScriptedModel(loaded, pace=settings.provider.pace)
+    return ScriptedModel(loaded, pace=settings.provider.pace, alias=alias)

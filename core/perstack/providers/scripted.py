@@ -42,10 +42,14 @@ class ScriptedModel:
     or forked run goes on where it was. Only how often a turn has failed is counted here.
     """
 
-    def __init__(self, scenario: Scenario, *, pace: float = 1.0) -> None:
-        """Follow `scenario`; every wait is multiplied by `pace`, 0 answers at once."""
+    def __init__(self, scenario: Scenario, *, pace: float = 1.0, alias: str | None = None) -> None:
+        """Follow `scenario`; every wait is multiplied by `pace`, 0 answers at once.
+
+        `alias` is the name that it goes by, in place of the scenario's own.
+        """
         self._scenario = scenario
         self._pace = pace
+        self._alias = alias
         self._failures: dict[tuple[RunId, int], int] = {}
         self._lengths = Conversations[int](_length)
 
@@ -57,7 +61,7 @@ class ScriptedModel:
     @property
     def name(self) -> str:
         """Say that it is scripted, and by what."""
-        return f"scripted:{self._scenario.path.stem}"
+        return f"scripted:{self._alias or self._scenario.path.stem}"
 
     @property
     def context_window(self) -> int | None:

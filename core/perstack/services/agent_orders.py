@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from anyio import to_thread
 
+from perstack.config.builtin import reachable
+from perstack.config.kept import fit_to_keep
 from perstack.domain.agents import Agent, Order, OrderKind
-from perstack.domain.ids import AgentId
-from perstack.errors import ConflictError, DeniedError
+from perstack.domain.expert import Expert
+from perstack.domain.ids import AgentId, ExpertKey
+from perstack.domain.orders import DefinitionOrder, Raise, RetryOrder
+from perstack.errors import ConflictError, DeniedError, UsageError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.agent_roll import AgentRoll
@@ -21,6 +26,9 @@ from perstack.services.consensus import whoami
 from perstack.services.handle import Handle
 
 STEERING_LENGTH: Final = 20_480
+MODEL_LENGTH: Final = 200
+# What makes sense of a run that has ended as well, once its job goes on.
+_GOING_ON: Final = ("resume", "model", "definition", "budget", "retry")
 
 
 class LiftLimits(Protocol):
@@ -125,6 +133,96 @@ class AgentOrders:
         await self.give(agent, "steer", text, by=by, allow_self=allow_self)
         return agent
 
+    async def change_model(
+        self,
+        model: str,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Have an agent at work generate with another model of its provider from its next step on.
+
+        Raises:
+            UsageError: the model's name is empty or too long; and as `steer`.
+            NotFoundError, ConflictError, DeniedError: as `steer`.
+        """
+        check_text(model, "model", shortest=1, longest=MODEL_LENGTH)
+        agent = await self._roll.get(agent_id, name=name)
+        await self.give(agent, "model", model, by=by, allow_self=allow_self)
+        return agent
+
+    async def take_definition(
+        self,
+        experts: Mapping[ExpertKey, Expert],
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Have an agent at work go on as `experts` define its Expert, from its next step on.
+
+        Raises:
+            UsageError: they do not define it; and as `steer`.
+            NotFoundError, ConflictError, DeniedError: as `steer`.
+        """
+        agent = await self._roll.get(agent_id, name=name)
+        text = definition_text(ExpertKey(agent.type), experts)
+        await self.give(agent, "definition", text, by=by, allow_self=allow_self)
+        return agent
+
+    async def raise_budget(
+        self,
+        more: Raise,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Let the job of an agent at work use more.
+
+        Raises:
+            UsageError: nothing is raised; and as `steer`.
+            NotFoundError, ConflictError, DeniedError: as `steer`.
+        """
+        if more == Raise():
+            raise UsageError("nothing is raised", hint="say how much more of what")
+        agent = await self._roll.get(agent_id, name=name)
+        await self.give(agent, "budget", more.model_dump_json(), by=by, allow_self=allow_self)
+        return agent
+
+    async def retry(
+        self,
+        agent_id: AgentId | None = None,
+        *,
+        name: str | None = None,
+        by: str | None = None,
+        allow_self: bool = False,
+    ) -> Agent:
+        """Have a delegated run that failed done again, by the run that delegated it.
+
+        Raises:
+            ConflictError: it did not fail, nobody delegated it, or that run is not at work.
+            UsageError, NotFoundError, DeniedError: as `steer`.
+        """
+        agent = await self._roll.get(agent_id, name=name)
+        if agent.process_id is not None or agent.status == "completed":
+            said = "is at work" if agent.process_id is not None else "has completed its work"
+            raise ConflictError(f"agent {agent.name} {said}", hint="only what failed is done again")
+        if agent.parent_id is None or agent.run_id is None:
+            raise ConflictError(
+                f"nobody delegated to agent {agent.name}", hint=f"{goes_on_by(agent)} goes on"
+            )
+        failed = RetryOrder(
+            run_id=agent.run_id, expert_key=ExpertKey(agent.type), query=agent.current_task or ""
+        )
+        parent = await self._roll.get(agent.parent_id)
+        await self.give(parent, "retry", failed.model_dump_json(), by=by, allow_self=allow_self)
+        return agent
+
     async def give(
         self,
         agent: Agent,
@@ -179,6 +277,19 @@ class AgentOrders:
             ) from error
 
 
+def definition_text(key: ExpertKey, experts: Mapping[ExpertKey, Expert]) -> str:
+    """Return what an order carries of the Expert `key` and whom it can delegate to.
+
+    Raises:
+        UsageError: `experts` do not define it.
+    """
+    wanted = experts.get(key)
+    if wanted is None:
+        raise UsageError(f"no Expert {key} is defined now", hint="look at perstack.toml")
+    kept = fit_to_keep(reachable(wanted, experts))
+    return DefinitionOrder(experts=kept).model_dump_json()
+
+
 def addressed(agent: Agent) -> str:
     """Return the option by which a command names the agent, as a shell takes it."""
     plain = agent.name.isascii() and agent.name.isprintable()
@@ -199,6 +310,6 @@ def goes_on_by(agent: Agent) -> str:
 def _instead_of(kind: OrderKind, agent: Agent) -> str:
     if agent.origin == "spawned":
         return f"{goes_on_by(agent)} gives it work"
-    if kind == "resume" and agent.job_id is not None:
+    if kind in _GOING_ON and agent.job_id is not None:
         return f"{goes_on_by(agent)} goes on with its job"
     return "only an agent that is at work can be ordered anything"

@@ -165,11 +165,13 @@ class AgentService:
         name: str | None = None,
         by: str | None = None,
         reason: str | None = None,
+        now: bool = False,
         allow_self: bool = False,
     ) -> Stopped:
         """Stop an agent. A run's is ordered to stop; a spawned one is gone and its name free.
 
-        Its identity goes to rest unless another live agent carries it.
+        Its identity goes to rest unless another live agent carries it. With `now` tools that run
+        are not waited for, and are in doubt when the run goes on.
 
         Raises:
             UsageError: `Either id or name is required`.
@@ -179,8 +181,11 @@ class AgentService:
         """
         agent = await self.roll.get(agent_id, name=name)
         if agent.origin == "run":
-            await self.orders.give(agent, "stop", reason, by=by, allow_self=allow_self)
+            kind = "stopNow" if now else "stop"
+            await self.orders.give(agent, kind, reason, by=by, allow_self=allow_self)
             return Stopped(agent_id=agent.id, ordered=True)
+        if now and agent.process_id is not None:
+            await self.orders.give(agent, "stopNow", reason, by=by, allow_self=allow_self)
         ordered = await self._stop_spawned(agent, reason, by, allow_self=allow_self)
         await self._drop_figures(agent.id)
         self._announcer.announce(Announcement("agent_stopped", agent.name, (("type", agent.type),)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -15,7 +14,6 @@ from typing import Final, TypeVar
 
 import anyio
 from anyio import to_thread
-from pydantic import JsonValue
 
 from perstack.domain.consensus import (
     SYSTEM,
@@ -24,15 +22,17 @@ from perstack.domain.consensus import (
     Decision,
     Verdict,
 )
-from perstack.domain.ids import ConsensusId, RunId, SubtaskId
-from perstack.domain.inputs import fields_of, read_answer
+from perstack.domain.ids import ConsensusId, JobId, RunId, SubtaskId
+from perstack.domain.standing import StandingApproval
 from perstack.errors import ConflictError, LockedError, NotFoundError, StorageError, UsageError
 from perstack.ports.consensus import AuditEntry, ConsensusStore
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.ancestry import refuse_if_inside_run
 from perstack.services.changes import Changes
+from perstack.services.given_answers import with_answer
 from perstack.services.handle import Handle
+from perstack.services.standing import standing_of
 
 T = TypeVar("T")
 
@@ -96,10 +96,9 @@ class ConsensusService:
     async def wait(
         self, consensus_id: ConsensusId, *, poll_s: float = POLL_S
     ) -> ConsensusCheckpoint:
-        """Return the checkpoint once it was decided or has expired.
+        """Return the checkpoint once it was decided or has expired, to which it sees as well.
 
-        A decision of this process is seen at once, another's within about `poll_s` seconds. Who
-        waits also sees to the expiry. A locked database is waited for, without end.
+        Another process's decision is seen in about `poll_s`; a locked database is waited for.
 
         Raises:
             NotFoundError: it was never proposed.
@@ -120,7 +119,7 @@ class ConsensusService:
                     continue
             except LockedError as error:
                 _LOG.warning("waiting for a decision: %s", error.message)
-            await self._pause(changed, poll_s, found)
+            await _pause(changed, poll_s, self._clock.now_ms(), found)
 
     async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
         """Close a checkpoint that nothing waits at any more; a decision stays as it is."""
@@ -178,16 +177,19 @@ class ConsensusService:
         feedback: str | None = None,
         reviewed_by: str | None = None,
         allow_self: bool = False,
+        standing: bool = False,
     ) -> ConsensusCheckpoint:
         """Decide, as `reviewed_by` or else as the user of this process.
 
         Approving with `rejected_subtask_ids` keeps the other subtasks; not approving rejects all.
-        `allow_self`: this process drives jobs, and a person pressed the key.
+        `allow_self`: this process drives jobs, and a person pressed the key. `standing`: the kept
+        tools with exactly these arguments need no decision any more in this job.
 
         Raises:
             DeniedError: this process is a run or was started by one.
             NotFoundError: no such checkpoint.
-            UsageError: a subtask is unknown, or nothing would be kept.
+            UsageError: a subtask is unknown, nothing would be kept, or what is kept cannot be
+                `standing`: a delegation, what is of high risk, what holds a secret.
             ConflictError: somebody was first, or it has expired.
         """
         decision = Decision(
@@ -196,7 +198,7 @@ class ConsensusService:
             feedback=(feedback or "").strip() or None,
             reviewed_by=reviewed_by or whoami(),
         )
-        return await self.record(consensus_id, decision, allow_self=allow_self)
+        return await self.record(consensus_id, decision, allow_self=allow_self, standing=standing)
 
     async def answer(
         self, consensus_id: ConsensusId, text: str, *, reviewed_by: str | None = None
@@ -217,17 +219,30 @@ class ConsensusService:
         )
 
     async def record(
-        self, consensus_id: ConsensusId, decision: Decision, *, allow_self: bool = False
+        self,
+        consensus_id: ConsensusId,
+        decision: Decision,
+        *,
+        allow_self: bool = False,
+        standing: bool = False,
     ) -> ConsensusCheckpoint:
         """Do as `decide`, with a decision that is already made up.
 
         Raises:
             UsageError: it answers a tool server's question with something that does not fit.
         """
-        await to_thread.run_sync(
-            partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
-        )
-        return await self._settle(consensus_id, await self._with_answer(consensus_id, decision))
+        refuse = partial(refuse_if_inside_run, self._workspace, allow_self=allow_self)
+        await to_thread.run_sync(refuse)
+        given: Sequence[StandingApproval] = ()
+        if standing:
+            asked = await self.show(consensus_id)
+            given = standing_of(asked, decision, now_ms=self._clock.now_ms())
+        answered = await with_answer(self.show, consensus_id, decision)
+        return await self._settle(consensus_id, answered, given)
+
+    async def standing_of(self, job_id: JobId) -> Sequence[StandingApproval]:
+        """Return a job's standing approvals; also those taken back."""
+        return await self._ask(lambda store: store.list_standing(job_id))
 
     async def record_verdict(
         self, consensus_id: ConsensusId, verdict: Verdict, *, reviewer: str
@@ -246,29 +261,23 @@ class ConsensusService:
         )
         return await self._settle(consensus_id, decision)
 
-    async def _settle(self, consensus_id: ConsensusId, decision: Decision) -> ConsensusCheckpoint:
+    async def _settle(
+        self,
+        consensus_id: ConsensusId,
+        decision: Decision,
+        standing: Sequence[StandingApproval] = (),
+    ) -> ConsensusCheckpoint:
         """Decide; who comes too late sees to the expiry."""
         now = self._clock.now_ms()
         try:
             decided = await self._ask(
-                lambda store: store.decide(consensus_id, decision, now_ms=now)
+                lambda store: store.decide(consensus_id, decision, now_ms=now, standing=standing)
             )
         except ConflictError:
             await self.sweep()
             raise
         self._changes.note()
         return decided
-
-    async def _with_answer(self, consensus_id: ConsensusId, decision: Decision) -> Decision:
-        """Return the decision with its answer read and checked, where a question is answered."""
-        if not decision.approved:
-            return decision
-        asked = await self.show(consensus_id)
-        if asked.form is None or asked.status != "pending":
-            return decision
-        # The validator takes a tenth of a second to load.
-        content = await to_thread.run_sync(_read_answer, asked, decision.feedback)
-        return decision.model_copy(update={"feedback": json.dumps(content, ensure_ascii=False)})
 
     async def sweep(self) -> Sequence[ConsensusCheckpoint]:
         """Expire, or with `auto_reject` reject, what is pending and overdue; return those."""
@@ -304,7 +313,7 @@ class ConsensusService:
             now = self._clock.now_ms()
             if any(_is_due(one, now) for one in inbox.pending) and await self.sweep():
                 continue
-            await self._pause(changed, poll_s, *inbox.pending)
+            await _pause(changed, poll_s, self._clock.now_ms(), *inbox.pending)
 
     async def aclose(self) -> None:
         """Close the stores; they open again when something is asked."""
@@ -319,14 +328,14 @@ class ConsensusService:
             self._changes.forget()
             raise
 
-    async def _pause(
-        self, changed: anyio.Event, poll_s: float, *awaited: ConsensusCheckpoint | None
-    ) -> None:
-        """Wait for a change by this process, the next look, or the first expiry."""
-        now = self._clock.now_ms()
-        left = [one.expires_at - now for one in awaited if one and one.expires_at is not None]
-        with anyio.move_on_after(min([poll_s, *(max(ms, 1) / 1000 for ms in left)])):
-            await changed.wait()
+
+async def _pause(
+    changed: anyio.Event, poll_s: float, now: int, *awaited: ConsensusCheckpoint | None
+) -> None:
+    """Wait for a change by this process, the next look, or the first expiry."""
+    left = [one.expires_at - now for one in awaited if one and one.expires_at is not None]
+    with anyio.move_on_after(min([poll_s, *(max(ms, 1) / 1000 for ms in left)])):
+        await changed.wait()
 
 
 def whoami() -> str:
@@ -354,20 +363,6 @@ def _the_one(wanted: str, found: Sequence[ConsensusId]) -> ConsensusId:
             f"several consensus checkpoints begin with {wanted!a}", hint="give more of the id"
         )
     return found[0]
-
-
-def _read_answer(asked: ConsensusCheckpoint, text: str | None) -> dict[str, JsonValue]:
-    form = asked.form or {}
-    if text is None and fields_of(form):
-        raise UsageError("a question needs an answer", hint=_how_to_answer(asked))
-    try:
-        return read_answer(form, text or "")
-    except ValueError as error:
-        raise UsageError(f"the answer does not fit: {error}", hint=_how_to_answer(asked)) from error
-
-
-def _how_to_answer(asked: ConsensusCheckpoint) -> str:
-    return f"perstack consensus show {asked.id} says what is asked; answer {asked.id} ANSWER"
 
 
 def _is_due(checkpoint: ConsensusCheckpoint, now_ms: int) -> bool:

@@ -27,6 +27,7 @@ from perstack.projection.agent_tally import AgentTally
 from perstack.projection.run_state import RunState
 from perstack.services.agent_records import AgentRecords, HeldRun
 from perstack.services.handle import Handle
+from perstack.services.obeying import obey
 from perstack.services.run_tasks import RunTasks
 
 FLUSH_S: Final = 0.25
@@ -185,6 +186,17 @@ class AgentDesk:
         """What agents that this process drives are recorded under."""
         return self._parts.process_id
 
+    async def order(self, run_id: RunId, order: Order) -> bool:
+        """Obey an order for a run that is driven here, if it is; say whether it is.
+
+        Nothing is written: so runs can be steered before their agents are on record.
+        """
+        held = self._held.get(run_id)
+        if held is None:
+            return False
+        await self._obey_with(held, order)
+        return True
+
     async def present(self) -> None:
         """Say now that this process lives, rather than with its first run.
 
@@ -208,6 +220,15 @@ class AgentDesk:
     async def settle(self) -> None:
         """Write what was heard now, if that is possible: what is not is written later."""
         await self._tried(self.flush)
+
+    async def finish(self) -> None:
+        """Write what was heard and call the hooks that are due, while plugins are still there.
+
+        Bounded in time; never raises.
+        """
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await self._tried(self.flush)
+            await self._tried(self._parts.tasks.call_hooks)
 
     async def flush(self) -> None:
         """Write what was heard.
@@ -289,17 +310,13 @@ class AgentDesk:
         if not held:
             _LOG.warning("agent %s had ended when %s came", order.agent_id, order.kind)
         for one in held:
-            match order.kind:
-                case "stop":
-                    one.helm.stop(order.by)
-                case "pause":
-                    one.helm.pause(order.by, order.text)
-                case "resume":
-                    # First, so that the record names the person and not the limits.
-                    one.helm.resume(order.by)
-                    await self._raise_limits(order.agent_id)
-                case "steer":
-                    one.helm.steer(order.text or "", order.by)
+            await self._obey_with(one, order)
+
+    async def _obey_with(self, held: HeldRun, order: Order) -> None:
+        obey(held.helm, order)
+        if order.kind == "resume":
+            # After that, so that the record names the person and not the limits.
+            await self._raise_limits(held.tally.owner)
 
     async def _raise_limits(self, agent_id: AgentId) -> None:
         if self._parts.resume is None:

@@ -22,6 +22,7 @@ from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
 from perstack.ports.model import ChatModel
 from perstack.projection.run_state import RunState
+from perstack.services.named_models import NamedModels
 from perstack.services.own_tools import WithOwnTools
 from perstack.services.runs import Runs
 
@@ -57,8 +58,7 @@ class JobExpertRunner:
 
     def __init__(self, parts: RunnerParts) -> None:
         self._parts = parts
-        self._models: dict[str, ChatModel] = {}
-        self._opening = anyio.Lock()
+        self._models = NamedModels(parts.open_model)
 
     @property
     def experts(self) -> Mapping[ExpertKey, Expert]:
@@ -97,10 +97,7 @@ class JobExpertRunner:
 
     async def aclose(self) -> None:
         """Close the models that requests named."""
-        models, self._models = self._models, {}
-        for model in models.values():
-            with anyio.move_on_after(CLOSING_S, shield=True):
-                await model.aclose()
+        await self._models.aclose()
 
     def _expert(self, wanted: ExpertKey | Expert) -> Expert:
         if isinstance(wanted, Expert):
@@ -126,16 +123,10 @@ class JobExpertRunner:
     async def _deps(self, request: ExpertRequest, expert: Expert) -> Deps:
         deps = self._parts.deps
         if request.model is not None and request.model != deps.model.name:
-            deps = replace(deps, model=await self._model(request.model))
+            deps = replace(deps, model=await self._models.open(request.model))
         if request.tools:
             deps = replace(deps, skills=WithOwnTools(deps.skills, expert.key, request.tools))
         return deps
-
-    async def _model(self, name: str) -> ChatModel:
-        async with self._opening:
-            if name not in self._models:
-                self._models[name] = await self._parts.open_model(name)
-            return self._models[name]
 
 
 async def _drive(

@@ -122,11 +122,11 @@ async def see_job(history: History, look: JobLook) -> JobSeen:
     Raises:
         StorageError: they cannot be read.
     """
-    job, waits = look.job, False
+    job, waits, paused = look.job, False, False
     if job.status == "running":
         counted = await _counted(history, job)
-        job, waits = counted.job, counted.waits
-    state = job_state(job, alive=look.alive, waits=waits)
+        job, waits, paused = counted.job, counted.waits, counted.paused
+    state = job_state(job, alive=look.alive, waits=waits, paused=paused)
     return JobSeen(job, state, look.alive, look.driven_at)
 
 
@@ -168,23 +168,34 @@ async def _see_readable(history: History, look: JobLook) -> JobSeen:
 class _Counted:
     job: Job
     waits: bool
+    paused: bool
 
 
 async def _counted(history: History, job: Job) -> _Counted:
     """Count what a job has used, and see whether it waits for a decision, by its records."""
     steps, usage, cost = 0, NO_USAGE, NO_COST
-    gates, inputs = Counter[RunId](), Counter[RunId]()
+    gates, inputs, paused = Counter[RunId](), Counter[RunId](), set[RunId]()
     run_ids = [setting.run_id for setting in await history.list_runs(job.id)]
     async for batch in history.read_records(job.id, run_ids):
         for record in batch.records:
             steps = max(steps, record.step_number)
             _watch(record, gates, inputs)
+            _watch_pauses(record, paused)
             if record.type in _SPENDING:
                 used, usd = spent_by(record.event().body)
                 if used != NO_USAGE:
                     usage, cost = usage.plus(used), cost.plus(usd)
     update = {"total_steps": max(steps, job.total_steps), "usage": usage, "cost": cost}
-    return _Counted(job.model_copy(update=update), any((gates + inputs).values()))
+    waits = any((gates + inputs).values())
+    return _Counted(job.model_copy(update=update), waits, bool(paused))
+
+
+def _watch_pauses(record: StoredRecord, paused: set[RunId]) -> None:
+    """Keep in mind which runs stand still because somebody, or a limit, paused them."""
+    if record.type == "pauseRun":
+        paused.add(record.run_id)
+    elif record.type in ("resumeRun", "startRun") or record.type in _INPUTS_END:
+        paused.discard(record.run_id)
 
 
 def _watch(record: StoredRecord, gates: Counter[RunId], inputs: Counter[RunId]) -> None:
@@ -194,7 +205,8 @@ def _watch(record: StoredRecord, gates: Counter[RunId], inputs: Counter[RunId]) 
         case "requestApproval":
             gates[run_id] += 1
         case "resolveApproval":
-            gates[run_id] -= 1
+            # What a standing approval lets pass was never asked for.
+            gates[run_id] = max(0, gates[run_id] - 1)
         case "callTools":
             gates[run_id] = 0
         case "requestInput":

@@ -8,7 +8,7 @@ the checkpoint waits for a person as if there had been none.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -19,7 +19,8 @@ from anyio.abc import TaskGroup
 
 from perstack.domain.base import Model
 from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.ids import ConsensusId, ExpertKey
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId
+from perstack.domain.standing import StandingApproval
 from perstack.engine.groups import alone
 from perstack.errors import ConfigError, ConflictError, NotFoundError, PerstackError
 from perstack.services.ancestry import refuse_if_inside_run
@@ -92,6 +93,10 @@ class Reviewer:
     async def show(self, consensus_id: ConsensusId) -> ConsensusCheckpoint:
         """Return the checkpoint as it stands."""
         return await self._parts.consensus.show(consensus_id)
+
+    async def standing_of(self, job_id: JobId) -> Sequence[StandingApproval]:
+        """Return the standing approvals of a job."""
+        return await self._parts.consensus.standing_of(job_id)
 
     async def withdraw(self, consensus_id: ConsensusId, why: str) -> None:
         """Close a checkpoint that nothing waits at any more."""

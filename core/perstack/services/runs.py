@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from perstack.config.builtin import with_builtins
@@ -10,7 +11,10 @@ from perstack.config.kept import made_whole
 from perstack.config.limits import MAX_STEPS
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
-from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job
+from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job, Limits
+from perstack.domain.orders import Raise, at_least
+from perstack.domain.orders import raised as raise_
+from perstack.domain.steering_events import RaiseBudget
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
 from perstack.engine.job import JobDriver, new_job
@@ -114,14 +118,15 @@ class Runs:
             used = await spent(self._history, job)
             if wanted.own_definitions:
                 plan = await self._with_own_definitions(plan, job.id)
-            plan = _with_builtins(plan, job.coordinator_expert_key)
+            plan = _with_builtins(in_own_folder(plan, job), job.coordinator_expert_key)
             if plan.carrier == NOBODY:
                 plan = replace(plan, carrier=await self._carrier(job))
             plan.admit(plan.experts)
+            plan, raised = _within(plan, job.raised, wanted.more)
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)
             expert = _expert(plan, job.coordinator_expert_key)
-            driver = JobDriver(plan, self._deps, held, listener, control, spent=used)
+            driver = JobDriver(plan, self._deps, held, listener, control, spent=used, raised=raised)
             taken = await self._take_up(wanted, held, used, listener)
             log = taken.log or await driver.new_log(
                 RunId(self._deps.ids.new()), expert, taken.opening
@@ -162,7 +167,7 @@ class Runs:
                     for key, of in plan.listed.items()
                     if own.get(key) == plan.experts.get(key)
                 }
-                return replace(plan, experts=own, listed=same)
+                return replace(plan, experts=own, listed=same, as_begun=True)
         return plan
 
     async def _take_up(
@@ -241,6 +246,24 @@ def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
     return job.model_copy(update=update)
 
 
+def _within(
+    plan: Plan, floor: Limits | None, more: Raise | None
+) -> tuple[Plan, RaiseBudget | None]:
+    """Return the plan with what the job's limits were raised to, and what is raised now."""
+    settings = plan.settings
+    asked = Limits(max_steps=settings.max_steps, budget=settings.budget)
+    limits = before = at_least(asked, floor)
+    if more is not None:
+        limits = raise_(before, more)
+    update = {"max_steps": limits.max_steps, "budget": limits.budget}
+    held = replace(plan, settings=settings.model_copy(update=update))
+    if limits == before:
+        return held, None
+    from perstack.services.consensus import whoami
+
+    return held, RaiseBudget(by=whoami(), limits=limits)
+
+
 def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
     if wanted.text is not None and not wanted.is_answer:
         check_length("a query", wanted.text)
@@ -257,6 +280,19 @@ def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:
         )
     if (over := overrun(plan.settings.budget, used)) is not None:
         raise LimitError(f"job {job.id}: {over}", hint=f"raise it: {over.remedy}, or {over.key}")
+
+
+def in_own_folder(plan: Plan, job: Job) -> Plan:
+    """Return the plan for the folder that the job works in: a fork's is not the workspace."""
+    if job.workspace is None:
+        return plan
+    folder = Path(job.workspace)
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"the folder that job {job.id} works in is gone: {folder}",
+            hint="fork the job again: perstack fork CHECKPOINT",
+        )
+    return replace(plan, workspace=folder)
 
 
 def _with_builtins(plan: Plan, key: ExpertKey) -> Plan:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack.domain.coordination import ResourceSettings, ResourceThresholds
-from perstack.domain.events import Body, PauseRun, Retry, SampleModel, SkillStderr
+from perstack.domain.events import Body, Retry, SampleModel, SkillStderr
 from perstack.domain.exhaustion import deliver, judge, pause, terminate
 from perstack.domain.ids import AgentId
 from perstack.domain.metering import apply
@@ -20,6 +20,7 @@ from perstack.domain.resources import (
     evaluate,
     resumed,
 )
+from perstack.domain.steering_events import PauseRun
 from tests.fakes.consensus import NOW_MS
 from tests.fakes.events import (
     called_tools,

@@ -517,7 +517,7 @@ def test_hostile_text_is_bounded_and_otherwise_left_alone() -> None:
     assert entries[-1].text.endswith("(cut)")
 
 
-def test_long_transcript_lets_old_entries_go_and_says_so() -> None:
+def test_long_transcript_keeps_its_last_entries_and_counts_those_before_them() -> None:
     run = started()
     fold = folded(run.events)
     for number in range(MAX_ENTRIES + 100):
@@ -526,12 +526,12 @@ def test_long_transcript_lets_old_entries_go_and_says_so() -> None:
         run.tools(part)
         run.returns(part, '{"output":"ok"}')
         fold.apply(FeedBatch(events=tuple(run.events[first:])))
-    entries = run_of(fold).entries
-    assert len(entries) <= MAX_ENTRIES
-    gone = MAX_ENTRIES + 101 - (len(entries) - 1)
-    assert entries[0].title == f"{gone} earlier entries are not shown; perstack log has them"
-    assert all(entry.status == "ok" for entry in entries[1:])
-    assert entries[-1].title == f"exec {MAX_ENTRIES + 99}"
+    shown = run_of(fold)
+    assert len(shown.entries) <= MAX_ENTRIES
+    assert shown.earlier + len(shown.entries) == MAX_ENTRIES + 101
+    assert all(entry.status == "ok" for entry in shown.entries)
+    assert shown.entries[0].title == f"exec {shown.earlier - 1}"
+    assert shown.entries[-1].title == f"exec {MAX_ENTRIES + 99}"
 
 
 # ---------------------------------------------------------------- cost and tolerance

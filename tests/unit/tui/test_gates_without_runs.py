@@ -9,7 +9,7 @@ from perstack_tui.state.cockpit import CockpitState
 from perstack_tui.state.inbox import inbox_lines, items_of
 from perstack_tui.state.lines import Line
 from perstack_tui.state.review import Review as Reviewing
-from perstack_tui.state.review import review_lines
+from perstack_tui.state.review_lines import detail_lines, review_lines
 from tests.fakes.consensus import make_proposal
 from tests.fakes.gateway import NOW, gate, running_view
 
@@ -30,7 +30,9 @@ def said(verdict: Verdict | None, error: str | None = None) -> Review:
 
 
 def shown(checkpoint: ConsensusCheckpoint, width: int = 60) -> list[str]:
-    return [text_of(line) for line in review_lines(Reviewing(checkpoint), width, NOW)]
+    review = Reviewing(checkpoint)
+    lines = (*review_lines(review, width, NOW), *detail_lines(review, width))
+    return [text_of(line) for line in lines]
 
 
 def test_a_task_that_no_run_waits_with_stands_in_the_inbox_and_selects_no_run() -> None:
@@ -51,7 +53,8 @@ def test_a_task_that_no_run_waits_with_stands_in_the_inbox_and_selects_no_run() 
 
 def test_approving_it_is_said_to_make_the_tasks() -> None:
     review = Reviewing(make_proposal(subtasks=2))
-    review.read |= {SubtaskId("k1-s1"), SubtaskId("k1-s2")}
+    review.reading.read |= {SubtaskId("k1-s1"), SubtaskId("k1-s2")}
+    review.confirmed = review.kept_high
     assert "the tasks are made" in text_of(review.consequence(""))
     review.dropped.add(SubtaskId("k1-s1"))
     assert "the task is made" in text_of(review.consequence(""))

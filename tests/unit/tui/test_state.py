@@ -9,23 +9,24 @@ import pytest
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
 from perstack.domain.usage import Cost, Usage
-from perstack.projection.views import EntryView, InboxView, WorkspaceView
+from perstack.projection.views import InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
 from perstack_tui.ports.gateway import DefinitionsUpdate
-from perstack_tui.state.agents import agent_lines, matches, ranked
+from perstack_tui.settings import Settings
+from perstack_tui.state.agents import AgentTable, matches, ranked
 from perstack_tui.state.bars import crumb_line, footer_line, header_line
 from perstack_tui.state.cockpit import CockpitState
 from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of, question_key
 from perstack_tui.state.index import index_of
+from perstack_tui.state.lanes import lanes_of
 from perstack_tui.state.layout import PANES, arrange
 from perstack_tui.state.lines import Line
 from perstack_tui.state.order import StickyOrder
 from perstack_tui.state.review import Review
-from perstack_tui.state.stream import StreamLines
-from perstack_tui.state.timeline import lanes_of, step_along, timeline_lines
-from perstack_tui.state.tree import tree_lines
+from perstack_tui.state.timeline import Timeline, step_along
+from perstack_tui.state.tree import Tree
 from perstack_tui.state.wording import amount, countdown, span_of_time, spent, tokens
 from perstack_tui.text import cell, crop, width_of, wrap
 from tests.fakes.gateway import (
@@ -45,6 +46,12 @@ from tests.fakes.stage import HandClock
 
 def text_of(line: Line) -> str:
     return "".join(text for text, _ in (*line.left, *line.right))
+
+
+def shown_state(view: WorkspaceView) -> CockpitState:
+    state = CockpitState()
+    state.take(view, hold_inbox=False)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -129,10 +136,13 @@ def test_parent_goes_on_after_its_children() -> None:
 
 @pytest.mark.parametrize("width", [20, 60, 120])
 def test_timeline_lines_never_exceed_the_width(width: int) -> None:
-    long = job("j", (run("p", "run", kinds="s" * 400),))
+    long = job("j", (run("p", "run", job="j", kinds="s" * 400),))
     for shown in (long, running_job()):
-        for line in timeline_lines(shown, max(width, 34), None, None):
-            assert width_of(text_of(line)) <= max(width, 34)
+        state = shown_state(WorkspaceView((shown,)))
+        for by_time in (False, True):
+            state.time_axis = by_time
+            for line in Timeline().lines(state, max(width, 36), NOW):
+                assert width_of(text_of(line)) <= max(width, 36)
 
 
 def test_cursor_moves_along_the_lane_and_stops_at_its_ends() -> None:
@@ -148,32 +158,32 @@ def test_tree_closes_done_jobs_and_opens_the_newest() -> None:
         (run("a", "done", job="old", children=("b",)), run("b", "done", job="old", parent="a")),
     )
     view = WorkspaceView((running_job(), older), caught_up=True)
-    lines = tree_lines(index_of(view), 44, {})
-    keys = [line.key for line in lines if line.key]
+    state = shown_state(view)
+    keys = [line.key for line in Tree().lines(state, 44, NOW, Settings()) if line.key]
     assert "run-summarizer" in keys
     assert "run-b" not in keys
-    opened = tree_lines(index_of(view), 44, {JobId("old"): False})
-    assert "run-b" in [line.key for line in opened]
+    state.folded[JobId("old")] = False
+    assert "run-b" in [line.key for line in Tree().lines(state, 44, NOW, Settings())]
 
 
 def test_tree_survives_runs_that_name_each_other() -> None:
     loop = job("j", (run("a", children=("b",)), run("b", parent="a", children=("a",))))
-    lines = tree_lines(index_of(WorkspaceView((loop,))), 44, {})
+    lines = Tree().lines(shown_state(WorkspaceView((loop,))), 44, NOW, Settings())
     assert len(lines) < 10
 
 
 @pytest.mark.parametrize("width", [40, 76, 150])
 def test_agent_rows_have_one_width(width: int) -> None:
-    index = index_of(busy_view())
-    lines = agent_lines(index, ranked(index, ""), width, now_ms=NOW, local=frozenset())
+    state = shown_state(busy_view())
+    lines = AgentTable().lines(state, state.agents(held=False), width, NOW, Settings())
     assert len({width_of(text_of(line)) for line in lines}) == 1
 
 
-@pytest.mark.parametrize(("width", "shown"), [(80, False), (109, False), (110, True), (200, True)])
+@pytest.mark.parametrize(("width", "shown"), [(45, False), (76, True), (150, True)])
 def test_costs_have_a_column_where_there_is_room(width: int, shown: bool) -> None:
-    index = index_of(busy_view())
-    lines = agent_lines(index, ranked(index, ""), width, now_ms=NOW, local=frozenset())
-    rows = {text_of(line)[8:].split()[0]: text_of(line) for line in lines}
+    state = shown_state(busy_view())
+    lines = AgentTable().lines(state, state.agents(held=False), width, NOW, Settings())
+    rows = {text_of(line)[8:].split()[0].partition("@")[0]: text_of(line) for line in lines}
     assert ("COST" in rows["AGENT"]) == shown
     assert (" ≥$1.25 " in rows["devops"]) == shown
     assert (" ? " in rows["backfill"]) == shown
@@ -278,26 +288,15 @@ def test_started_job_is_selected_once_it_appears() -> None:
 def test_review_needs_something_kept_and_everything_kept_read() -> None:
     review = Review(gate(subtasks=(subtask("s1", "a"), subtask("s2", "b"))))
     assert "read s1" in (review.why_not_approve() or "")
-    review.read |= {SubtaskId("s1"), SubtaskId("s2")}
+    review.reading.read |= {SubtaskId("s1"), SubtaskId("s2")}
+    assert "2 kept subtasks are HIGH" in (review.why_not_approve() or "")
+    review.confirmed = review.kept_high
     assert review.why_not_approve() is None
     review.toggle()
     assert review.approval("", "me").rejected_subtask_ids == (SubtaskId("s1"),)
     review.selected = SubtaskId("s2")
     review.toggle()
     assert "nothing is kept" in (review.why_not_approve() or "")
-
-
-def test_stream_shows_all_lines_of_what_a_tool_gave_when_asked_to() -> None:
-    text = "\n".join(f"line {number}" for number in range(8))
-    reader = run("a", entries=(EntryView("tool", "exec " + "x" * 60, text),))
-    lines = StreamLines()
-    short = [text_of(line) for line in lines.build(reader, None, 40)]
-    assert "2 more lines" in short[-1]
-    assert "…" in short[0]
-    whole = [text_of(line) for line in lines.build(reader, None, 40, whole=True)]
-    assert whole[-1].strip() == "line 7"
-    assert "".join(line.strip("● ") for line in whole[:-8]).endswith("x" * 60)
-    assert [text_of(line) for line in lines.build(reader, None, 40)] == short
 
 
 PROBLEMS = [
@@ -325,15 +324,6 @@ def test_problem_with_the_definitions_begins_with_file_and_line(
     assert "/w/x" not in told
 
 
-def test_stream_rewraps_only_what_changed() -> None:
-    lines = StreamLines()
-    entries = tuple(EntryView("text", "", f"text {number}") for number in range(50))
-    first = lines.build(run("a", entries=entries), None, 40)
-    later = lines.build(run("a", entries=(*entries, EntryView("text", "", "new"))), None, 40)
-    assert all(one is other for one, other in zip(first, later, strict=False))
-    assert len(later) == len(first) + 2
-
-
 @pytest.mark.parametrize("columns", [1, 40, 80, 99, 100, 120, 159, 160, 400])
 @pytest.mark.parametrize("rows", [1, 5, 12, 24, 29, 30, 40, 120])
 def test_active_pane_is_always_visible(columns: int, rows: int) -> None:
@@ -342,7 +332,7 @@ def test_active_pane_is_always_visible(columns: int, rows: int) -> None:
 
 
 def test_every_action_has_its_own_keys_and_words() -> None:
-    keys = [key for action in ACTIONS for key in action.keys.split(",")]
+    keys = [key for action in ACTIONS for key in action.keys.split(",") if key]
     assert len(keys) == len(set(keys))
     assert len(BY_ID) == len(ACTIONS)
     assert all(action.help and action.label for action in ACTIONS)

@@ -17,6 +17,8 @@ def open_item(host: Host, item: Item) -> None:
         host.open_sheet(FormSheet(host, item.gate))
     elif item.gate is not None:
         host.open_sheet(ReviewSheet(host, item.gate))
+    elif item.pause is not None:
+        host.tell("a limit paused it: z resumes it, b raises the budget, x stops it")
 
 
 def why_not_act(host: Host) -> str | None:

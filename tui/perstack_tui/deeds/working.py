@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perstack.domain.ids import ExpertKey, JobId
-from perstack.projection.views import JobView
+from perstack.projection.views import JobView, RunView
+from perstack_tui.deeds.at_work import is_at_work, target_of
 from perstack_tui.deeds.items import open_item, why_not_act
 from perstack_tui.deeds.table import Deed, Group
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.new_run import NewRunSheet
 from perstack_tui.state.definitions import definitions_problem
+from perstack_tui.state.experts import selected_expert
 from perstack_tui.state.inbox import Item
 from perstack_tui.state.wording import short_id
+from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack_tui.screens.main import MainScreen
@@ -26,11 +29,12 @@ class Working:
         self._screen = screen
         self._host = host
         self._follow_up_job = JobId("")
+        self._told_run: RunView | None = None
 
     def group(self) -> Group:
         """Return the deeds."""
         return {
-            "new_run": Deed(self.new_run, self._why_not_new),
+            "new_run": Deed(lambda: self.new_run(self._expert_here()), self._why_not_new),
             "reply": Deed(self._reply, lambda: why_not_act(self._host)),
         }
 
@@ -40,6 +44,11 @@ class Working:
             return refused
         error = definitions_problem(definitions)
         return "no Expert is defined" + (f": {error}" if error else ": write a perstack.toml")
+
+    def _expert_here(self) -> ExpertKey | None:
+        """Return the Expert that is selected in its pane, None in any other."""
+        expert = selected_expert(self._host.state) if self._screen.active == "experts" else None
+        return expert.key if expert is not None else None
 
     def new_run(self, expert: ExpertKey | None = None) -> None:
         """Open the sheet that starts a run."""
@@ -60,7 +69,7 @@ class Working:
         elif state.job is None:
             self._host.tell("select a run first; n starts one")
         elif state.is_driven(state.job):
-            self._host.tell("this job is still at work; x stops it, then i follows up")
+            self._ask_what_to_say(state.job)
         else:
             self._ask_follow_up(state.job)
 
@@ -72,7 +81,20 @@ class Working:
         runs = {run.run_id for run in state.job.runs} if state.job is not None else set[object]()
         return next(iter(mine + [item for item in asked if item.run_id in runs]), None)
 
+    def _ask_what_to_say(self, job: JobView) -> None:
+        run = self._host.state.run
+        if run is None or not is_at_work(run):
+            # What has ended reads nothing any more; its coordinator does.
+            run = self._host.state.index.run(job.coordinator_run_id)
+        if run is None or not is_at_work(run):
+            self._host.tell("nothing of this job is at work that could read it")
+            return
+        self._told_run = run
+        draft = self._host.state.drafts.get(("say", run.run_id), "")
+        self._screen.prompt.ask("follow_up", f"say to {flat(run.expert_key)}", draft)
+
     def _ask_follow_up(self, job: JobView) -> None:
+        self._told_run = None
         draft = self._host.state.drafts.get(("follow_up", job.job_id), "")
         self._follow_up_job = job.job_id
         label = f"follow up {short_id(job.job_id)}"
@@ -84,13 +106,33 @@ class Working:
 
     def typed(self, text: str) -> None:
         """Keep what is being typed."""
-        self._host.state.drafts[("follow_up", self._follow_up_job)] = text
+        told = self._told_run
+        draft = ("follow_up", self._follow_up_job) if told is None else ("say", told.run_id)
+        self._host.state.drafts[draft] = text
 
     def entered(self, text: str) -> bool:
         """Send; say whether there was something to send."""
+        if self._told_run is not None:
+            return self._say(self._told_run, text.strip())
         if not (text.strip() or self._may_go_on(self._follow_up_job)):
             return False
         self._send_follow_up(self._follow_up_job, text)
+        return True
+
+    def left(self) -> None:
+        """The draft stays."""
+
+    def _say(self, run: RunView, text: str) -> bool:
+        if not text:
+            return False
+        state, name = self._host.state, flat(run.expert_key)
+
+        async def say(gateway: Gateway) -> None:
+            await gateway.steering.say(target_of(run), text)
+            state.drafts.pop(("say", run.run_id), None)
+            self._host.tell(f"{name} reads it before its next step", "good")
+
+        self._host.command(say)
         return True
 
     def _may_go_on(self, job_id: JobId) -> bool:

@@ -6,21 +6,29 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from perstack.config.load import LoadedConfig
+from perstack.config.definition_diff import DefinitionDiff, diff_definitions, expert_fields
+from perstack.config.load import LoadedConfig, read_config
+from perstack.config.positions import locate_keys
 from perstack.config.remote import shown_url
 from perstack.config.typed import Overrides
 from perstack.config.watch import ConfigChange, watch_config
+from perstack.domain.consensus import estimate_risk, why_required
 from perstack.domain.expert import Expert
+from perstack.domain.settings import ConsensusSettings
 from perstack.errors import ConfigError, PerstackError
 from perstack.ports.frontend import Setup
 from perstack.ports.system import SystemClock
 from perstack.project import Project, accept, project_of
-from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary
+from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, SavedDefinitions
+
+KEPT_SAVES: Final = 20
 
 
 class Definitions:
@@ -39,6 +47,9 @@ class Definitions:
         self._tell = tell
         self._used = used
         self._good: Project | None = None
+        self._file: LoadedConfig | None = None
+        self._saves: tuple[SavedDefinitions, ...] = ()
+        self._experts: tuple[ExpertSummary, ...] = ()
         self._config_error: ConfigError | None = None
         self._config_read = anyio.Event()
 
@@ -60,6 +71,7 @@ class Definitions:
             try:
                 read = partial(self._read, change.config, self._setup.overrides)
                 self._use(await anyio.to_thread.run_sync(read))
+                await anyio.to_thread.run_sync(self._compare, change.config)
             except PerstackError as refused:
                 error = ConfigError(refused.message, hint=refused.hint)
         self._config_error = error if self._good is None else None
@@ -75,6 +87,15 @@ class Definitions:
         self._setup = replace(setup, trust=False)
         accept(project)
         return project_of(self._workspace, config, overrides, named=setup.named)
+
+    def _compare(self, config: LoadedConfig) -> None:
+        """Remember what the save changed, and how the Experts are listed. Takes its time."""
+        before, self._file = self._file, config
+        diff = diff_definitions(before, config) if before is not None else DefinitionDiff()
+        if diff:
+            saved = SavedDefinitions(SystemClock().now_ms(), diff)
+            self._saves = (saved, *self._saves)[:KEPT_SAVES]
+        self._experts = summaries_of(config)
 
     def _use(self, project: Project) -> None:
         self._good = project
@@ -94,7 +115,8 @@ class Definitions:
         settings = project.config.settings
         return replace(
             shown,
-            experts=tuple(_summary(expert) for expert in project.config.experts.values()),
+            experts=self._experts,
+            saves=self._saves,
             model=settings.model,
             provider_name=settings.provider.name,
             changes=change.changes if error is None else (),
@@ -117,11 +139,38 @@ class Definitions:
         return await anyio.to_thread.run_sync(read)
 
 
-def _summary(expert: Expert) -> ExpertSummary:
+def summaries_of(config: LoadedConfig) -> tuple[ExpertSummary, ...]:
+    """Return the Experts as the screen lists them; blocks on the disk for their lines."""
+    lines = _lines_of(config)
+    rules = config.settings.consensus
+    return tuple(
+        _summary(expert, rules, lines.get(("experts", expert.key)))
+        for expert in config.experts.values()
+    )
+
+
+def _lines_of(config: LoadedConfig) -> dict[tuple[str, ...], int]:
+    """Return the line of every key, none when the file is another one by now."""
+    try:
+        data = read_config(config.path) if config.url is None else b""
+    except ConfigError:
+        return {}
+    if sha256(data).hexdigest() != config.text_hash:
+        return {}
+    return locate_keys(data.decode("utf-8-sig").replace("\r\n", "\n"))
+
+
+def _summary(expert: Expert, rules: ConsensusSettings, line: int | None) -> ExpertSummary:
+    risk = estimate_risk(expert.key, "", rules)
     return ExpertSummary(
         key=expert.key,
         version=expert.version,
         description=(expert.description or "").strip(),
         delegates=expert.delegates,
         skills=tuple(expert.skills),
+        risk=risk,
+        gated=why_required(risk, 1, rules) is not None,
+        line=line,
+        instruction=expert.instruction,
+        fields=expert_fields(expert),
     )

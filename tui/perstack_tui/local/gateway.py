@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,23 +18,26 @@ from anyio.abc import TaskGroup
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
-from perstack.domain.ids import ConsensusId, ExpertKey, JobId
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.system import RandomIds
 from perstack.project import Project, accept
-from perstack.projection.views import QuestionView
+from perstack.projection.views import EntryView, QuestionView
 from perstack.providers.breaker import Breakers
-from perstack.runtime import Runtime, log_to_file, open_history, open_runtime
+from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, open_travel
 from perstack.services.consensus import whoami
 from perstack.services.runs import find_job
 from perstack.wiring import consensus_over, has_database, open_tables
 from perstack_tui.local.definitions import Definitions
 from perstack_tui.local.jobs import LocalJob, spawn_headless
 from perstack_tui.local.records import LocalRecords
-from perstack_tui.local.steering import LocalSteering
+from perstack_tui.local.steering import LocalSteering, SteeringParts
+from perstack_tui.local.transcripts import Transcripts
 from perstack_tui.local.travel import LocalTravel
+from perstack_tui.local.watching import watch_agents
 from perstack_tui.ports.gateway import (
     Gateway,
     InboxUpdate,
@@ -72,6 +76,7 @@ class LocalGateway:
         self._setup = setup
         log_to_file(workspace)
         self._history = open_history(workspace)
+        self._transcripts = Transcripts(self._history, workspace / "perstack")
         self._tables = open_tables(workspace)
         self._consensus = consensus_over(self._tables)
         self._breakers = Breakers()
@@ -80,8 +85,13 @@ class LocalGateway:
         self._definitions = Definitions(workspace, setup, tell=self._tell, used=self._use)
         self._jobs: dict[JobId, LocalJob] = {}
         self._first_job_id = setup.job_id
-        self.steering = LocalSteering(self._jobs)
-        self.travel = LocalTravel()
+        self.steering = LocalSteering(
+            SteeringParts(
+                workspace, self._jobs, self._tables, self._history, self._project, self._go_on
+            )
+        )
+        past = open_travel(workspace, self._history)
+        self.travel = LocalTravel(past, self._go_on, self._experts)
         self.records = LocalRecords()
 
     @property
@@ -96,11 +106,19 @@ class LocalGateway:
             group.start_soon(self._follow, name="cockpit:history")
             group.start_soon(self._watch_inbox, name="cockpit:inbox")
             group.start_soon(self._definitions.watch, name="cockpit:config")
+            told = partial(watch_agents, self._workspace, self._tables, self._tell)
+            group.start_soon(told, name="cockpit:agents")
             async for update in self._receive:
                 yield update
             group.cancel_scope.cancel()
 
     # ---------------------------------------------------------------- commands
+
+    async def read_entries(
+        self, job_id: JobId, run_id: RunId, first: int, count: int
+    ) -> Sequence[EntryView]:
+        """Read entries of a run's transcript back from the history."""
+        return await self._transcripts.read(job_id, run_id, first, count)
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return once it runs."""
@@ -135,38 +153,22 @@ class LocalGateway:
         """Go on with a job that has ended or that no process drives."""
         await self._go_on(Continuation(job_id=job_id, text=text or None), job_id)
 
-    async def answer(self, question: QuestionView, text: str) -> None:
-        """Answer an interactive call; the job goes on in this process."""
-        stored = await self._history.read_run(question.job_id, question.run_id)
-        skill = next(
-            (
-                route.skill_name
-                for event in reversed(stored.events)
-                if event.body.type == "callTools"
-                for route in event.body.routes
-                if route.tool_call_id == question.tool_call_id
-            ),
-            "",
+    async def answer(self, given: Sequence[tuple[QuestionView, str]]) -> None:
+        """Answer questions of one run; the job goes on in this process."""
+        job_id = given[0][0].job_id
+        text = json.dumps(
+            [{"toolCallId": question.tool_call_id, "text": text} for question, text in given]
         )
-        given = {
-            "toolCallId": question.tool_call_id,
-            "toolName": question.tool_name,
-            "skillName": skill,
-            "text": text,
-        }
-        await self._go_on(
-            Continuation(job_id=question.job_id, text=json.dumps(given), is_answer=True),
-            question.job_id,
-        )
+        await self._go_on(Continuation(job_id=job_id, text=text, is_answer=True), job_id)
 
     async def decide(
         self, consensus_id: ConsensusId, decision: Decision, *, standing: bool = False
     ) -> ConsensusCheckpoint:
         """Decide a consensus checkpoint; a person pressed the key here."""
-        if standing:
-            raise ConflictError("standing approvals are not made yet")
         decision = decision.model_copy(update={"reviewed_by": whoami()})
-        return await self._consensus.record(consensus_id, decision, allow_self=True)
+        return await self._consensus.record(
+            consensus_id, decision, allow_self=True, standing=standing
+        )
 
     async def detach(self, job_ids: Sequence[JobId]) -> None:
         """Hand running jobs of this process to a headless one each, which goes on with them."""
@@ -196,6 +198,7 @@ class LocalGateway:
         await self._ended(jobs, within_s=LEAVE_WITHIN_S)
         with anyio.move_on_after(1, shield=True):
             await self._consensus.aclose()
+        self._transcripts.close()
         self._send.close()
 
     # ---------------------------------------------------------------- jobs of this process
@@ -222,6 +225,11 @@ class LocalGateway:
             )
 
         await self._launch(job_id, project, work, overrides)
+
+    async def _experts(self) -> Mapping[ExpertKey, Expert]:
+        """The Experts as they are defined now."""
+        project = await self._definitions.project(self._setup.overrides)
+        return project.plan().experts
 
     async def _as_before(self, job_id: JobId) -> Overrides:
         """The options under which the file gives the model that the job was started with."""
@@ -266,6 +274,7 @@ class LocalGateway:
                 tables=self._tables,
                 breakers=self._breakers,
             ) as runtime:
+                job.desk = runtime.services.desk
                 job.outcome = await work(runtime, job)
         except PerstackError as caught:
             error = caught
@@ -291,6 +300,9 @@ class LocalGateway:
         await self._tell(LocalJobsUpdate(frozenset(self._jobs)))
 
     # ---------------------------------------------------------------- what is watched
+
+    async def _project(self) -> Project:
+        return await self._definitions.project(self._setup.overrides)
 
     def _use(self, project: Project) -> None:
         self._consensus.auto_reject = project.config.settings.consensus.auto_reject

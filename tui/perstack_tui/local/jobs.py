@@ -17,6 +17,7 @@ from perstack.engine.plan import JobOutcome
 from perstack.errors import PerstackError
 from perstack.project import Project, accept
 from perstack.projection.run_state import RunState
+from perstack.services.desk import AgentDesk
 
 
 class LocalJob:
@@ -35,6 +36,8 @@ class LocalJob:
         self.error: PerstackError | None = None
         self.expert_key = ExpertKey("")
         self.outcome: JobOutcome | None = None
+        # Where its runs can be steered, once it is opened.
+        self.desk: AgentDesk | None = None
 
     @property
     def can_go_on(self) -> bool:

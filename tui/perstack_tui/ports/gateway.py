@@ -7,28 +7,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from perstack.domain.ids import ConsensusId, ExpertKey, JobId
-from perstack.projection.views import QuestionView
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
+from perstack.projection.views import EntryView, QuestionView
 from perstack_tui.ports.records import Records
 from perstack_tui.ports.steering import Steering
 from perstack_tui.ports.travel import Travel
 
 if TYPE_CHECKING:
+    from perstack.config.definition_diff import DefinitionDiff, FieldChange
     from perstack.config.untrusted import Demand
     from perstack.domain.agents import Agent
     from perstack.domain.consensus import ConsensusCheckpoint, Decision
+    from perstack.domain.settings import RiskLevel
     from perstack.ports.history import FeedBatch
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertSummary:
-    """An Expert as the screen lists it."""
+    """An Expert as the screen lists it. `line`, from 1, is where the file defines it.
+
+    `risk` is what its name alone gives, `gated` whether delegating to it then waits for a decision.
+    `fields` are all that its definition sets.
+    """
 
     key: ExpertKey
     version: str
     description: str
     delegates: tuple[ExpertKey, ...]
     skills: tuple[str, ...]
+    risk: RiskLevel = "low"
+    gated: bool = False
+    line: int | None = None
+    instruction: str = ""
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDefinitions:
+    """What one save changed, at a time in Unix ms."""
+
+    at: int
+    diff: DefinitionDiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,8 @@ class DefinitionsUpdate:
 
     `changes` says in short phrases what the last save changed ("writer changed", "reviewer new");
     `error` is set while the file does not parse and `experts` are the last good ones;
-    `loaded_at` is Unix ms, None before the first good reading.
+    `loaded_at` is Unix ms, None before the first good reading. `saves` are those that changed
+    something since the cockpit was opened, newest first.
     """
 
     path: Path | None
@@ -49,6 +69,7 @@ class DefinitionsUpdate:
     error: str | None = None
     error_hint: str | None = None
     loaded_at: int | None = None
+    saves: tuple[SavedDefinitions, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,17 @@ class Gateway(Protocol):
         """What the shared tables hold."""
         ...
 
+    async def read_entries(
+        self, job_id: JobId, run_id: RunId, first: int, count: int
+    ) -> Sequence[EntryView]:
+        """Read entries of a run's transcript back, from number `first` on, at most `count`.
+
+        Raises:
+            NotFoundError: there is no such job or run.
+            CorruptRecordError: a record of it is damaged.
+        """
+        ...
+
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return at once."""
         ...
@@ -139,8 +171,8 @@ class Gateway(Protocol):
         """
         ...
 
-    async def answer(self, question: QuestionView, text: str) -> None:
-        """Answer an interactive call; the job goes on in this process.
+    async def answer(self, given: Sequence[tuple[QuestionView, str]]) -> None:
+        """Answer questions of one run, each with its text; the job goes on in this process.
 
         Raises:
             ConflictError: a process drives it, or somebody answered first.

@@ -8,8 +8,11 @@ from typing import Protocol, TypeVar
 
 from textual.screen import ModalScreen
 
+from perstack.domain.ids import RunId
 from perstack.errors import PerstackError
 from perstack.ports.system import Clock
+from perstack_tui.holding import Holding
+from perstack_tui.incoming import Incoming
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.records import RecordKind
 from perstack_tui.ports.travel import Moment
@@ -58,8 +61,8 @@ class Host(Protocol):
         """How the user wants the cockpit; another object once the file was saved."""
         ...
 
-    def live_text(self) -> Live | None:
-        """Return what the selected run's model is saying."""
+    def live_text(self, run_id: RunId) -> Live | None:
+        """Return what a run's model is saying."""
         ...
 
     def tell(self, text: str, tone: Tone = "info") -> None:
@@ -74,6 +77,16 @@ class Host(Protocol):
         """Do `work` with the gateway; an error is told to `failed`, or to the user."""
         ...
 
+    @property
+    def holding(self) -> Holding:
+        """Decisions between the key and the database."""
+        ...
+
+    @property
+    def incoming(self) -> Incoming:
+        """What came from the terminal."""
+        ...
+
     def request_paint(self, *, now: bool = False) -> None:
         """Paint soon; `now` for what a key did."""
         ...
@@ -84,12 +97,54 @@ class Host(Protocol):
         """Open a sheet over the main screen; `closed` gets what it gave."""
         ...
 
+    def repaint(self) -> None:
+        """Paint everything, whatever the terminal shows."""
+        ...
+
     def ask_to_quit(self) -> None:
         """Leave, asking first when that would affect runs."""
         ...
 
-    def next_theme(self) -> None:
-        """Change the theme."""
+    @property
+    def theme_name(self) -> str:
+        """The theme that is worn."""
+        ...
+
+    @property
+    def theme_names(self) -> tuple[str, ...]:
+        """The themes there are, shipped and the user's."""
+        ...
+
+    def choose_theme(self) -> None:
+        """Open the list of themes."""
+        ...
+
+    def try_theme(self, name: str) -> None:
+        """Wear a theme for now.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        ...
+
+    def set_theme(self, name: str) -> None:
+        """Wear a theme from now on; that there is none of that name is told."""
+        ...
+
+    def set_mouse(self, *, on: bool | None = None) -> None:
+        """Take the mouse, or leave it to the terminal; None turns it round."""
+        ...
+
+    def save_picture(self, path: Path | None = None) -> None:
+        """Save the screen as SVG, secrets left out; tell where."""
+        ...
+
+    def edit_settings(self) -> None:
+        """Open `cockpit.toml` in the editor; written with its defaults first if there is none."""
+        ...
+
+    def step_aside(self) -> None:
+        """Stop this process for the shell; with runs at work here only when pressed again."""
         ...
 
     async def edit_text(self, text: str, *, suffix: str = ".md") -> str | None:

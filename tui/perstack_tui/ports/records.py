@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 RecordKind = Literal[
     "agents",
@@ -19,19 +19,7 @@ RecordKind = Literal[
     "reviews",
     "approvals",
 ]
-RECORD_KINDS: Final[tuple[RecordKind, ...]] = (
-    "agents",
-    "tasks",
-    "memory",
-    "sessions",
-    "identities",
-    "projects",
-    "specifications",
-    "limits",
-    "workflows",
-    "reviews",
-    "approvals",
-)
+RECORD_KINDS: Final[tuple[RecordKind, ...]] = get_args(RecordKind)
 Tone = Literal["text", "muted", "strong", "run", "need", "stall", "fail", "done", "idle", "stop"]
 
 
@@ -54,13 +42,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What can be done to a record; `asks` labels a text that it needs, `warns` is said before."""
+    """What can be done to a record; `asks` labels a text that it takes, `warns` is said before.
+
+    With `optional` that text may be left empty. `key` is a character as a keyboard gives it.
+    """
 
     id: str
     key: str
     label: str
     asks: str | None = None
     warns: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

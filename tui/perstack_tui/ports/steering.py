@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,14 @@ class Target:
 
     job_id: JobId
     run_id: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model that a run could generate with; `note` says what is known of it."""
+
+    name: str
+    note: str = ""
 
 
 class Steering(Protocol):
@@ -60,6 +69,10 @@ class Steering(Protocol):
         """
         ...
 
+    async def models(self, target: Target) -> Sequence[ModelChoice]:
+        """Return the models that are known of the run's provider."""
+        ...
+
     async def change_model(self, target: Target, model: str) -> None:
         """Have the run generate with `model` from its next step on.
 
@@ -77,5 +90,5 @@ class Steering(Protocol):
         ...
 
     async def raise_budget(self, job_id: JobId, more: BudgetRaise) -> None:
-        """Let a job use more."""
+        """Let a job use more; one that ended at a limit goes on with that, in this process."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -12,13 +14,16 @@ from perstack.projection.views import QuestionView
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
+from perstack_tui.state.answer import Answering, all_of, answer_lines, command
 from perstack_tui.state.inbox import question_key
-from perstack_tui.state.lines import BLANK, Line, Span, line, note
-from perstack_tui.text import flat, wrap
+from perstack_tui.state.lines import Line, Span, line
+from perstack_tui.text import flat
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
+
+_PAGE: Final = 5
 
 
 class AnswerSheet(Sheet[None]):
@@ -26,7 +31,9 @@ class AnswerSheet(Sheet[None]):
 
     def __init__(self, host: Host, question: QuestionView) -> None:
         super().__init__(host)
-        self._question = question
+        self._answering = Answering(all_of(question, self._asked_now()))
+        ids = [one.tool_call_id for one in self._answering.questions]
+        self._answering.at = ids.index(question.tool_call_id)
         self._waiting = False
         self._error = ""
         self._pane = Pane(id="question")
@@ -41,43 +48,76 @@ class AnswerSheet(Sheet[None]):
 
     def on_mount(self) -> None:
         """Show the first question."""
-        self._turn_to(self._question)
+        self._turn_to()
+
+    @property
+    def _question(self) -> QuestionView:
+        return self._answering.question
+
+    def _asked_now(self) -> tuple[QuestionView, ...]:
+        return self.host.state.index.view.inbox.questions
+
+    def _open_now(self) -> tuple[QuestionView, ...]:
+        """Return the questions of this run that wait now."""
+        asked = self._answering.question
+        mine = [one for one in self._asked_now() if one.run_id == asked.run_id]
+        return all_of(mine[0], mine) if mine else ()
+
+    # --- painting ---------------------------------------------------------------------------
 
     def refresh_view(self) -> None:
         """Go on to the run's next question, or close when there is none left."""
-        open_now = {asked.tool_call_id: asked for asked in self._mine()}
-        if self._waiting and self._question.tool_call_id not in open_now:
-            if open_now:
-                self._turn_to(min(open_now.values(), key=lambda asked: asked.position))
+        if not self.is_mounted:
+            return
+        open_now = self._open_now()
+        sent = {one.tool_call_id for one in self._answering.questions}
+        left = [one for one in open_now if one.tool_call_id not in sent]
+        if self._waiting and not sent & {one.tool_call_id for one in open_now}:
+            if left:
+                self._answering = Answering(tuple(left))
+                self._turn_to()
                 return
-            if self._question.position >= self._question.of:
+            if self._is_last:
                 self.dismiss(None)
                 return
-        elif not self._waiting and self._question.tool_call_id not in open_now:
+        elif not self._waiting and self._question not in open_now:
+            ids = {one.tool_call_id for one in open_now}
+            gone = self._question.tool_call_id not in ids
             self._error = "this question is no longer open: it was answered elsewhere"
+            self._error = self._error if gone else ""
         self._paint()
 
-    def _mine(self) -> list[QuestionView]:
-        inbox = self.host.state.index.view.inbox
-        return [asked for asked in inbox.questions if asked.run_id == self._question.run_id]
+    @property
+    def _is_last(self) -> bool:
+        """Whether the run asks nothing behind what stands here."""
+        last = self._answering.questions[-1]
+        return last.position >= last.of
 
-    def _turn_to(self, question: QuestionView) -> None:
-        self._question, self._waiting, self._error = question, False, ""
+    def _turn_to(self) -> None:
+        """Show the question at hand, with what was typed for it."""
+        self._waiting, self._error = False, ""
+        question = self._question
         draft = self.host.state.drafts.get(question_key(question), "")
         self._field.value = draft
         self._field.cursor_position = len(draft)
-        self._field.placeholder = "your answer"
+        self._field.placeholder = "several, with commas" if question.several else "your answer"
         if question.choices and not draft:
             self._pane.focus()
         else:
             self._field.focus()
+        self._pane.scroll_lines(-self._pane.top)
         self._paint()
 
     def _paint(self) -> None:
-        asked, width = self._question, self._pane.inner_width
+        asked, state = self._question, self.host.state
         which = f"question {asked.position} of {asked.of}" if asked.of > 1 else ""
-        title = f"{flat(asked.expert_key)} asks"
-        self._pane.show(_question_lines(asked, width), frame=Frame(title, which))
+        run = state.index.run(asked.run_id)
+        width, height = self._pane.inner_width, self._pane.inner_height
+        lines = answer_lines(self._answering, run, state.drafts, width, height)
+        selected = self._answering.cursor if asked.choices else None
+        self._pane.show(
+            lines, selected=selected, frame=Frame(f"{flat(asked.expert_key)} asks", which)
+        )
         self.query_one("#answer-keys", Bar).show(self._keys())
 
     def _keys(self) -> Line:
@@ -89,77 +129,135 @@ class AnswerSheet(Sheet[None]):
                 ("   esc", "accent"),
                 (" close", "muted"),
             )
-        numbers: tuple[tuple[str, str], ...] = ()
-        if self._question.choices:
-            numbers = (
-                (f" 1-{min(9, len(self._question.choices))}", "choose  "),
-                (" tab", "other text  "),
-            )
-        keys = [*numbers, (" ⏎", "send  "), (" esc", "close, the text is kept")]
+        asked, keys = self._question, list[tuple[str, str]]()
+        if asked.choices:
+            keys.append((f" 1-{min(9, len(asked.choices))}", "choose "))
+            keys.append((" space", "take ") if asked.several else (" tab", "other text "))
+        more = len(self._answering.questions) - len(self._answering.taken) > 1
+        keys.append((" ⏎", "next " if more else "send "))
+        keys += [(" ^g", "$EDITOR "), (" ^y", "command "), (" esc", "close, text kept")]
         spans: list[Span] = []
         for key, text in keys:
             spans.append((key, "accent"))
             spans.append((" " + text, "muted"))
         return Line(tuple(spans))
 
+    # --- keys -------------------------------------------------------------------------------
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep the draft."""
         self.host.state.drafts[question_key(self._question)] = event.value
+        if self.is_mounted and self._question.several:
+            self._paint()
 
     def on_key(self, event: events.Key) -> None:
         """Choose by number while the field does not have the keyboard."""
         if event.key == "escape":
             event.stop()
             self.dismiss(None)
+        elif event.key in _EVERYWHERE:
+            event.stop()
+            event.prevent_default()
+            self._key_anywhere(event.key)
         elif self._pane.has_focus:
             event.stop()
             event.prevent_default()
             self._key_on_choices(event)
-        elif event.key in ("tab", "shift+tab", "up") and self._question.choices:
+        elif event.key in ("tab", "shift+tab", "up") and self._has_list:
             event.stop()
             event.prevent_default()
             self._pane.focus()
 
+    @property
+    def _has_list(self) -> bool:
+        return bool(self._question.choices) or len(self._answering.questions) > 1
+
+    def _key_anywhere(self, key: str) -> None:
+        match key:
+            case "ctrl+g":
+                self.run_worker(self._edit(), group="editor", exclusive=True)
+            case "ctrl+y":
+                asked = self._question
+                job = self.host.state.index.jobs.get(asked.job_id)
+                expert = job.expert_key if job is not None else asked.expert_key
+                text = command(asked, expert, self._field.value.strip())
+                self.host.copy(text, "the command")
+            case "ctrl+o":
+                self._answering.unfolded = not self._answering.unfolded
+                self._paint()
+            case _:
+                self._pane.scroll_lines(_PAGE if key == "pagedown" else -_PAGE)
+
     def _key_on_choices(self, event: events.Key) -> None:
-        character = event.character or ""
+        character, answering = event.character or "", self._answering
         choices = self._question.choices[:9]
         if character.isdecimal() and 0 < int(character) <= len(choices):
-            self._fill(choices[int(character) - 1])
+            self._choose(int(character) - 1)
+        elif event.key == "space" and self._question.several:
+            self._choose(answering.cursor)
+        elif event.key in ("up", "down") and choices:
+            answering.move(1 if event.key == "down" else -1)
+            self._paint()
+        elif event.key in ("left", "right"):
+            if len(answering.questions) > 1 and not self._waiting:
+                answering.turn(1 if event.key == "right" else -1)
+                self._turn_to()
         elif event.key in ("tab", "down", "enter"):
             self._field.focus()
-        elif event.key in ("pagedown", "pageup"):
-            self._pane.scroll_lines(5 if event.key == "pagedown" else -5)
         elif event.is_printable and character:
             self._fill(self._field.value + character)
+
+    def on_pane_chosen(self, event: Pane.Chosen) -> None:
+        """Take the choice that was clicked; sending is another key."""
+        if isinstance(event.key, int) and not self._waiting:
+            self._choose(event.key)
+
+    def _choose(self, number: int) -> None:
+        """Take a choice; of several, more may follow, so the list keeps the keyboard."""
+        text = self._answering.chosen(self._field.value, number)
+        if self._question.several:
+            self._answering.cursor = number
+            self._field.value = text
+            self._field.cursor_position = len(text)
+            self._paint()
+        else:
+            self._fill(text)
 
     def _fill(self, text: str) -> None:
         self._field.value = text
         self._field.cursor_position = len(self._field.value)
         self._field.focus()
 
+    async def _edit(self) -> None:
+        text = await self.host.edit_text(self._field.value)
+        if text is not None and self.is_mounted:
+            self._fill(" ".join(text.split()))
+
+    # --- sending ----------------------------------------------------------------------------
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send the answer."""
+        """Take the answer; send when none is missing any more."""
         event.stop()
-        text, asked = event.value.strip(), self._question
+        text = event.value.strip()
         if not text or self._waiting:
             return
+        if not self._answering.take(text):
+            self._turn_to()
+            return
+        given = self._answering.given()
         self._waiting, self._error = True, ""
 
         async def answer(gateway: Gateway) -> None:
-            await gateway.answer(asked, text)
-            self.host.state.drafts.pop(question_key(asked), None)
-            self._sent(asked)
+            await gateway.answer(given)
+            for question, _ in given:
+                self.host.state.drafts.pop(question_key(question), None)
+            self._sent(given[-1][0])
 
         self.host.command(answer, self._failed)
         self._paint()
 
-    def _sent(self, asked: QuestionView) -> None:
-        if asked is not self._question:
-            return
-        others = [other for other in self._mine() if other.tool_call_id != asked.tool_call_id]
-        if others:
-            self._turn_to(min(others, key=lambda other: other.position))
-        elif asked.position >= asked.of:
+    def _sent(self, last: QuestionView) -> None:
+        if last.position >= last.of:
             self.host.tell("answered; the job goes on", "good")
             self.dismiss(None)
 
@@ -170,14 +268,4 @@ class AnswerSheet(Sheet[None]):
             self._paint()
 
 
-def _question_lines(asked: QuestionView, width: int) -> list[Line]:
-    lines = [line((text, "strong")) for text in wrap(asked.text, width)]
-    if asked.choices:
-        lines.append(BLANK)
-    for number, choice in enumerate(asked.choices, 1):
-        head, *rest = wrap(choice, width - 4)
-        key = str(number) if number <= 9 else " "
-        lines.append(line((f" {key}  ", "accent"), (head, "text")))
-        lines += [line(("    " + text, "text")) for text in rest]
-    lines += [BLANK, note(f"asked with {flat(asked.tool_name)}")]
-    return lines + [note("  " + text) for text in wrap(asked.args, width - 2)]
+_EVERYWHERE: Final = ("ctrl+g", "ctrl+y", "ctrl+o", "pagedown", "pageup")

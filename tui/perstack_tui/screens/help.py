@@ -1,81 +1,90 @@
-"""All keys, from the registry."""
+"""All keys, from the keymap."""
 
 from __future__ import annotations
 
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input
 
-from perstack_tui.actions import help_sections
+from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.lines import BLANK, Line, line, note
-from perstack_tui.state.wording import LOOKS
+from perstack_tui.state.help import help_lines
+from perstack_tui.state.layout import PaneName
+from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
 
 class HelpSheet(Sheet[None]):
-    """Scrolls; escape or `?` closes it."""
+    """Scrolls; `/` searches; escape or `?` closes it."""
+
+    def __init__(self, host: Host, active: PaneName = "tree") -> None:
+        super().__init__(host)
+        self._active: PaneName = active
+        self._pane = Pane(id="help-keys")
+        self._field = Field(id="help-field", placeholder="what a key does")
 
     def compose(self) -> ComposeResult:
-        """One pane."""
-        yield Pane(id="help")
+        """The keys, and a field while one searches."""
+        with Vertical(id="help"):
+            yield self._pane
+            yield self._field
 
     def on_mount(self) -> None:
         """Fill the pane."""
-        pane = self.query_one(Pane)
-        pane.focus()
-        pane.show(help_lines(), frame=Frame("Keys", "", "j/k scroll · esc close"))
+        self._field.display = False
+        self._pane.focus()
+        self.refresh_view()
+
+    def refresh_view(self) -> None:
+        """Paint the keys as they are now."""
+        needle, width = self._field.value, self._pane.inner_width
+        lines = help_lines(self.host.state.keymap, self._active, needle, width or 74)
+        searched = f"/{needle}" if needle else ""
+        self._pane.show(lines, frame=Frame("Keys", searched, "j/k scroll  / search  esc close"))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search at once."""
+        event.stop()
+        self._pane.scroll_lines(-len(self._pane.lines))
+        self.refresh_view()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep what was found."""
+        event.stop()
+        self._leave_field(keep=True)
+
+    def _leave_field(self, *, keep: bool) -> None:
+        if not keep:
+            self._field.value = ""
+        self._field.display = False
+        self._pane.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """Scroll or close."""
+        """Scroll, search or close."""
         event.stop()
-        pane = self.query_one(Pane)
+        page = max(1, self._pane.inner_height - 1)
+        if self._field.display:
+            if event.key == "escape":
+                self._leave_field(keep=False)
+            return
         match event.key:
+            case "escape" if self._field.value:
+                self._field.value = ""
             case "escape" | "question_mark" | "q":
                 self.dismiss(None)
-            case "j" | "down":
-                pane.scroll_lines(1)
-            case "k" | "up":
-                pane.scroll_lines(-1)
-            case "pagedown" | "space":
-                pane.scroll_lines(pane.inner_height)
-            case "pageup":
-                pane.scroll_lines(-pane.inner_height)
+            case "slash":
+                self._field.display = True
+                self._field.focus()
+            case "j" | "down" | "k" | "up":
+                self._pane.scroll_lines(1 if event.key in ("j", "down") else -1)
+            case "pagedown" | "space" | "ctrl+d" | "pageup" | "ctrl+u":
+                down = event.key in ("pagedown", "space", "ctrl+d")
+                self._pane.scroll_lines(page if down else -page)
+            case "g" | "home" | "G" | "shift+g" | "end":
+                first = event.key in ("g", "home")
+                self._pane.scroll_lines(len(self._pane.lines) * (-1 if first else 1))
             case _:
-                pass
-
-
-def help_lines() -> list[Line]:
-    """Return every action by group, then what the states mean."""
-    lines: list[Line] = []
-    for title, actions in help_sections():
-        lines += [BLANK, line((title, "strong"))]
-        lines += [
-            line((f"  {action.shown:<7}", "accent"), (action.help, "text")) for action in actions
-        ]
-    lines += [BLANK, line(("States", "strong"))]
-    lines += [
-        line((f"  {look.glyph} {look.word:<6}", look.role), (_MEANINGS[state], "text"))
-        for state, look in LOOKS.items()
-    ]
-    return [
-        *lines,
-        BLANK,
-        note("  Nothing here takes the keyboard by itself: gates and questions"),
-        note("  wait in the inbox. In a review, Enter and pasting decide nothing."),
-    ]
-
-
-_MEANINGS = {
-    "gate": "waits for your approval",
-    "asks": "waits for your answer",
-    "stall": "nothing heard for two minutes; its process lives",
-    "lost": "its process is gone; i goes on from the last checkpoint",
-    "run": "at work",
-    "waits": "waits for the runs it delegated to",
-    "fail": "ended in error",
-    "limit": "reached its step limit",
-    "stop": "paused, or stopped; i goes on with what was stopped",
-    "idle": "nothing runs",
-    "done": "completed",
-}
+                return
+        event.prevent_default()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,18 +11,16 @@ from textual.widgets import Input
 
 from perstack.domain.ids import SubtaskId
 from perstack.errors import PerstackError
-from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
+from perstack_tui.screens.review_parts import ReviewParts
 from perstack_tui.screens.sheet import Sheet
+from perstack_tui.state.decided import moment_before
 from perstack_tui.state.grace import Grace
-from perstack_tui.state.inbox import gate_headline, items_of
+from perstack_tui.state.held import Choice, held_choice
+from perstack_tui.state.inbox import Item, items_of
 from perstack_tui.state.lines import Line, line
-from perstack_tui.state.review import Review, review_lines
-from perstack_tui.state.wording import RISK_WORDS, countdown, outcome_of
+from perstack_tui.state.review import Review
 from perstack_tui.text import flat
-from perstack_tui.widgets.bar import Bar
-from perstack_tui.widgets.field import Field
-from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
@@ -36,57 +34,49 @@ class ReviewSheet(Sheet[None]):
         super().__init__(host)
         self._review = Review(gate)
         self._grace = Grace(host.monotonic)
-        self._sending = False
+        self._sending = self._turned = False
         self._error = ""
-        self._pane = Pane(id="review")
-        draft = host.state.drafts.get(("feedback", gate.id), "")
-        self._field = Field(
-            id="feedback",
-            value=draft,
-            placeholder="e: a note to the agent (goes back with the decision)",
-        )
+        self._parts = ReviewParts(host.monotonic, self._draft)
+        self._pane, self._detail = self._parts.rows, self._parts.detail
+        self._field, self._word = self._parts.field, self._parts.word
 
     def compose(self) -> ComposeResult:
-        """What is asked, the note, what would happen, the keys."""
-        yield self._pane
-        yield self._field
-        yield Bar(id="consequence")
-        yield Bar(id="review-keys")
+        """What is asked, one subtask in full, the note, what would happen, the word, the keys."""
+        yield from self._parts.widgets
 
     def on_mount(self) -> None:
         """The list has the keyboard, not the field."""
         self._grace.restart()
         self._pane.focus()
 
+    @property
+    def _draft(self) -> str:
+        return self.host.state.drafts.get(("feedback", self._review.gate.id), "")
+
+    # --- painting ---------------------------------------------------------------------------
+
     def refresh_view(self) -> None:
         """Paint; a decision made elsewhere closes the sheet for deciding."""
+        if not self.is_mounted:
+            return
         review, now = self._review, self.host.clock.now_ms()
         for item in items_of(self.host.state.index.view.inbox):
             if item.gate is not None and item.gate.id == review.gate.id:
                 review.gate = item.gate
-        gate = review.gate
-        left = countdown(gate.expires_at, now) if gate.status == "pending" else outcome_of(gate)[1]
-        badge = f"▲ {RISK_WORDS[gate.risk_level]} · {left}"
-        title = f"Review · {gate_headline(gate)}"
-        hints = "j/k select  space keep/drop  J/K scroll"
-        lines = review_lines(review, self._pane.inner_width, now)
-        self._pane.show(
-            lines, selected=review.selected, frame=Frame(title, badge, hints, badge_role="need")
-        )
-        self._note_read()
-        self.query_one("#consequence", Bar).show(self._consequence())
-        self.query_one("#review-keys", Bar).show(_FIELD_KEYS if self._field.has_focus else _KEYS)
+        review.held = held_choice(self.host.state.held, review.gate.id)
+        if review.why_unready() is not None and self._parts.word.has_focus:
+            self._pane.focus()
+        self._parts.paint(review, self.size.height, now)
+        # What counts as seen is what is painted, not what was merely scrolled past.
+        self.call_after_refresh(self._note_read)
+        self._paint_bars()
+
+    def _paint_bars(self) -> None:
+        self._parts.paint_bars(self._review, self._consequence())
 
     def _note_read(self) -> None:
-        """Remember which subtasks were visible to their last line."""
-        pane = self._pane
-        bottom = pane.top + pane.inner_height
-        for task in self._review.gate.proposed_subtasks:
-            last = max(
-                (at for at, text in enumerate(pane.lines) if text.key == task.id), default=-1
-            )
-            if 0 <= last < bottom:
-                self._review.read.add(task.id)
+        if self.is_mounted and self._parts.note_read(self._review):
+            self.refresh_view()
 
     def _consequence(self) -> Line:
         if self._error:
@@ -96,19 +86,43 @@ class ReviewSheet(Sheet[None]):
         told = self._review.consequence(self._field.value)
         return Line(((" ", "text"), *told.left))
 
+    # --- typing -----------------------------------------------------------------------------
+
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Keep the draft."""
-        self.host.state.drafts[("feedback", self._review.gate.id)] = event.value
+        """Keep the draft; take the word once it was typed key by key."""
+        if event.input is self._word:
+            self._typed_word(event.value)
+        else:
+            self.host.state.drafts[("feedback", self._review.gate.id)] = event.value
         if self.is_mounted:
-            self.query_one("#consequence", Bar).show(self._consequence())
+            self._paint_bars()
+
+    def _typed_word(self, text: str) -> None:
+        review = self._review
+        if text.strip().lower() != review.word:
+            return
+        if self._word.typed_by_hand:
+            review.confirmed = review.kept_high
+        else:
+            self._error = "type the word key by key; what is pasted does not count"
+        self._word.value = ""
+        self._to_list()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter only leaves the field."""
         event.stop()
+        self._to_list()
+
+    def _to_list(self) -> None:
+        """Leave a field; keys count in the list once the keyboard was quiet."""
+        self._grace.restart()
         self._pane.focus()
+        self.refresh_view()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Say which keys count now."""
+        """Say which keys count now; in the list, once the keyboard was quiet."""
+        if event.widget is self._pane:
+            self._grace.restart()
         self.refresh_view()
 
     def on_paste(self, event: events.Paste) -> None:
@@ -117,11 +131,14 @@ class ReviewSheet(Sheet[None]):
         self._grace.restart()
 
     def on_key(self, event: events.Key) -> None:
-        """Keys of the list; in the field only escape is ours."""
-        if self._field.has_focus:
+        """Keys of the list; in a field only escape is ours, and the editor's key."""
+        if self._field.has_focus or self._word.has_focus:
             if event.key == "escape":
                 event.stop()
-                self._pane.focus()
+                self._to_list()
+            elif event.key == "ctrl+g" and self._field.has_focus:
+                event.stop()
+                self._edit_note()
             return
         event.stop()
         event.prevent_default()
@@ -129,6 +146,7 @@ class ReviewSheet(Sheet[None]):
             self._list_key(event)
 
     def _list_key(self, event: events.Key) -> None:
+        self._error = ""
         match event.key:
             case "escape":
                 self.dismiss(None)
@@ -137,21 +155,51 @@ class ReviewSheet(Sheet[None]):
             case "k" | "up":
                 self._select(self._pane.move(-1))
             case "J" | "shift+j" | "upper_j" | "pagedown":
-                self._pane.scroll_lines(max(1, self._pane.inner_height // 2))
+                self._scroll(1)
             case "K" | "shift+k" | "upper_k" | "pageup":
-                self._pane.scroll_lines(-max(1, self._pane.inner_height // 2))
+                self._scroll(-1)
+            case "right_square_bracket":
+                self._turn(1)
+            case "left_square_bracket":
+                self._turn(-1)
+            case _:
+                self._deed_key(event.key)
+        self.refresh_view()
+
+    def _deed_key(self, key: str) -> None:
+        quiet = self._grace.calm and (self.host.incoming.calm or self._turned)
+        self._turned = False
+        if key in _DECIDING and not quiet:
+            self._error = "that came while somebody was typing; press it after a quiet moment"
+            self._grace.restart()
+            return
+        alone = self.host.incoming.alone
+        match key:
             case "space":
                 self._review.toggle()
-            case "e" | "tab":
+            case "e" | "i" | "tab":
                 self._field.focus()
+            case "ctrl+g":
+                self._edit_note()
             case "a":
-                self._approve()
+                alone(self._approve, self._not_alone)
+            case "A" | "shift+a" | "upper_a":
+                alone(self._approve_standing, self._not_alone)
             case "r":
-                self._reject()
+                alone(self._reject, self._not_alone)
+            case "u":
+                self.host.holding.undo()
+            case "y":
+                command = self._review.command(self._field.value.strip())
+                self.host.copy(command, "the command")
+            case "F" | "shift+f" | "upper_f":
+                self._fork()
             case _:
-                return
-        if self.is_mounted:
-            self.refresh_view()
+                # Keys that mean nothing here are text that was meant for somewhere else.
+                self._grace.restart()
+
+    def _scroll(self, sign: int) -> None:
+        self._detail.scroll_lines(sign * max(1, self._detail.inner_height - 1))
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Take the selected subtask."""
@@ -159,39 +207,88 @@ class ReviewSheet(Sheet[None]):
         self.refresh_view()
 
     def _select(self, key: Hashable) -> None:
-        if key is not None:
+        if key is not None and key != self._review.selected:
             self._review.selected = SubtaskId(str(key))
+            self._detail.scroll_lines(-self._detail.top)
+
+    def _edit_note(self) -> None:
+        async def edit() -> None:
+            text = await self.host.edit_text(self._field.value)
+            if text is not None and self.is_mounted:
+                self._field.value = " ".join(text.split())
+            self._to_list()
+
+        self.run_worker(edit(), group="editor", exclusive=True)
+
+    def _turn(self, by: int) -> None:
+        """Go to another item that waits, without waiting for the keyboard again."""
+        gates = [item.gate for item in self.host.state.pending if _is_gate(item)]
+        ids = [gate.id for gate in gates if gate is not None]
+        if not ids:
+            return
+        at = ids.index(self._review.gate.id) + by if self._review.gate.id in ids else 0
+        gate = gates[at % len(ids)]
+        if gate is None or gate.id == self._review.gate.id:
+            return
+        self._review, self._turned = Review(gate), True
+        self._sending, self._error = False, ""
+        self._field.value, self._word.value = self._draft, ""
+        self._pane.scroll_lines(-self._pane.top)
+        self._detail.scroll_lines(-self._detail.top)
+
+    def _fork(self) -> None:
+        moment = moment_before(self.host.state.index, self._review.gate)
+        if moment is None:
+            self._error = "no checkpoint before it: its run had taken no step"
+        else:
+            self.dismiss(None)
+            self.host.travel_to(moment)
+
+    # --- deciding ---------------------------------------------------------------------------
+
+    def _not_alone(self) -> None:
+        self._error = "several keys came at once, so none of them decided; press it alone"
+        self._grace.restart()
+        self.refresh_view()
 
     def _approve(self) -> None:
-        if self._review.why_not_approve() is None:
-            self._decide(self._review.approval(self._field.value.strip(), self.host.reviewer))
+        review = self._review
+        if review.why_unready() is None and review.wants_word:
+            self._word.focus()
+        elif review.why_not_approve() is None:
+            self._decide(review.approval(self._field.value.strip(), self.host.reviewer))
+        else:
+            # Whoever presses what cannot be done is not looking: the next key waits, too.
+            self._grace.restart()
+
+    def _approve_standing(self) -> None:
+        review = self._review
+        self._error = review.why_not_standing() or ""
+        if self._error:
+            self._grace.restart()
+            self.refresh_view()
+        else:
+            decision = review.approval(self._field.value.strip(), self.host.reviewer)
+            self._decide(decision, standing=True)
 
     def _reject(self) -> None:
         if self._review.why_closed() is None:
             self._decide(self._review.rejection(self._field.value.strip(), self.host.reviewer))
 
-    def _decide(self, decision: Decision) -> None:
-        if self._sending or self.host.observing:
+    def _decide(self, decision: Decision, *, standing: bool = False) -> None:
+        if self._sending or self._is_left or self.host.observing:
             return
         self._sending, self._error = True, ""
-        gate = self._review.gate
-
-        async def decide(gateway: Gateway) -> None:
-            decided = await gateway.decide(gate.id, decision)
-            self.host.state.drafts.pop(("feedback", gate.id), None)
-            _, word, _ = outcome_of(decided)
-            self._tell_decided(word, gate)
-            if self.is_mounted:
-                self.dismiss(None)
-
-        self.host.command(decide, self._failed)
-
-    def _tell_decided(self, word: str, gate: ConsensusCheckpoint) -> None:
-        job = self.host.state.index.jobs.get(gate.job_id) if gate.job_id else None
-        if job is not None and not self.host.state.is_driven(job):
-            self.host.tell(f"{word}; nothing runs this job: i goes on with it", "good")
+        choice = Choice(self._review.gate, decision, standing)
+        held = self.host.holding.decide((choice,), self._done, self._failed)
+        if held:
+            self.dismiss(None)
         else:
-            self.host.tell(f"{word}: {gate_headline(gate)}", "good")
+            self.refresh_view()
+
+    def _done(self) -> None:
+        if self.is_mounted:
+            self.dismiss(None)
 
     def _failed(self, error: PerstackError) -> None:
         self._sending = False
@@ -200,16 +297,8 @@ class ReviewSheet(Sheet[None]):
             self.refresh_view()
 
 
-_FIELD_KEYS = line((" esc", "accent"), (" back to the list; a and r decide there", "muted"))
-_KEYS = line(
-    (" a", "accent"),
-    (" approve kept  ", "muted"),
-    ("r", "accent"),
-    (" reject all  ", "muted"),
-    ("space", "accent"),
-    (" keep/drop  ", "muted"),
-    ("e", "accent"),
-    (" note  ", "muted"),
-    ("esc", "accent"),
-    (" back, no decision", "muted"),
-)
+def _is_gate(item: Item) -> bool:
+    return item.key.kind == "gate"
+
+
+_DECIDING: Final = ("a", "A", "shift+a", "upper_a", "r")

@@ -27,7 +27,7 @@ class Sheet(ModalScreen[Result], Generic[Result]):
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host = host
-        self._is_left = False
+        self._is_left = self._is_gone = False
         self._outcome: Result | None = None
 
     def refresh_view(self) -> None:
@@ -38,6 +38,11 @@ class Sheet(ModalScreen[Result], Generic[Result]):
         event.stop()
         self.refresh_view()
 
+    def on_dragging_dragged(self, event: Pane.Dragged) -> None:
+        """Copy what was selected with the mouse."""
+        event.stop()
+        self.host.copy(event.text, "what you selected")
+
     # --- closing ----------------------------------------------------------------------------
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
@@ -46,11 +51,15 @@ class Sheet(ModalScreen[Result], Generic[Result]):
             return AwaitComplete.nothing()
         self._is_left, self._outcome = True, result
         # Textual takes away the topmost screen, whichever is told to go.
-        return super().dismiss(result) if self.is_active else AwaitComplete.nothing()
+        if not self.is_active:
+            return AwaitComplete.nothing()
+        self._is_gone = True
+        return super().dismiss(result)
 
     def on_screen_resume(self) -> None:
         """Go now if it was closed while another sheet was open over it."""
-        if self._is_left:
+        if self._is_left and not self._is_gone:
+            self._is_gone = True
             super().dismiss(self._outcome)
 
     async def _dispatch_message(self, message: Message) -> None:

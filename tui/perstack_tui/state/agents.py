@@ -1,126 +1,212 @@
-"""The watch table: every run of every process in this workspace."""
+"""The watch table: every run of every process in this workspace, and agents that wait for work.
+
+A row is made only when it is looked at; what the order needs is kept per job while that is the
+same, so that a thousand finished runs cost next to nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from perstack.domain.ids import JobId, RunId
 from perstack.projection.money import cost_cell
 from perstack.projection.views import JobView, RunView
-from perstack_tui.state.index import Index, is_live
-from perstack_tui.state.lines import BLANK, Line, Span, line, note
+from perstack_tui.settings import Settings
+from perstack_tui.state.filters import found_in
+from perstack_tui.state.index import Index, is_live, subtree_cost
+from perstack_tui.state.lines import BLANK, Line, Rows, line, note
+from perstack_tui.state.origin import doing_of, origin_of, processes
+from perstack_tui.state.roster import AgentKey
+from perstack_tui.state.sorting import SortColumn
+from perstack_tui.state.spark import CELLS, recent_tokens, spark
 from perstack_tui.state.wording import LOOKS, Role, short_id, span_of_time, tokens
-from perstack_tui.text import cell, flat
+from perstack_tui.text import Align, cell, flat
 
-EMPTY = (
+if TYPE_CHECKING:
+    from perstack.domain.agents import Agent
+    from perstack_tui.state.cockpit import CockpitState
+
+EMPTY: Final = (
     BLANK,
     note("No agents. Press n to start an Expert, or run `perstack start …`"),
     note("in another terminal: it appears here."),
 )
+LEAST_AGENT: Final = 15
+LEAST_DOING: Final = 19
+MOST_AGENT: Final = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of fixed width, the gap to its left included. `rank` orders who gets room first."""
+
+    name: str
+    title: str
+    width: int
+    rank: int
+    align: Align = "right"
+    sort: SortColumn | None = None
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column("step", "STEP", 5, 3, sort="step"),
+    Column("tokens", "TOK", 7, 5, sort="tokens"),
+    Column("cost", "COST", 9, 1, sort="cost"),
+    Column("context", "CTX", 5, 6, sort="context"),
+    Column("rate", "RATE", CELLS + 2, 8, "left", sort="rate"),
+    Column("last", "LAST", 6, 7, sort="last"),
+    Column("age", "AGE", 6, 2, sort="age"),
+    Column("from", "FROM", 8, 4, "left"),
+    Column("job", "JOB", 10, 9, "left", sort="job"),
+)
+STATE_CELLS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Cell widths; `cost`, `context` and `job` are 0 where there is no room for them."""
+    """The columns that fit, and the widths of those that take the rest."""
 
     agent: int
     doing: int
-    cost: int
-    context: int
-    job: int
-    origin: int
+    others: tuple[Column, ...]
 
 
 def columns_for(width: int) -> Columns:
-    """Return the columns that fit into `width` cells."""
-    wide = width >= 110
-    cost, context, job, origin = (9, 6, 9, 12) if wide else (0, 0, 0, 8)
-    fixed = 8 + 5 + 7 + 7 + cost + context + job + origin
-    flexible = max(24, width - fixed)
-    agent = min(28, max(16, flexible // 3))
-    return Columns(agent, flexible - agent, cost, context, job, origin)
+    """Return the columns that fit into `width` cells, in the order they are shown."""
+    room = width - STATE_CELLS - LEAST_AGENT - LEAST_DOING
+    chosen: set[str] = set()
+    for column in sorted(COLUMNS, key=lambda one: one.rank):
+        if column.width > room:
+            break
+        chosen.add(column.name)
+        room -= column.width
+    flexible = LEAST_AGENT + LEAST_DOING + room
+    agent = max(1, min(MOST_AGENT, max(LEAST_AGENT, flexible // 3)))
+    others = tuple(column for column in COLUMNS if column.name in chosen)
+    return Columns(agent, max(1, flexible - agent), others)
 
 
-def ranked(index: Index, needle: str) -> list[RunId]:
-    """Return the runs that match the filter, most urgent first, newest job first within that."""
-    found = [
-        run
-        for job in index.view.jobs
-        for run in job.runs
-        if matches(run, index.job_of(run.run_id), needle)
-    ]
-    found.sort(key=lambda run: (LOOKS[run.state].urgency, -run.started_at))
-    return [run.run_id for run in found]
+_Rank: TypeAlias = "tuple[float | str, ...]"
+_RANKS: Final[dict[SortColumn, Callable[[RunView], _Rank]]] = {
+    "state": lambda run: (LOOKS[run.state].urgency, -run.started_at),
+    "agent": lambda run: (run.expert_key, -run.started_at),
+    "doing": lambda run: (run.doing, -run.started_at),
+    "step": lambda run: (-run.step_number, -run.started_at),
+    "tokens": lambda run: (-run.usage.total_tokens, -run.started_at),
+    "cost": lambda run: (-run.cost.usd, -run.started_at),
+    "context": lambda run: (-(run.context_window_usage or 0), -run.started_at),
+    "rate": lambda run: (-recent_tokens(run, run.last_event_at), -run.started_at),
+    "last": lambda run: (-run.last_event_at,),
+    "age": lambda run: (-run.started_at,),
+    "job": lambda run: (run.job_id, run.started_at),
+}
+
+
+class Ranking:
+    """The order of the runs; only the jobs that changed are looked through again."""
+
+    def __init__(self) -> None:
+        self._made_of: tuple[str, SortColumn] = ("", "state")
+        self._kept: dict[JobId, tuple[JobView, list[tuple[_Rank, RunId]]]] = {}
+
+    def order(self, index: Index, needle: str, sort: SortColumn) -> list[RunId]:
+        """Return the runs that match `needle` in the order of `sort`."""
+        made_of = (needle, sort)
+        if made_of != self._made_of or len(self._kept) > 2 * len(index.view.jobs) + 16:
+            self._made_of = made_of
+            self._kept.clear()
+        found: list[tuple[_Rank, RunId]] = []
+        for job in index.view.jobs:
+            kept = self._kept.get(job.job_id)
+            if kept is None or kept[0] is not job:
+                kept = self._kept[job.job_id] = (job, _ranked_job(job, needle, sort))
+            found.extend(kept[1])
+        found.sort(key=lambda entry: entry[0])
+        return [run_id for _, run_id in found]
+
+
+def _ranked_job(job: JobView, needle: str, sort: SortColumn) -> list[tuple[_Rank, RunId]]:
+    rank = _RANKS[sort]
+    return [(rank(run), run.run_id) for run in job.runs if matches(run, job, needle)]
+
+
+def ranked(index: Index, needle: str, sort: SortColumn = "state") -> list[RunId]:
+    """Return the runs that match the filter, by default most urgent first, then the newest."""
+    return Ranking().order(index, needle, sort)
 
 
 def matches(run: RunView, job: JobView | None, needle: str) -> bool:
-    """Say whether every word of `needle` is in the row; `!word` excludes."""
+    """Say whether the row passes the filter."""
+    if not needle:
+        return True
     hay = " ".join(
         (run.expert_key, run.state, LOOKS[run.state].word, run.doing, run.job_id, run.run_id)
-    ).lower()
+    )
     if job is not None and job.pid is not None:
-        hay += f" {job.pid} {job.host or ''}".lower()
-    for word in needle.lower().split():
-        if word.startswith("!") and len(word) > 1:
-            if word[1:] in hay:
-                return False
-        elif word not in hay:
-            return False
-    return True
+        hay += f" {job.pid} {job.host or ''}"
+    return found_in(hay, needle)
 
 
-def agent_lines(
-    index: Index,
-    order: Sequence[RunId],
-    width: int,
-    *,
-    now_ms: int,
-    local: frozenset[JobId],
-    needle: str = "",
-) -> tuple[Line, ...]:
-    """Return header and rows; a row's key is its run's id."""
-    if not order:
-        if needle:
+class AgentTable:
+    """Makes the rows of the table."""
+
+    def lines(
+        self,
+        state: CockpitState,
+        order: Sequence[RunId],
+        width: int,
+        now_ms: int,
+        settings: Settings,
+    ) -> Sequence[Line]:
+        """Return heading and rows; a row's key is its run's id, an idle agent's an `AgentKey`."""
+        idle = _idle(state)
+        if not order and not idle:
+            return _nothing(state)
+        rows = _Row(state, columns_for(width), now_ms, settings)
+        keys: list[Hashable] = [*order, *(AgentKey(agent.id) for agent in idle)]
+
+        def make(at: int) -> Line:
             return (
-                BLANK,
-                line(("Nothing matches ", "muted"), (flat(needle), "text"), (".", "muted")),
+                rows.of_run(order[at]) if at < len(order) else rows.of_agent(idle[at - len(order)])
             )
-        return EMPTY if index.view.caught_up else (BLANK, note("Reading the history…"))
-    columns = columns_for(width)
-    rows = [_header(columns)]
-    for run_id in order:
-        run, job = index.run(run_id), index.job_of(run_id)
-        if run is not None and job is not None:
-            rows.append(_row(run, job, columns, now_ms, local))
-    return tuple(rows)
+
+        return Rows(keys, make, (rows.head(),))
 
 
-def processes(index: Index) -> int:
-    """Count the processes that drive a job now."""
-    return len({(job.host, job.pid) for job in index.view.jobs if job.alive})
+def _idle(state: CockpitState) -> tuple[Agent, ...]:
+    needle = state.needle
+    waiting = state.roster.waiting
+    if not needle:
+        return waiting
+    return tuple(
+        agent for agent in waiting if found_in(f"{agent.name} {agent.type} {agent.status}", needle)
+    )
 
 
-def agents_badge(index: Index, order: Sequence[RunId], needle: str, chosen: RunId | None) -> str:
-    """Return how many rows are shown, of how many processes; and if `chosen` is not among them."""
+def _nothing(state: CockpitState) -> Sequence[Line]:
+    if state.needle:
+        return (
+            BLANK,
+            line(("Nothing matches ", "muted"), (flat(state.needle), "text"), (".", "muted")),
+        )
+    return EMPTY if state.index.view.caught_up else (BLANK, note("Reading the history…"))
+
+
+def agents_badge(state: CockpitState, order: Sequence[RunId]) -> str:
+    """Return how many rows are shown, of how many processes, sorted by what."""
+    index, needle = state.index, state.needle
     if not index.runs:
         return ""
     shown = len(order)
     count = f"/{flat(needle)} · {shown} of {len(index.runs)}" if needle else str(shown)
-    if shown and chosen is not None and chosen not in order:
+    if shown and state.run_id is not None and state.run_id not in order:
         count += " · selected one hidden"
     at_work = processes(index)
-    word = "process" if at_work == 1 else "processes"
-    return f"{count} · {at_work} {word}" if at_work else count
-
-
-def origin_of(job: JobView, local: frozenset[JobId]) -> str:
-    """Return `here`, `pid 4121`, or `-` for a job that nobody drives."""
-    if job.job_id in local:
-        return "here"
-    if not job.alive or job.pid is None:
-        return "-"
-    return f":{job.pid}"
+    if at_work:
+        count += f" · {at_work} {'process' if at_work == 1 else 'processes'}"
+    return count if state.sort == "state" else f"{count} · by {state.sort}"
 
 
 def time_of(run: RunView, now_ms: int) -> str:
@@ -130,41 +216,100 @@ def time_of(run: RunView, now_ms: int) -> str:
     return span_of_time((run.finished_at or run.last_event_at) - run.started_at)
 
 
-def _header(columns: Columns) -> Line:
-    text = cell("STATE", 8) + cell("AGENT", columns.agent) + cell("DOING", columns.doing)
-    text += cell("STEP", 5, "right") + cell("TOKENS", 7, "right")
-    if columns.cost:
-        text += cell("COST", columns.cost, "right")
-    if columns.context:
-        text += cell("CTX", columns.context, "right")
-    text += cell("TIME", 7, "right") + "  " + cell("FROM", columns.origin - 2)
-    return note(text + (cell("JOB", columns.job) if columns.job else ""))
+class _Row:
+    """Makes rows at one width and moment."""
+
+    def __init__(
+        self, state: CockpitState, columns: Columns, now_ms: int, settings: Settings
+    ) -> None:
+        self._state = state
+        self._columns = columns
+        self._now = now_ms
+        self._motion = settings.motion
+
+    def head(self) -> Line:
+        """Return the heading; the column that is sorted by has a mark."""
+        state, columns = self._state, self._columns
+        text = cell(_marked("STATE", "state", state), STATE_CELLS)
+        text += cell(_marked("AGENT", "agent", state), columns.agent)
+        text += cell(_marked("DOING", "doing", state), columns.doing)
+        for column in columns.others:
+            title = _marked(column.title, column.sort, state)
+            if column.name == "cost" and state.cost_of_subtree:
+                title += " Σ"
+            text += _in_column(title, column)
+        return note(text)
+
+    def of_run(self, run_id: RunId) -> Line:
+        """Return a run's row."""
+        state, columns = self._state, self._columns
+        run, job = state.index.run(run_id), state.index.job_of(run_id)
+        if run is None or job is None:
+            return BLANK
+        look = LOOKS[run.state]
+        quiet: Role = "text" if is_live(run) else "muted"
+        name = state.roster.name_of(run, columns.agent - 1)
+        others = "".join(
+            _in_column(self._cell(column.name, run, job), column) for column in columns.others
+        )
+        return Line(
+            (
+                (look.glyph + " " + cell(look.word, STATE_CELLS - 2), look.role),
+                (cell(name, columns.agent - 1) + " ", quiet),
+                (cell(doing_of(run, job), columns.doing - 1) + " ", quiet),
+                (others, "muted"),
+            ),
+            key=run.run_id,
+        )
+
+    def of_agent(self, agent: Agent) -> Line:
+        """Return the row of an agent that was spawned and has done nothing yet."""
+        look, columns = LOOKS["idle"], self._columns
+        doing = "spawned, waits for a prompt" if agent.status == "idle" else agent.status
+        age = span_of_time(self._now - agent.created_at)
+        others = "".join(
+            _in_column(age if column.name == "age" else "", column) for column in columns.others
+        )
+        return Line(
+            (
+                (look.glyph + " " + cell(look.word, STATE_CELLS - 2), look.role),
+                (cell(agent.name, columns.agent - 1) + " ", "muted"),
+                (cell(doing, columns.doing - 1) + " ", "muted"),
+                (others, "muted"),
+            ),
+            key=AgentKey(agent.id),
+        )
+
+    def _cell(self, name: str, run: RunView, job: JobView) -> str:
+        state, now = self._state, self._now
+        match name:
+            case "step":
+                return str(run.step_number)
+            case "tokens":
+                return tokens(run.usage)
+            case "cost":
+                whole = state.cost_of_subtree
+                return cost_cell(subtree_cost(state.index, run) if whole else run.cost)
+            case "context":
+                share = run.context_window_usage
+                return "" if share is None else f"{share:.0%}"
+            case "rate":
+                return spark(run, now if self._motion else run.last_event_at)
+            case "last":
+                return span_of_time(now - run.last_event_at)
+            case "age":
+                return time_of(run, now)
+            case "from":
+                return origin_of(job, state.local_jobs, state.host)
+            case _:
+                return short_id(job.job_id)
 
 
-def _row(
-    run: RunView, job: JobView, columns: Columns, now_ms: int, local: frozenset[JobId]
-) -> Line:
-    look = LOOKS[run.state]
-    quiet: Role = "text" if is_live(run) else "muted"
-    spans: list[Span] = [
-        (look.glyph + " " + cell(look.word, 6), look.role),
-        (cell(run.expert_key, columns.agent - 1) + " ", quiet),
-        (cell(_doing(run), columns.doing - 1) + " ", quiet),
-        (cell(str(run.step_number), 5, "right"), "muted"),
-        (cell(tokens(run.usage), 7, "right"), "muted"),
-    ]
-    if columns.cost:
-        spans.append((cell(cost_cell(run.cost), columns.cost, "right"), "muted"))
-    if columns.context:
-        share = "" if run.context_window_usage is None else f"{run.context_window_usage:.0%}"
-        spans.append((cell(share, columns.context, "right"), "muted"))
-    spans.append((cell(time_of(run, now_ms), 7, "right"), "muted"))
-    origin = origin_of(job, local)
-    spans.append(("  " + cell(origin, columns.origin - 2), "muted"))
-    if columns.job:
-        spans.append((cell(short_id(job.job_id), columns.job), "muted"))
-    return Line(tuple(spans), key=run.run_id)
+def _marked(title: str, column: SortColumn | None, state: CockpitState) -> str:
+    return title + "▾" if column == state.sort and column != "state" else title
 
 
-def _doing(run: RunView) -> str:
-    return run.doing or LOOKS[run.state].word
+def _in_column(text: str, column: Column) -> str:
+    if column.align == "right":
+        return " " + cell(text, column.width - 1, "right")
+    return "  " + cell(text, column.width - 2)

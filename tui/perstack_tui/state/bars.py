@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
+from perstack.projection.money import cost_cell
 from perstack_tui.actions import Action, footer_actions
 from perstack_tui.ports.gateway import DefinitionsUpdate
+from perstack_tui.settings import Settings
 from perstack_tui.state.cockpit import CockpitState, Tone
+from perstack_tui.state.definition_words import news_words
 from perstack_tui.state.definitions import definitions_problem
+from perstack_tui.state.held import held_words
 from perstack_tui.state.inbox import headline
+from perstack_tui.state.index import Index
+from perstack_tui.state.keymap import Keymap
 from perstack_tui.state.layout import PANES, TITLES, PaneName
 from perstack_tui.state.lines import Line, Span, line
+from perstack_tui.state.origin import processes
 from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
@@ -17,18 +27,21 @@ from perstack_tui.state.wording import (
     count_of,
     countdown,
     short_id,
+    span_of_time,
     spent,
     tokens,
 )
-from perstack_tui.text import flat
+from perstack_tui.text import flat, width_of
 
-_COUNTS: tuple[tuple[str, str, str, Role], ...] = (
+_COUNTS: Final[tuple[tuple[str, str, str, Role], ...]] = (
     ("run", "●", "running", "run"),
     ("need", "▲", "need you", "need"),
     ("stall", "!", "stalled", "stall"),
     ("fail", "✗", "failed", "fail"),
 )
-
+_AS_SHIPPED: Final = Settings()
+_WALL: Final = 160
+_WIDE: Final = 100
 _TONES: dict[Tone, tuple[str, Role]] = {
     "info": ("·", "text"),
     "good": ("✓", "done"),
@@ -36,30 +49,71 @@ _TONES: dict[Tone, tuple[str, Role]] = {
 }
 
 
+def summary_line(state: CockpitState) -> Line:
+    """Return all there is on a screen of one line: `▲2 ●4 !1 ✗1 $1.91`."""
+    counts = state.counts()
+    spans: list[Span] = []
+    for name, glyph, _, role in sorted(_COUNTS, key=lambda one: one[0] != "need"):
+        if counts[name] or name == "run":
+            spans.append((f"{glyph}{counts[name]} ", role if counts[name] else "muted"))
+    if state.job is not None:
+        spans.append((cost_cell(state.job.cost), "text"))
+    return Line(tuple(spans))
+
+
 def header_line(
-    state: CockpitState, workspace: str, width: int, *, observing: bool = False
+    state: CockpitState,
+    workspace: str,
+    width: int,
+    now_ms: int = 0,
+    settings: Settings = _AS_SHIPPED,
+    *,
+    observing: bool = False,
 ) -> Line:
-    """Return the top line: where, what runs, who needs you, whether the model is a script."""
+    """Return the top line: where, what runs, who needs you, what it cost; on a wall, more."""
     spans: list[Span] = [(" ◆ perstack ", "accent"), (flat(workspace) + "  ", "strong")]
     counts = state.counts()
     for name, glyph, word, role in _COUNTS:
         number = counts[name]
         if number or name == "run":
             shown: Role = role if number else "muted"
-            spans.append(
-                (f" {glyph} {number} {word} " if width >= 100 else f" {glyph}{number}", shown)
-            )
+            text = f" {glyph} {number} {word} " if width >= _WIDE else f" {glyph}{number}"
+            spans.append((text, shown))
     right: list[Span] = []
     if observing:
         right.append((" observing ", "muted"))
     if state.is_scripted():
         right.append((" SCRIPTED MODEL ", "warn-chip"))
-    if state.job is not None:
-        used = f"{tokens(state.job.usage)} tok{spent(state.job.cost)}"
-        right.append((f"  {used} ", "muted"))
-    elif state.definitions.model:
-        right.append((f"  {flat(state.definitions.model)} ", "muted"))
+    right.extend(_money(state, width))
+    if width >= _WALL and state.run is not None and state.run.context_window_usage is not None:
+        share = f"{state.run.context_window_usage:.0%}"
+        right.append((f"  ctx {share} {flat(state.run.expert_key)} ", "muted"))
+    if width >= _WALL:
+        right.append((f"  {_pulse(state, now_ms)}", "muted"))
+    # A clock that stood still would lie, so there is one only while time is painted anyway.
+    if width >= _WIDE and settings.motion and state.ticking:
+        clock = clock_time(now_ms)
+        right.append((f"  {clock if width >= _WALL else clock[:5]} ", "muted"))
     return Line(tuple(spans), tuple(right))
+
+
+def _money(state: CockpitState, width: int) -> list[Span]:
+    if state.job is None:
+        model = flat(state.definitions.model)
+        return [(f"  {model} ", "muted")] if model else []
+    used = f"{tokens(state.job.usage)} tok{spent(state.job.cost)}"
+    steps = f" · step {state.job.total_steps} of {state.job.max_steps}"
+    return [(f"  {used}{steps if width >= _WALL and state.job.max_steps else ''} ", "muted")]
+
+
+def _pulse(state: CockpitState, now_ms: int) -> str:
+    """Return how many processes are at work, and how long ago the last of them was heard."""
+    count = processes(state.index)
+    if not count:
+        return "nothing at work "
+    heard = max((run.last_event_at for run in state.index.runs.values()), default=now_ms)
+    word = "process" if count == 1 else "processes"
+    return f"{count} {word} · live {span_of_time(now_ms - heard)} "
 
 
 def tabs_line(state: CockpitState, active: PaneName) -> Line:
@@ -74,7 +128,7 @@ def tabs_line(state: CockpitState, active: PaneName) -> Line:
     return Line(tuple(spans))
 
 
-def crumb_line(state: CockpitState) -> Line:
+def crumb_line(state: CockpitState, now_ms: int = 0, width: int = 0) -> Line:
     """Return where the selection is, and what became of `perstack.toml`."""
     definitions = state.definitions
     if definitions.error is not None:
@@ -86,9 +140,13 @@ def crumb_line(state: CockpitState) -> Line:
         path = state.index.path_to(run)
         for at, above in enumerate(path):
             role: Role = "text" if at == len(path) - 1 else "muted"
-            spans.append((f" › {flat(above.expert_key)}", role))
+            spans.append((f" › {state.roster.name_of(above, 24)}", role))
         spans.append((f" › step {run.step_number}", "muted"))
-    return Line(tuple(spans), _definitions_news(definitions))
+    news: tuple[Span, ...] = _definitions_news(definitions, state.index)
+    quiet = not (definitions.changes or definitions.warnings)
+    if quiet and _WIDE <= width < _WALL and processes(state.index):
+        news = ((f" {_pulse(state, now_ms)}", "muted"),)
+    return Line(tuple(spans), news)
 
 
 def _definitions_error(definitions: DefinitionsUpdate) -> Line:
@@ -102,12 +160,13 @@ def _definitions_error(definitions: DefinitionsUpdate) -> Line:
     )
 
 
-def _definitions_news(definitions: DefinitionsUpdate) -> tuple[Span, ...]:
+def _definitions_news(definitions: DefinitionsUpdate, index: Index) -> tuple[Span, ...]:
     if definitions.path is None or definitions.loaded_at is None:
         return ()
     name = flat(definitions.path.name)
     if definitions.changes:
-        what = ", ".join(flat(change) for change in definitions.changes[:3])
+        told = ", ".join(flat(change) for change in definitions.changes[:3])
+        what = news_words(definitions, index) or told
         when = clock_time(definitions.loaded_at)
         return ((f" ~ {name} reloaded {when} · ", "muted"), (f"{what} ", "accent"))
     if definitions.warnings:
@@ -119,14 +178,18 @@ def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
     """Return the last message, else the most urgent item of an inbox that is out of sight."""
     if state.notice is not None:
         glyph, role = _TONES[state.notice.tone]
-        return line((f" {glyph} ", role), (flat(state.notice.text), role))
+        again = f"  ×{state.notice.times}" if state.notice.times > 1 else ""
+        return line((f" {glyph} ", role), (flat(state.notice.text), role), (again, "muted"))
     pending = state.pending
     if inbox_shown or not pending:
         return Line(())
     item = pending[0]
     more = f"+{len(pending) - 1} more · " if len(pending) > 1 else ""
-    if item.question is not None:
-        head: tuple[Span, ...] = ((" ▲ ASK  ", "need"),)
+    if item.pause is not None:
+        head: tuple[Span, ...] = ((" ■ LIMIT  ", "stop"),)
+        left = ""
+    elif item.question is not None:
+        head = ((" ▲ ASK  ", "need"),)
         left = ""
     else:
         gate = item.gate
@@ -137,35 +200,31 @@ def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
     return Line((*head, (headline(item), "text")), right)
 
 
-def footer_line(state: CockpitState, width: int, *, observing: bool = False) -> Line:
-    """Return the keys that do something now, as many as fit; who only observes does little."""
+def footer_line(
+    state: CockpitState,
+    width: int,
+    possible: Callable[[str], bool] = lambda _: True,
+    now_ms: int = 0,
+) -> Line:
+    """Return the keys that do something now, as many as fit, and what `u` would take back."""
+    keymap = state.keymap
     last = [action for action in footer_actions() if action.group == "program"]
-    right: tuple[Span, ...] = tuple(span for action in last for span in _hint(action))
-    room = width - sum(len(text) for text, _ in right) - 1
-    spans: list[Span] = [(" 1-5", "accent"), (" pane  ", "muted")]
-    room -= 11
+    right: list[Span] = [span for action in last for span in _hint(action, keymap)]
+    undo = held_words(state.held, now_ms)
+    if undo:
+        right = [(f" {keymap.shown('undo')} {undo} ", "chip"), (" ", "text")]
+    spans: list[Span] = [(" 1-6", "accent"), (" pane  ", "muted")]
+    room = width - sum(width_of(text) for text, _ in right) - 12
     for action in footer_actions():
-        if action in last or not _applies(action, state, observing=observing):
+        if action in last or not keymap.shown(action.id) or not possible(action.id):
             continue
-        hint = _hint(action)
-        room -= sum(len(text) for text, _ in hint)
+        hint = _hint(action, keymap)
+        room -= sum(width_of(text) for text, _ in hint)
         if room < 0:
             break
         spans.extend(hint)
-    return Line(tuple(spans), right)
+    return Line(tuple(spans), tuple(right))
 
 
-def _hint(action: Action) -> tuple[Span, Span]:
-    return (action.shown, "accent"), (f" {action.label}  ", "muted")
-
-
-def _applies(action: Action, state: CockpitState, *, observing: bool) -> bool:
-    if observing and action.group in ("work", "decide"):
-        return False
-    if action.id in ("approve", "reject"):
-        return any(item.gate is not None for item in state.pending)
-    if action.id == "stop":
-        return state.job is not None and state.job.job_id in state.local_jobs
-    if action.id == "reply":
-        return state.run is not None
-    return True
+def _hint(action: Action, keymap: Keymap) -> tuple[Span, Span]:
+    return (keymap.shown(action.id), "accent"), (f" {action.label}  ", "muted")

@@ -6,14 +6,21 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from perstack.domain.ids import CheckpointId, JobId, RunId
+from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId
 from perstack.projection.views import JobView, RunView, WorkspaceView
 from perstack_tui.ports.gateway import DefinitionsUpdate
-from perstack_tui.state.agents import ranked
-from perstack_tui.state.inbox import Item, ItemKey, items_of
+from perstack_tui.ports.travel import Moment
+from perstack_tui.state.agents import Ranking, matches
+from perstack_tui.state.filters import found_in
+from perstack_tui.state.held import Held
+from perstack_tui.state.inbox import Item, ItemKey, item_words, items_of, pauses_of
 from perstack_tui.state.index import Index, index_of, is_live
+from perstack_tui.state.keymap import Keymap, default_keymap
+from perstack_tui.state.layout import PaneName, SizeClass, Zoom
 from perstack_tui.state.order import StickyOrder
-from perstack_tui.state.tree import is_open, shown_key
+from perstack_tui.state.roster import AgentKey, Roster, roster_of
+from perstack_tui.state.sorting import SortColumn
+from perstack_tui.state.tree import DoneKey, is_open, shown_key
 from perstack_tui.state.wording import LOOKS
 
 if TYPE_CHECKING:
@@ -24,10 +31,11 @@ Tone = Literal["info", "good", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The line above the footer."""
+    """The line above the footer; `times` it was told without anything else between."""
 
     text: str
     tone: Tone = "info"
+    times: int = 1
 
 
 @dataclass(slots=True)
@@ -38,20 +46,72 @@ class CockpitState:
     definitions: DefinitionsUpdate = field(default_factory=lambda: DefinitionsUpdate(path=None))
     local_jobs: frozenset[JobId] = frozenset()
     agents_on_record: tuple[Agent, ...] = ()
+    host: str = ""
+    row: AgentKey | DoneKey | None = None
+    unfolded: set[RunId] = field(default_factory=set[RunId])
+    time_axis: bool = False
     run_id: RunId | None = None
     awaited_job: JobId | None = None
     awaited_after: RunId | None = None
     point: CheckpointId | None = None
+    mark_a: Moment | None = None
+    expert_key: ExpertKey | None = None
     item_key: ItemKey | None = None
     item_picked: bool = False
-    needle: str = ""
+    filters: dict[PaneName, str] = field(default_factory=dict[PaneName, str])
+    marks: set[Hashable] = field(default_factory=set[Hashable])
+    sort: SortColumn = "state"
+    peek: bool = True
+    wrap: bool = True
+    show_times: bool = False
+    cost_of_subtree: bool = False
+    size_class: SizeClass = "desk"
+    zooms: dict[SizeClass, Zoom] = field(default_factory=dict[SizeClass, Zoom])
+    keymap: Keymap = field(default_factory=default_keymap)
+    recalled: list[str] = field(default_factory=list[str])
+    recents: list[str] = field(default_factory=list[str])
     notice: Notice | None = None
     whole: set[RunId] = field(default_factory=set[RunId])
+    opened: dict[RunId, set[int]] = field(default_factory=dict[RunId, set[int]])
+    follow_branches: bool = False
     folded: dict[JobId, bool] = field(default_factory=dict[JobId, bool])
     drafts: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
+    held: tuple[Held, ...] = ()
     items: list[Item] = field(default_factory=list[Item])
     agent_order: StickyOrder[RunId] = field(default_factory=lambda: StickyOrder[RunId]())
     item_order: StickyOrder[ItemKey] = field(default_factory=lambda: StickyOrder[ItemKey]())
+    _ranking: Ranking = field(default_factory=Ranking)
+    _roster: tuple[tuple[Agent, ...], Roster] = ((), Roster())
+
+    @property
+    def roster(self) -> Roster:
+        """Which agent a run belongs to, and what it is called."""
+        if self._roster[0] is not self.agents_on_record:
+            self._roster = (self.agents_on_record, roster_of(self.agents_on_record))
+        return self._roster[1]
+
+    @property
+    def agent_key(self) -> RunId | AgentKey | None:
+        """The row of the watch table that is selected."""
+        return self.row if isinstance(self.row, AgentKey) else self.run_id
+
+    @property
+    def needle(self) -> str:
+        """What the agents are filtered by."""
+        return self.filters.get("agents", "")
+
+    @needle.setter
+    def needle(self, text: str) -> None:
+        self.filters["agents"] = text
+
+    @property
+    def zoom(self) -> Zoom:
+        """How large the active pane is on a screen of this size."""
+        return self.zooms.get(self.size_class, "normal")
+
+    @zoom.setter
+    def zoom(self, zoom: Zoom) -> None:
+        self.zooms[self.size_class] = zoom
 
     @property
     def run(self) -> RunView | None:
@@ -83,7 +143,7 @@ class CockpitState:
     def take(self, view: WorkspaceView, *, hold_inbox: bool) -> None:
         """Take in a new view; what was selected stays selected."""
         self.index = index_of(view)
-        items = {item.key: item for item in items_of(view.inbox)}
+        items = {item.key: item for item in (*items_of(view.inbox), *pauses_of(view))}
         keys = self.item_order.arrange(list(items), held=hold_inbox)
         self.items = [items[key] for key in keys if key.kind != "decided"]
         # Not held: the newest comes first, as it will after the next start.
@@ -96,6 +156,7 @@ class CockpitState:
         if run_id != self.run_id:
             self.run_id = run_id
             self.point = None
+        self.row = None
         self.awaited_job = self.awaited_after = None
         mine = [item.key for item in self.pending if item.run_id == run_id]
         if mine and self.item_key not in mine:
@@ -106,7 +167,18 @@ class CockpitState:
         self.item_key, self.item_picked = key, True
         item = self.item
         if item is not None and item.run_id in self.index.runs:
-            self.run_id, self.point = item.run_id, None
+            self.run_id, self.point, self.row = item.run_id, None, None
+
+    def select_row(self, row: AgentKey | DoneKey) -> None:
+        """Select a row that is no run's, and the run nearest to it."""
+        near = row.parent if isinstance(row, DoneKey) else None
+        if isinstance(row, AgentKey):
+            jobs = (job for job, agent in self.roster.by_job.items() if agent.id == row.id)
+            job = self.index.jobs.get(next(jobs, JobId("")))
+            near = job.coordinator_run_id if job is not None else None
+        if near is not None and near in self.index.runs:
+            self.select(near)
+        self.row = row
 
     def await_run(self, job_id: JobId, after: RunId | None = None) -> None:
         """Select the job's run once there is one, or the one it goes on with in place of `after`.
@@ -122,26 +194,70 @@ class CockpitState:
 
     def agents(self, *, held: bool) -> list[RunId]:
         """Return the watch table's order; `held` while the cursor is in it."""
-        return self.agent_order.arrange(ranked(self.index, self.needle), held=held)
+        return self.agent_order.arrange(self._ranked(self.needle), held=held)
+
+    def _ranked(self, needle: str) -> list[RunId]:
+        return self._ranking.order(self.index, needle, self.sort)
 
     def filter_agents(self, needle: str, wanted: RunId | None) -> None:
         """Show the runs that match; select `wanted` if it is one of them, else the first."""
         self.needle = needle
-        found = ranked(self.index, needle)
+        found = self._ranked(needle)
         chosen = wanted if wanted in found else next(iter(found), None)
         if chosen is not None and chosen != self.run_id:
             self.select(chosen)
 
-    def tree_key(self) -> RunId | None:
-        """Return the row of the tree that stands for the selected run."""
+    def filter_tree(self, needle: str, wanted: Hashable) -> None:
+        """Show the runs that match, and those above them; select `wanted` or the first match."""
+        self.filters["tree"] = needle
+        found = [run_id for run_id in self.index.runs if self.matches(run_id, needle)]
+        chosen = next((run_id for run_id in found if run_id == wanted), None)
+        if chosen is None and found and self.run_id not in found:
+            chosen = found[0]
+        if chosen is not None and chosen != self.run_id:
+            self.select(chosen)
+
+    def matches(self, run_id: RunId, needle: str) -> bool:
+        """Say whether a run passes a filter."""
+        run = self.index.runs[run_id]
+        return matches(run, self.index.jobs.get(run.job_id), needle)
+
+    def filter_inbox(self, needle: str, wanted: Hashable) -> None:
+        """Show the items that match; select `wanted` if it is one of them, else the first."""
+        self.filters["inbox"] = needle
+        found = [item.key for item in self.shown_items]
+        chosen = next((key for key in found if key == wanted), next(iter(found), None))
+        if chosen is not None and chosen != self.item_key:
+            self.select_item(chosen)
+
+    @property
+    def shown_items(self) -> list[Item]:
+        """The items of the inbox that its filter lets through."""
+        needle = self.filters.get("inbox", "")
+        return [item for item in self.items if found_in(item_words(item), needle)]
+
+    def tree_key(self) -> RunId | AgentKey | DoneKey | None:
+        """Return the row of the tree that stands for what is selected."""
         job, run = self.job, self.run
+        if self.row is not None:
+            return self.row
         if job is None or run is None:
             return None
         return shown_key(job, run.run_id, opened=is_open(job, self.index, self.folded))
 
     def fold_tree(self, *, closed: bool | None = None) -> None:
-        """Close or open the selected run's job in the tree; None toggles."""
-        job = self.job
+        """Close or open the selected run's job in the tree, or siblings done; None toggles."""
+        job, run = self.job, self.run
+        if isinstance(self.row, DoneKey):
+            if not closed:
+                self.unfolded.add(self.row.parent)
+                self.row = None
+            return
+        parent = run.parent_run_id if run is not None else None
+        if closed and parent is not None and parent in self.unfolded:
+            self.unfolded.discard(parent)
+            self.select(parent)
+            return
         if job is not None:
             opened = is_open(job, self.index, self.folded)
             self.folded[job.job_id] = opened if closed is None else closed

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from perstack.domain.ids import RunId
-from perstack.projection.views import InboxView, QuestionView
+from perstack.projection.views import InboxView, QuestionView, RunView, WorkspaceView
 from perstack_tui.state.form import asked_text
+from perstack_tui.state.inbox_detail import detail_lines
 from perstack_tui.state.lines import BLANK, Line, Span, note
 from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
     Role,
+    clock_time,
     count_of,
     countdown,
     decided_by,
@@ -39,7 +41,7 @@ EMPTY = (
 class ItemKey:
     """Which item of the inbox. "input" is a tool server's question, "ask" the Expert's."""
 
-    kind: Literal["gate", "ask", "input", "decided"]
+    kind: Literal["gate", "ask", "input", "pause", "decided"]
     id: str
     run_id: RunId | None = None
 
@@ -51,12 +53,26 @@ def question_key(asked: QuestionView) -> ItemKey:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item; exactly one of `gate` and `question` is set. `run_id` None: no run waits at it."""
+    """One item; exactly one of `gate`, `question` and `pause` is set.
+
+    `run_id` None: no run waits at it. `pause` is a run that limits have paused.
+    """
 
     key: ItemKey
     run_id: RunId | None
     gate: ConsensusCheckpoint | None = None
     question: QuestionView | None = None
+    pause: RunView | None = None
+
+
+def pauses_of(view: WorkspaceView) -> list[Item]:
+    """Return the runs that stand still because a limit was reached, the longest first."""
+    runs = [run for job in view.jobs for run in job.runs if run.paused is not None]
+    held = [(run.paused.at, run) for run in runs if run.paused and run.paused.by_limits]
+    held.sort(key=lambda entry: entry[0])
+    return [
+        Item(ItemKey("pause", run.run_id, run.run_id), run.run_id, pause=run) for _, run in held
+    ]
 
 
 def items_of(inbox: InboxView) -> list[Item]:
@@ -70,8 +86,10 @@ def _gate_item(gate: ConsensusCheckpoint, kind: Literal["gate", "input", "decide
     return Item(ItemKey(kind, gate.id), gate.run_id, gate=gate)
 
 
-def inbox_lines(items: Sequence[Item], width: int, now_ms: int) -> tuple[Line, ...]:
-    """Return two lines for what is pending and one for what was decided."""
+def inbox_lines(
+    items: Sequence[Item], width: int, now_ms: int, *, opened: ItemKey | None = None
+) -> tuple[Line, ...]:
+    """Return two lines for what is pending and one for what was decided; `opened` in full."""
     if not items:
         return EMPTY
     lines: list[Line] = []
@@ -85,6 +103,8 @@ def inbox_lines(items: Sequence[Item], width: int, now_ms: int) -> tuple[Line, .
                 else (note("Nothing needs you."), BLANK, note("┄ decided ┄"))
             )
         lines.extend(_item_lines(item, width, now_ms))
+        if item.key == opened:
+            lines.extend(detail_lines(item, width, now_ms))
     return tuple(lines)
 
 
@@ -92,7 +112,24 @@ def headline(item: Item) -> str:
     """Return what the item is about, in one line."""
     if item.question is not None:
         return flat(item.question.text)
+    if item.pause is not None:
+        pause = item.pause.paused
+        return flat((pause.reason if pause else None) or "a limit was reached")
     return "nothing proposed" if item.gate is None else gate_headline(item.gate)
+
+
+def item_words(item: Item) -> str:
+    """Return what a filter looks for in an item."""
+    gate, question = item.gate, item.question
+    words = [item.key.kind, item.key.id, headline(item)]
+    if gate is not None:
+        words += [gate.expert_key, gate.risk_level, RISK_WORDS[gate.risk_level], gate.status]
+        words += [gate.job_id or "", outcome_of(gate)[1]]
+    if item.pause is not None:
+        words += [item.pause.expert_key, item.pause.job_id, "limit"]
+    if question is not None:
+        words += [question.expert_key, question.job_id]
+    return " ".join(words)
 
 
 def gate_headline(gate: ConsensusCheckpoint) -> str:
@@ -110,6 +147,8 @@ def gate_headline(gate: ConsensusCheckpoint) -> str:
 def _item_lines(item: Item, width: int, now_ms: int) -> Iterable[Line]:
     if item.question is not None:
         yield from _question_lines(item, item.question, width, now_ms)
+    elif item.pause is not None:
+        yield from _pause_lines(item, item.pause, width, now_ms)
     elif item.gate is not None and item.key.kind == "gate":
         yield from _gate_lines(item, item.gate, width, now_ms)
     elif item.gate is not None and item.key.kind == "input":
@@ -145,8 +184,9 @@ def _input_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int)
 
 
 def _time_left(gate: ConsensusCheckpoint, now_ms: int) -> tuple[str, Role]:
-    soon = gate.expires_at is not None and gate.expires_at - now_ms <= 60_000
-    return countdown(gate.expires_at, now_ms), "fail" if soon else "need"
+    if gate.expires_at is None or gate.expires_at - now_ms > 60_000:
+        return countdown(gate.expires_at, now_ms), "need"
+    return f" {countdown(gate.expires_at, now_ms)} ", "warn-chip"
 
 
 def _for_whom(gate: ConsensusCheckpoint) -> str:
@@ -174,11 +214,28 @@ def _question_lines(item: Item, question: QuestionView, width: int, now_ms: int)
     yield Line(((crop(detail, width), "muted"),), key=item.key)
 
 
+def _pause_lines(item: Item, run: RunView, width: int, now_ms: int) -> Iterable[Line]:
+    age = span_of_time(now_ms - (run.paused.at if run.paused else run.last_event_at))
+    head: tuple[Span, ...] = (
+        ("■ ", "stop"),
+        ("LIMIT ", "stop"),
+        (crop(headline(item), width - 9 - len(age)), "text"),
+    )
+    yield Line(head, ((" " + age, "muted"),), item.key)
+    detail = f"  {flat(run.expert_key)} · z resumes, b raises the budget"
+    yield Line(((crop(detail, width), "muted"),), key=item.key)
+
+
 def _decided_line(item: Item, gate: ConsensusCheckpoint, width: int) -> Line:
     glyph, word, role = outcome_of(gate)
+    when = clock_time(gate.decided_at)[:5] if gate.decided_at else ""
     who = crop(flat(decided_by(gate)), 12)
+    right = f"{who} {when}".strip() if width >= 36 else who
+    what = headline(item)
+    if gate.status == "expired":
+        what = f"nobody decided, not done: {what}"
     head: tuple[Span, ...] = (
         (f"{glyph} {word:<9}", role),
-        (crop(headline(item), width - 13 - width_of(who)), "muted"),
+        (crop(what, width - 13 - width_of(right)), "muted"),
     )
-    return Line(head, ((" " + who, "muted"),), item.key)
+    return Line(head, ((" " + right, "muted"),), item.key)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from perstack.domain.ids import JobId, RunId
 from perstack.projection.views import JobView, RunView, WorkspaceView
 from perstack_tui.state.wording import ENDED, LIVE
+
+if TYPE_CHECKING:
+    from perstack.domain.usage import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,18 @@ def index_of(view: WorkspaceView) -> Index:
     """Return the lookups of `view`."""
     runs = {run.run_id: run for job in view.jobs for run in job.runs}
     return Index(view, {job.job_id: job for job in view.jobs}, runs)
+
+
+def subtree_cost(index: Index, run: RunView) -> Cost:
+    """Return what the run and all that it delegated cost together."""
+    cost, seen, waiting = run.cost, {run.run_id}, list(run.children)
+    while waiting:
+        below = index.run(waiting.pop())
+        if below is not None and below.run_id not in seen:
+            seen.add(below.run_id)
+            cost = cost.joined(below.cost)
+            waiting.extend(below.children)
+    return cost
 
 
 def is_live(run: RunView) -> bool:

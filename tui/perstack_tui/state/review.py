@@ -2,46 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perstack.domain.ids import SubtaskId
-from perstack.projection.inert import has_hidden
-from perstack_tui.state.lines import BLANK, Line, Span, line, note
-from perstack_tui.state.wording import (
-    RISK_ROLES,
-    RISK_WORDS,
-    Role,
-    clock_time,
-    decided_by,
-    outcome_of,
-    short_id,
-    span_of_time,
-)
-from perstack_tui.text import cell, flat, wrap
+from perstack_tui.state.held import Choice
+from perstack_tui.state.lines import Line, line
+from perstack_tui.state.reading import Reading
+from perstack_tui.state.wording import decided_by, outcome_of
+from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
 
+# Plain words that nobody types by habit; which one it is changes from item to item.
+WORDS: Final = (
+    "amber",
+    "birch",
+    "cobalt",
+    "dune",
+    "ember",
+    "fjord",
+    "garnet",
+    "harbor",
+    "indigo",
+    "juniper",
+    "kelp",
+    "lagoon",
+    "maple",
+    "nectar",
+    "onyx",
+    "pebble",
+)
+
 
 @dataclass(slots=True)
 class Review:
-    """The sheet's state. Every subtask starts kept; `read` are those seen to their end."""
+    """The sheet's state. Subtasks start kept, those of high risk that a reviewer rejects dropped.
+
+    `confirmed` are the kept ones of high risk for which the word was typed; `held` is what this
+    cockpit decided about it a moment ago.
+    """
 
     gate: ConsensusCheckpoint
     dropped: set[SubtaskId] = field(default_factory=set[SubtaskId])
-    read: set[SubtaskId] = field(default_factory=set[SubtaskId])
+    reading: Reading = field(default_factory=Reading)
     selected: SubtaskId | None = None
+    confirmed: frozenset[SubtaskId] = frozenset()
+    held: Choice | None = None
 
     def __post_init__(self) -> None:
-        if self.selected is None and self.gate.proposed_subtasks:
-            self.selected = self.gate.proposed_subtasks[0].id
+        tasks = self.gate.proposed_subtasks
+        if self.selected is None and tasks:
+            self.selected = tasks[0].id
+        against = rejected_by_reviewer(self.gate)
+        objected = {t.id for t in tasks if t.estimated_risk_level == "high" and t.id in against}
+        self.dropped |= objected
+
+    @property
+    def task(self) -> ProposedSubtask | None:
+        """The selected subtask."""
+        tasks = self.gate.proposed_subtasks
+        return next((task for task in tasks if task.id == self.selected), None)
 
     @property
     def kept(self) -> tuple[ProposedSubtask, ...]:
         """The subtasks that an approval would let run."""
         return tuple(task for task in self.gate.proposed_subtasks if task.id not in self.dropped)
+
+    @property
+    def kept_high(self) -> frozenset[SubtaskId]:
+        """Those of them that are of high risk."""
+        return frozenset(task.id for task in self.kept if task.estimated_risk_level == "high")
+
+    @property
+    def word(self) -> str:
+        """What has to be typed before something of high risk is approved."""
+        return WORDS[zlib.crc32(self.gate.id.encode("utf-8", "replace")) % len(WORDS)]
+
+    @property
+    def wants_word(self) -> bool:
+        """Whether the word is still to be typed."""
+        return bool(self.kept_high) and not self.kept_high <= self.confirmed
 
     def toggle(self) -> None:
         """Keep or drop the selected subtask."""
@@ -50,21 +94,48 @@ class Review:
 
     def why_not_approve(self) -> str | None:
         """Return why approving is not possible now, None when it is."""
+        if (unready := self.why_unready()) is not None:
+            return unready
+        if self.wants_word:
+            count = len(self.kept_high)
+            what = "a kept subtask is" if count == 1 else f"{count} kept subtasks are"
+            return f"{what} HIGH: a, then type {self.word}"
+        return None
+
+    def why_unready(self) -> str | None:
+        """Return what stands in the way before a word is asked for."""
         if (closed := self.why_closed()) is not None:
             return closed
         if self.gate.proposed_subtasks and not self.kept:
             return "nothing is kept: space keeps a subtask, r rejects all"
-        unread = [task.id for task in self.kept if task.id not in self.read]
-        if unread:
-            return f"read {flat(unread[0])} to its end first (J scrolls)"
+        read = self.reading.read
+        if unread := [task.id for task in self.kept if task.id not in read]:
+            how = "J scrolls" if unread[0] == self.selected else "j selects it"
+            return f"read {flat(unread[0])} to its end first ({how})"
         return None
 
     def why_closed(self) -> str | None:
         """Return why no decision can be made any more."""
+        if self.held is not None:
+            return f"{self.held.word}: about to be written; u undoes"
         if self.gate.status == "pending":
             return None
         _, word, _ = outcome_of(self.gate)
+        if self.gate.status == "expired":
+            return "expired: nobody decided in time, the agent was told so"
         return f"already {word} by {flat(decided_by(self.gate))}"
+
+    def why_not_standing(self) -> str | None:
+        """Return why what is kept cannot be approved for the rest of the job."""
+        from perstack.projection.gates import is_tool_call
+
+        if self.gate.job_id is None:
+            return "no job waits here"
+        if not all(is_tool_call(task) for task in self.kept):
+            return "only a tool's exact call can be approved for the rest of the job"
+        if self.kept_high:
+            return "what is HIGH is decided each time"
+        return self.why_not_approve()
 
     def approval(self, feedback: str, reviewer: str) -> Decision:
         """Return the decision to let what is kept run."""
@@ -85,12 +156,20 @@ class Review:
 
         return Decision(approved=False, feedback=feedback or None, reviewed_by=reviewer)
 
+    def command(self, feedback: str) -> str:
+        """Return the shell command that decides the same."""
+        words = ["perstack", "consensus", "approve" if self.kept else "reject", self.gate.id]
+        if self.kept:
+            dropped = [task.id for task in self.gate.proposed_subtasks if task.id in self.dropped]
+            words += [word for id_ in dropped for word in ("--reject-subtask", id_)]
+        words += ["--feedback", feedback] if feedback else []
+        return shlex.join(words)
+
     def consequence(self, feedback: str) -> Line:
         """Return in words what `a` would do."""
         if (closed := self.why_closed()) is not None:
-            return line((closed, "fail"))
-        blocked = self.why_not_approve()
-        if blocked is not None:
+            return line((closed, "fail" if self.held is None else "need"))
+        if (blocked := self.why_not_approve()) is not None:
             return line(("a is off: ", "muted"), (blocked, "need"))
         words = " with your note" if feedback else ""
         dropped = [flat(task.id) for task in self.gate.proposed_subtasks if task.id in self.dropped]
@@ -108,63 +187,11 @@ class Review:
         return f"{what}{flat(self.gate.expert_key)} goes on{words}"
 
 
-def review_head(review: Review, now_ms: int) -> list[Line]:
-    """Return who asks and why it was gated."""
-    gate = review.gate
-    level = "" if not gate.depth else f" · depth {gate.depth}"
-    asked = span_of_time(now_ms - gate.created_at)
-    job = f" · job {flat(short_id(gate.job_id))}" if gate.job_id else ""
-    origin = f"asked by {flat(gate.expert_key)}{level}{job}"
-    return [
-        line((origin, "text"), (f" · {asked} ago at {clock_time(gate.created_at)}", "muted")),
-        line(("why gated  ", "muted"), (flat(gate.reason), "text")),
-        BLANK,
-    ]
-
-
-def review_lines(review: Review, width: int, now_ms: int) -> tuple[Line, ...]:
-    """Return the whole of what is proposed, each subtask's text in full below it."""
-    lines = [*review_head(review, now_ms), *_recommendation(review.gate, width)]
-    if not review.gate.proposed_subtasks:
-        return (*lines, note("No subtasks were proposed."))
-    lines.append(note("  keep  risk  id"))
-    for task in review.gate.proposed_subtasks:
-        lines.extend(_subtask_lines(review, task, width))
-    return (*lines, _hidden_note(review.gate))
-
-
-def _recommendation(gate: ConsensusCheckpoint, width: int) -> Iterable[Line]:
-    """Yield what a reviewing Expert said; its words are a model's."""
-    from perstack.projection.gates import review_phrase
-
-    said = review_phrase(gate)
-    if said is None:
-        return
-    for at, text in enumerate(wrap(said, max(8, width - 11))):
-        yield line(("           " if at else "reviewer   ", "muted"), (text, "text"))
-    yield BLANK
-
-
-def _subtask_lines(review: Review, task: ProposedSubtask, width: int) -> Iterable[Line]:
-    from perstack.projection.gates import subtask_name, subtask_text
-
-    chosen = task.id == review.selected
-    kept = task.id not in review.dropped
-    word: Role = "text" if kept else "muted"
-    head: tuple[Span, ...] = (
-        ("› " if chosen else "  ", "accent"),
-        ("[x]   " if kept else "[ ]   ", "done" if kept else "fail"),
-        (cell(RISK_WORDS[task.estimated_risk_level], 6), RISK_ROLES[task.estimated_risk_level]),
-        (flat(f"{task.id}  "), "muted"),
-        (flat(subtask_name(task)), "strong" if chosen else word),
-    )
-    yield Line(head, () if kept else ((" dropped", "fail"),), task.id)
-    for text in wrap(subtask_text(task), max(8, width - 14)):
-        yield Line(((" " * 14 + text, word),), key=task.id)
-    yield BLANK
-
-
-def _hidden_note(gate: ConsensusCheckpoint) -> Line:
-    if any(has_hidden(task.tool_name + task.input) for task in gate.proposed_subtasks):
-        return line(("! hidden or direction-changing characters are shown as ‹U+….›", "fail"))
-    return note("every character shown · nothing hidden")
+def rejected_by_reviewer(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
+    """Return the subtasks that the reviewing Expert would not let run."""
+    verdict = gate.review.verdict if gate.review else None
+    if verdict is None:
+        return frozenset()
+    if verdict.approved or verdict.rejected_subtask_ids:
+        return frozenset(verdict.rejected_subtask_ids)
+    return frozenset(task.id for task in gate.proposed_subtasks)

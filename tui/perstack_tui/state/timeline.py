@@ -1,25 +1,30 @@
-"""The checkpoints of a job as parallel lanes.
+"""The checkpoints of a job as parallel lanes, drawn only where they are visible.
 
-Columns are moments in order, not equal spans of time: checkpoints of different lanes share a
-column unless one had to come before the other (two of a lane, a delegation and what it started).
+The axis is steps, a column each, or time, from the job's beginning to now.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from perstack.domain.ids import CheckpointId, RunId
+from perstack.projection.money import cost_cell, usd_words
 from perstack.projection.views import JobView, PointView, RunView
-from perstack_tui.state.index import family, is_live
-from perstack_tui.state.lines import BLANK, Line, Span, note
+from perstack_tui.state.index import is_live, subtree_cost
+from perstack_tui.state.lanes import Lane, Lanes
+from perstack_tui.state.lines import BLANK, Line, Rows, Span, note
 from perstack_tui.state.wording import LOOKS, Role, clock_time, count_of, spent, tokens
 from perstack_tui.text import cell, flat
 
+if TYPE_CHECKING:
+    from perstack_tui.state.cockpit import CockpitState
+
 NAME_CELLS: Final = 20
-NUMBER_CELLS: Final = 7
+NUMBER_CELLS: Final = 9
 STEP_CELLS: Final = 3
+LABEL_CELLS: Final = 8
 EMPTY: Final = (
     BLANK,
     note("No checkpoints yet. Every step of a run leaves one here,"),
@@ -37,105 +42,148 @@ _GLYPHS: Final[dict[str, tuple[str, Role]]] = {
 }
 
 
-@dataclass(slots=True)
-class Lane:
-    """A run with the column of each of its checkpoints; `depth` levels below the coordinator."""
+class Axis(Protocol):
+    """Which part of the lanes is in view, and in which cell a checkpoint is."""
 
-    run: RunView
-    depth: int
-    columns: list[int] = field(default_factory=list[int])
-    spawned_at: int = -1
+    @property
+    def cut(self) -> bool:
+        """Whether something lies to the left of what is in view."""
+        ...
 
+    @property
+    def end(self) -> int:
+        """The cell of now."""
+        ...
 
-def lanes_of(job: JobView) -> list[Lane]:
-    """Return the job's lanes, parents first, with columns given to all checkpoints."""
-    lanes = [Lane(run, len(flags)) for run, flags in family(job)]
-    by_run = {lane.run.run_id: lane for lane in lanes}
-    moments = sorted(
-        (
-            (point.timestamp, number, lane)
-            for lane in lanes
-            for number, point in enumerate(lane.run.points)
-        ),
-        key=lambda moment: (moment[0], moment[2].depth, moment[1]),
-    )
-    current = 0
-    for _, _, lane in moments:
-        current = max(current, _earliest(lane, by_run))
-        lane.columns.append(current)
-    for lane in lanes:
-        lane.spawned_at = _spawn_column(lane, by_run)
-    return lanes
+    def x(self, column: int, timestamp: int) -> int:
+        """Return the cell of a checkpoint, outside of the room when it is not in view."""
+        ...
+
+    def seen(self, lane: Lane) -> range:
+        """Return the places of the lane's checkpoints that are in view."""
+        ...
 
 
-def _earliest(lane: Lane, by_run: dict[RunId, Lane]) -> int:
-    """Return the first column that the lane's next checkpoint may have."""
-    least = lane.columns[-1] + 1 if lane.columns else 0
-    parent = by_run.get(lane.run.parent_run_id) if lane.run.parent_run_id else None
-    if parent is not None and parent.columns and not lane.columns:
-        least = max(least, parent.columns[-1] + 1)
-    children = [by_run[child] for child in lane.run.children if child in by_run]
-    for child in children:
-        if child.columns:
-            least = max(least, child.columns[-1] + 1)
-    return least
+class Steps:
+    """A column of three cells a moment; the cursor's is in view, else the newest."""
+
+    def __init__(self, room: int, last: int, focus: int) -> None:
+        fit = max(1, (room - 3) // STEP_CELLS)
+        newest = max(0, last - fit + 1)
+        self._first = min(newest, max(0, focus - fit // 2)) if focus < newest else newest
+        self._fit = fit
+        self.cut = self._first > 0
+        self.end = min(room - 1, self.x(last, 0) + STEP_CELLS)
+
+    def x(self, column: int, timestamp: int) -> int:
+        """Return the cell of a column."""
+        return (column - self._first) * STEP_CELLS + 1
+
+    def seen(self, lane: Lane) -> range:
+        """Return the checkpoints of the columns in view."""
+        first = bisect_left(lane.columns, self._first)
+        return range(first, bisect_right(lane.columns, self._first + self._fit))
 
 
-def _spawn_column(lane: Lane, by_run: dict[RunId, Lane]) -> int:
-    """Return the column of the parent's checkpoint that this lane began after."""
-    parent = by_run.get(lane.run.parent_run_id) if lane.run.parent_run_id else None
-    if parent is None:
-        return -1
-    first = lane.columns[0] if lane.columns else 1 << 30
-    before = [column for column in parent.columns if column < first]
-    delegates = [
-        column
-        for column, point in zip(parent.columns, parent.run.points, strict=False)
-        if point.kind == "delegate"
-        and column < first
-        and point.timestamp <= lane.run.started_at + 1
-    ]
-    return delegates[-1] if delegates else before[-1] if before else -1
+class Times:
+    """Equal spans of time, the whole job in view."""
+
+    def __init__(self, room: int, begin: int, end: int) -> None:
+        self._begin, self._span = begin, max(1, end - begin)
+        self._cells = max(2, room - 2)
+        self.cut = False
+        self.end = self._cells
+
+    def x(self, column: int, timestamp: int) -> int:
+        """Return the cell of a moment (Unix ms)."""
+        at = (timestamp - self._begin) * (self._cells - 1) // self._span
+        return max(1, min(self._cells, at + 1))
+
+    def seen(self, lane: Lane) -> range:
+        """Return all checkpoints."""
+        return range(len(lane.columns))
 
 
-def timeline_lines(
-    job: JobView | None, width: int, cursor: CheckpointId | None, selected: RunId | None
-) -> tuple[Line, ...]:
-    """Return one line a lane; the line's key is the run's id."""
-    lanes = lanes_of(job) if job is not None else []
-    if not any(lane.columns for lane in lanes):
-        return EMPTY
-    room = max(6, width - NAME_CELLS - NUMBER_CELLS)
-    grid = _Grid(lanes, room, _column_of(lanes, cursor, selected))
-    return tuple(_lane_line(lane, row, grid, cursor) for row, lane in enumerate(lanes))
+class Timeline:
+    """Makes the lines of the timeline; what was worked out for a job is kept while it grows."""
+
+    def __init__(self) -> None:
+        self._lanes = Lanes()
+
+    def lines(self, state: CockpitState, width: int, now_ms: int) -> Sequence[Line]:
+        """Return the axis and a line a lane; a line's key is the run's id."""
+        job = state.job
+        lanes = self._lanes.update(job) if job is not None else []
+        if job is None or not any(lane.columns for lane in lanes):
+            return EMPTY
+        room = max(6, width - NAME_CELLS - NUMBER_CELLS)
+        end = now_ms if is_live_job(job) else max(run.last_event_at for run in job.runs)
+        axis: Axis = (
+            Times(room, job.started_at, end)
+            if state.time_axis
+            else Steps(room, self._lanes.last, self._focus(state))
+        )
+        drawn = _Drawn(state, lanes, axis, room)
+        head = drawn.axis(self._lanes.lane(state.run_id) or lanes[0])
+        return Rows([lane.run.run_id for lane in lanes], drawn.lane, (head,))
+
+    def _focus(self, state: CockpitState) -> int:
+        """Return the column that must be visible: the cursor's, else the newest."""
+        lane = self._lanes.lane(state.run_id)
+        if lane is None or state.point is None:
+            return self._lanes.last
+        at = place_of(lane.run, state.point)
+        return self._lanes.last if at is None or at >= len(lane.columns) else lane.columns[at]
 
 
-def point_detail(run: RunView | None, cursor: CheckpointId | None) -> str:
-    """Return what the checkpoint under the cursor was, for the pane's border."""
-    point = point_at(run, cursor)
-    if point is None:
-        return ""
-    what = f" · {flat(point.label)}" if point.label else ""
-    files = f" · {', '.join(flat(name) for name in point.files)}" if point.files else ""
-    when = clock_time(point.timestamp)
-    used = f"{tokens(point.usage)} tok{spent(point.cost)}"
-    return f"step {point.step_number}{what} · {when} · {used}{files}"
+def is_live_job(job: JobView) -> bool:
+    """Say whether time goes on in the job."""
+    return any(is_live(run) for run in job.runs)
+
+
+def place_of(run: RunView, cursor: CheckpointId | None) -> int | None:
+    """Return which of the run's checkpoints `cursor` is."""
+    if cursor is None:
+        return None
+    places = range(len(run.points) - 1, -1, -1)
+    return next((at for at in places if run.points[at].checkpoint_id == cursor), None)
 
 
 def point_at(run: RunView | None, cursor: CheckpointId | None) -> PointView | None:
     """Return the run's checkpoint `cursor`, or its last one."""
     if run is None or not run.points:
         return None
-    return next((point for point in run.points if point.checkpoint_id == cursor), run.points[-1])
+    at = place_of(run, cursor)
+    return run.points[-1 if at is None else at]
 
 
 def step_along(run: RunView | None, cursor: CheckpointId | None, by: int) -> CheckpointId | None:
     """Return the checkpoint `by` places along the run's lane."""
-    point = point_at(run, cursor)
-    if run is None or point is None:
+    if run is None or not run.points:
         return None
-    at = max(0, min(len(run.points) - 1, run.points.index(point) + by))
-    return run.points[at].checkpoint_id
+    at = place_of(run, cursor)
+    at = len(run.points) - 1 if at is None else at
+    return run.points[max(0, min(len(run.points) - 1, at + by))].checkpoint_id
+
+
+def lane_along(
+    job: JobView | None, run_id: RunId | None, cursor: CheckpointId | None, by: int
+) -> tuple[RunId, CheckpointId | None] | None:
+    """Return the run `by` lanes below, and its checkpoint nearest in time; None without a job."""
+    if job is None:
+        return None
+    lanes = [lane.run for lane in Lanes().update(job)]
+    at = next((row for row, run in enumerate(lanes) if run.run_id == run_id), None)
+    if at is None:
+        return None
+    run = lanes[max(0, min(len(lanes) - 1, at + by))]
+    here = point_at(lanes[at], cursor)
+    if here is None or not run.points:
+        return run.run_id, None
+    times = [point.timestamp for point in run.points]
+    after = min(bisect_left(times, here.timestamp), len(times) - 1)
+    nearest = min((max(0, after - 1), after), key=lambda place: abs(times[place] - here.timestamp))
+    return run.run_id, run.points[nearest].checkpoint_id
 
 
 def checkpoints_in(job: JobView | None) -> str:
@@ -143,109 +191,132 @@ def checkpoints_in(job: JobView | None) -> str:
     return count_of(sum(len(run.points) for run in job.runs), "checkpoint") if job else ""
 
 
-def _column_of(lanes: Sequence[Lane], cursor: CheckpointId | None, selected: RunId | None) -> int:
-    """Return the column that must be visible: the cursor's, else the newest."""
-    for lane in lanes:
-        if lane.run.run_id == selected and cursor is not None:
-            for column, point in zip(lane.columns, lane.run.points, strict=False):
-                if point.checkpoint_id == cursor:
-                    return column
-    return max((lane.columns[-1] for lane in lanes if lane.columns), default=0)
+def point_detail(run: RunView | None, cursor: CheckpointId | None) -> str:
+    """Return what the checkpoint under the cursor was, for the pane's border."""
+    point = point_at(run, cursor)
+    if run is None or point is None:
+        return ""
+    at = place_of(run, cursor)
+    until = run.points[: len(run.points) if at is None else at + 1]
+    usd, partial = sum(one.cost.usd for one in until), any(one.cost.partial for one in until)
+    what = f" · {flat(point.label)}" if point.label else ""
+    files = f" · {', '.join(flat(name) for name in point.files)}" if point.files else ""
+    used = f"{tokens(point.usage)} tok{spent(point.cost)}"
+    so_far = f" · so far {'≥' if partial else ''}{usd_words(usd)}" if usd else ""
+    return f"step {point.step_number}{what} · {clock_time(point.timestamp)} · {used}{so_far}{files}"
 
 
-class _Grid:
-    """Where columns are on the screen, and the connectors between lanes."""
+class _Drawn:
+    """Draws lanes on an axis in `room` cells."""
 
-    def __init__(self, lanes: Sequence[Lane], room: int, focus: int) -> None:
-        self.lanes = lanes
-        self.room = room
-        self.last = max((lane.columns[-1] for lane in lanes if lane.columns), default=0)
-        fit = max(1, (room - 3) // STEP_CELLS)
-        newest_first = max(0, self.last - fit + 1)
-        self.first = (
-            min(newest_first, max(0, focus - fit // 2)) if focus < newest_first else newest_first
-        )
+    def __init__(self, state: CockpitState, lanes: Sequence[Lane], axis: Axis, room: int) -> None:
+        self._state = state
+        self._lanes = lanes
+        self._axis = axis
+        self._room = room
+        self._spawns = self._spawned()
 
-    def x(self, column: int) -> int:
-        """Return the cell of a column, counted from the lanes' left edge."""
-        return (column - self.first) * STEP_CELLS + (1 if self.first else 0)
-
-    def connectors(self, row: int) -> dict[int, str]:
-        """Return the connector glyphs that cross or begin the lane in `row`, by cell."""
-        found: dict[int, str] = {}
-        for later in range(row, len(self.lanes)):
-            lane = self.lanes[later]
-            parent_row = self._parent_row(lane)
-            if lane.spawned_at < 0 or parent_row is None or not parent_row < row <= later:
-                continue
-            cell_at = self.x(lane.spawned_at) + 1
-            if later == row:
-                found[cell_at] = "├" if found.get(cell_at) else "╰"
-            elif cell_at in found:
-                found[cell_at] = "├" if found[cell_at] in "╰├" else "│"
-            else:
-                found[cell_at] = "│"
+    def _spawned(self) -> dict[tuple[int, int], list[int]]:
+        """Return the rows that begin at a cell of a parent's row, by that row and cell."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for row, lane in enumerate(self._lanes):
+            if lane.parent is not None and lane.spawned_at >= 0:
+                at = self._axis.x(lane.spawned_at, lane.run.started_at) + 1
+                if 0 <= at < self._room:
+                    found.setdefault((lane.parent, at), []).append(row)
         return found
 
-    def branches(self, lane: Lane) -> set[int]:
-        """Return the columns at which other lanes begin from this one."""
-        parent = lane.run.run_id
-        return {
-            other.spawned_at
-            for other in self.lanes
-            if other.run.parent_run_id == parent and other.spawned_at >= 0
-        }
+    def lane(self, row: int) -> Line:
+        """Return the line of a lane."""
+        lane, state = self._lanes[row], self._state
+        cells: list[Span] = [(" ", "text")] * self._room
+        self._draw_branches(cells, row)
+        self._draw_track(cells, lane)
+        self._draw_points(cells, lane)
+        if self._axis.cut:
+            _put(cells, 0, "‹", "muted")
+        indent = "  " * lane.depth
+        name = indent + state.roster.name_of(lane.run, NAME_CELLS - 1 - len(indent))
+        cost = subtree_cost(state.index, lane.run) if state.cost_of_subtree else lane.run.cost
+        number = cost_cell(cost) if cost.usd or cost.partial else tokens(lane.run.usage)
+        shown: tuple[Span, ...] = (
+            (cell(name, NAME_CELLS - 1) + " ", "text" if is_live(lane.run) else "muted"),
+            *_joined(cells),
+            (cell(number, NUMBER_CELLS, "right"), "muted"),
+        )
+        return Line(shown, key=lane.run.run_id)
 
-    def _parent_row(self, lane: Lane) -> int | None:
-        for number, other in enumerate(self.lanes):
-            if other.run.run_id == lane.run.parent_run_id:
-                return number
-        return None
+    def _draw_branches(self, cells: list[Span], row: int) -> None:
+        """Draw what crosses or begins this lane, and where others leave it."""
+        for (parent, at), rows in self._spawns.items():
+            if parent == row:
+                _put(cells, at, "┬", "line")
+            elif parent < row <= rows[-1]:
+                glyph = "│" if row not in rows else "╰" if row == rows[-1] else "├"
+                _put(cells, at, glyph, "line")
+
+    def _draw_track(self, cells: list[Span], lane: Lane) -> None:
+        """Draw the line through the lane's checkpoints, dotted while it waits for its delegates."""
+        axis, points, columns = self._axis, lane.run.points, lane.columns
+        if lane.spawned_at >= 0:
+            began = axis.x(lane.spawned_at, lane.run.started_at)
+            nowhere = axis.end if is_live(lane.run) else began + STEP_CELLS
+            until = axis.x(columns[0], points[0].timestamp) if columns else nowhere
+            _stretch(cells, began + 2, until, "─")
+        seen = axis.seen(lane)
+        for at in range(max(0, seen.start - 1), min(len(columns) - 1, seen.stop)):
+            start = axis.x(columns[at], points[at].timestamp)
+            end = axis.x(columns[at + 1], points[at + 1].timestamp)
+            waiting = points[at].kind in ("delegate", "ask", "gate")
+            _stretch(cells, start + 1, end, "·" if waiting else "─")
+        if is_live(lane.run):
+            if columns:
+                start = axis.x(columns[-1], points[-1].timestamp)
+                _stretch(cells, start + 1, axis.end, "─" if lane.run.state == "run" else "·")
+            look = LOOKS[lane.run.state]
+            _put(cells, axis.end, look.glyph, look.role)
+
+    def _draw_points(self, cells: list[Span], lane: Lane) -> None:
+        cursor = self._state.point
+        for at in self._axis.seen(lane):
+            point = lane.run.points[at]
+            x = self._axis.x(lane.columns[at], point.timestamp)
+            glyph, role = _GLYPHS[point.kind]
+            chosen = point.checkpoint_id == cursor
+            _put(cells, x, glyph, "accent" if chosen else role)
+            if chosen:
+                _put(cells, x - 1, "‹", "accent")
+                _put(cells, x + 1, "›", "accent")
+
+    def axis(self, lane: Lane) -> Line:
+        """Return the times above the lanes: the cursor's, and others where there is room."""
+        cells: list[Span] = [(" ", "text")] * self._room
+        run, axis = lane.run, self._axis
+        taken: list[int] = []
+        at = place_of(run, self._state.point)
+        order = [] if at is None else [(lane, at)]
+        order += [(other, place) for other in (lane, *self._lanes) for place in axis.seen(other)]
+        for other, place in order:
+            point = other.run.points[place]
+            x = min(axis.x(other.columns[place], point.timestamp), self._room - LABEL_CELLS)
+            if x < 0 or any(abs(x - there) <= LABEL_CELLS + 3 for there in taken):
+                continue
+            taken.append(x)
+            role: Role = "accent" if other is lane and place == at else "muted"
+            for offset, character in enumerate(clock_time(point.timestamp)):
+                _put(cells, x + offset, character, role)
+            if len(taken) * (LABEL_CELLS + 4) > self._room:
+                break
+        head = "EXPERT · time" if self._state.time_axis else "EXPERT · steps"
+        cost = "COST Σ" if self._state.cost_of_subtree else "COST"
+        right = (cell(cost, NUMBER_CELLS, "right"), "muted")
+        return Line(((cell(head, NAME_CELLS), "muted"), *_joined(cells), right))
 
 
-def _lane_line(lane: Lane, row: int, grid: _Grid, cursor: CheckpointId | None) -> Line:
-    cells: list[Span] = [(" ", "text")] * grid.room
-    for at, glyph in grid.connectors(row).items():
-        _put(cells, at, glyph, "line")
-    _draw_track(cells, lane, grid)
-    for column, point in zip(lane.columns, lane.run.points, strict=False):
-        glyph, role = _GLYPHS[point.kind]
-        _put(cells, grid.x(column), glyph, "accent" if point.checkpoint_id == cursor else role)
-        if point.checkpoint_id == cursor:
-            _put(cells, grid.x(column) - 1, "‹", "accent")
-            _put(cells, grid.x(column) + 1, "›", "accent")
-    for column in grid.branches(lane):
-        _put(cells, grid.x(column) + 1, "┬", "line")
-    if grid.first:
-        _put(cells, 0, "‹", "muted")
-    name = cell("  " * lane.depth + lane.run.expert_key, NAME_CELLS - 1) + " "
-    used = cell(tokens(lane.run.usage), NUMBER_CELLS, "right")
-    spans: tuple[Span, ...] = ((name, "text"), *_joined(cells), (used, "muted"))
-    return Line(spans, key=lane.run.run_id)
-
-
-def _draw_track(cells: list[Span], lane: Lane, grid: _Grid) -> None:
-    """Draw the line through the lane's checkpoints, dotted while it waits for its delegates."""
-    if lane.spawned_at >= 0:
-        until = grid.x(lane.columns[0]) if lane.columns else grid.x(lane.spawned_at) + STEP_CELLS
-        _stretch(cells, grid.x(lane.spawned_at) + 2, until, "─", "muted")
-    pairs = zip(lane.columns, lane.columns[1:], lane.run.points, strict=False)
-    for start, end, point in pairs:
-        waiting = point.kind in ("delegate", "ask", "gate")
-        _stretch(cells, grid.x(start) + 1, grid.x(end), "·" if waiting else "─", "muted")
-    if lane.columns and lane.run.state in ("run", "waits", "gate", "asks", "stall"):
-        end = grid.x(grid.last) + STEP_CELLS
-        waits = lane.run.state != "run"
-        _stretch(cells, grid.x(lane.columns[-1]) + 1, end, "·" if waits else "─", "muted")
-    if is_live(lane.run):
-        look = LOOKS[lane.run.state]
-        _put(cells, min(grid.room - 1, grid.x(grid.last) + STEP_CELLS), look.glyph, look.role)
-
-
-def _stretch(cells: list[Span], start: int, end: int, glyph: str, role: Role) -> None:
+def _stretch(cells: list[Span], start: int, end: int, glyph: str) -> None:
     for at in range(max(0, start), min(end, len(cells))):
         if cells[at][0] == " ":
-            cells[at] = (glyph, role)
+            cells[at] = (glyph, "muted")
         elif glyph == "─" and cells[at][0] == "│":
             cells[at] = ("┼", "line")
 
@@ -257,10 +328,10 @@ def _put(cells: list[Span], at: int, glyph: str, role: Role) -> None:
 
 def _joined(cells: Sequence[Span]) -> list[Span]:
     """Join neighbours of one role, so that a lane is a handful of spans."""
-    joined: list[Span] = []
+    joined: list[tuple[list[str], Role]] = []
     for glyph, role in cells:
         if joined and joined[-1][1] == role:
-            joined[-1] = (joined[-1][0] + glyph, role)
+            joined[-1][0].append(glyph)
         else:
-            joined.append((glyph, role))
-    return joined
+            joined.append(([glyph], role))
+    return [("".join(glyphs), role) for glyphs, role in joined]

@@ -29,6 +29,13 @@ Role = Literal[
     "line",
     "chip",
     "warn-chip",
+    "heading",
+    "emphasis",
+    "code",
+    "link",
+    "added",
+    "removed",
+    "match",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from textual import events
@@ -10,6 +11,7 @@ from textual.widgets import Input
 from perstack.projection.inert import has_hidden
 
 LONGEST: Final = 20_000
+SECONDS_A_KEY: Final = 0.025
 
 
 def clean(text: str) -> str:
@@ -46,3 +48,30 @@ class Field(Input):
         event.stop()
         if text := clean(event.text):
             self.replace(text, *sorted(self.selection))
+
+
+class TypedWord(Field):
+    """A field for a word that a person types key by key; what is pasted into it is not taken."""
+
+    def __init__(self, *, id: str, monotonic: Callable[[], float]) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._monotonic = monotonic
+        self._began = self._last = 0.0
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Take a character at a time."""
+        if len(text) > 1:
+            return
+        self._last = self._monotonic()
+        if not self.value:
+            self._began = self._last
+        super().replace(text, start, end)
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+
+    @property
+    def typed_by_hand(self) -> bool:
+        """Whether the word took as long as fingers take; keys that come at once were pasted."""
+        return self._last - self._began >= SECONDS_A_KEY * (len(self.value) - 1)

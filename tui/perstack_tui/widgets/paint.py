@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -16,9 +15,6 @@ from perstack_tui.state.lines import Line, Span
 from perstack_tui.state.wording import Role
 from perstack_tui.text import ELLIPSIS, crop, flat
 from perstack_tui.theme import Ink
-
-_ROUND: Final = "╭─╮│╰╯"
-_HEAVY: Final = "┏━┓┃┗┛"
 
 
 class Inked(App[int]):
@@ -54,12 +50,15 @@ def paint(
     def styled(role: Role) -> Style:
         return ink.style(role, selected=selected, focused=focused)
 
-    right = [Segment(flat(text), styled(role)) for text, role in line.right]
+    def drawn(text: str) -> str:
+        return flat(text) if line.exact else ink.glyphs.drawn(flat(text))
+
+    right = [Segment(drawn(text), styled(role)) for text, role in line.right]
     room = width - sum(cell_len(segment.text) for segment in right)
     if room < 8 and right:
         right, room = [], width
-    left = _fit([(flat(text), role) for text, role in line.left], room)
-    segments = [Segment(text, styled(role)) for text, role in left]
+    left = _fit([(drawn(text), role) for text, role in line.left], room)
+    segments = [Segment(ink.glyphs.drawn(text), styled(role)) for text, role in left]
     gap = room - sum(cell_len(segment.text) for segment in segments)
     segments.append(Segment(" " * max(0, gap), styled("text")))
     return Strip([*segments, *right], width)
@@ -82,13 +81,13 @@ def _fit(spans: list[Span], room: int) -> list[Span]:
 
 def edge(ink: Ink, frame: Frame, width: int, *, top: bool, focused: bool) -> Strip:
     """Return a pane's top or bottom border in `width` cells."""
-    glyphs = _HEAVY if focused else _ROUND
+    glyphs = ink.glyphs.heavy if focused else ink.glyphs.light
     style = ink.frame(focused=focused)
     corners = (glyphs[0], glyphs[2]) if top else (glyphs[4], glyphs[5])
     left, right = (frame.title, frame.badge) if top else (frame.hints, frame.foot)
     inner = max(0, width - 4)
-    right_text = _label(right, inner)
-    left_text = _label(left, inner - cell_len(right_text) - (1 if right_text else 0))
+    right_text = _label(ink, right, inner)
+    left_text = _label(ink, left, inner - cell_len(right_text) - (1 if right_text else 0))
     fill = inner - cell_len(left_text) - cell_len(right_text)
     word: Role = "accent" if focused else "muted"
     badge: Role = frame.badge_role if top else word
@@ -104,15 +103,15 @@ def edge(ink: Ink, frame: Frame, width: int, *, top: bool, focused: bool) -> Str
     )
 
 
-def _label(text: str, room: int) -> str:
+def _label(ink: Ink, text: str, room: int) -> str:
     if not text or room < 3:
         return ""
-    return f" {crop(flat(text), room - 2)} "
+    return ink.glyphs.drawn(f" {crop(flat(text), room - 2)} ")
 
 
 def walled(ink: Ink, body: Strip, *, focused: bool) -> Strip:
     """Return `body` between the left and right border."""
-    glyph = (_HEAVY if focused else _ROUND)[3]
+    glyph = (ink.glyphs.heavy if focused else ink.glyphs.light)[3]
     wall = Segment(glyph, ink.frame(focused=focused))
     space = Segment(" ", ink.style("text"))
     return Strip([wall, space, *body, space, wall], body.cell_length + 4)

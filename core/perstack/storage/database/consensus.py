@@ -8,12 +8,14 @@ from functools import partial
 import sqlalchemy as sa
 
 from perstack.domain.consensus import ConsensusCheckpoint, ConsensusStatus, Decision, Review
-from perstack.domain.ids import ConsensusId, RunId, TaskId
+from perstack.domain.ids import ConsensusId, JobId, RunId, StandingId, TaskId
+from perstack.domain.standing import StandingApproval
 from perstack.domain.tasks import Task
 from perstack.errors import ConflictError, NotFoundError
 from perstack.ports.consensus import AuditEntry, CheckpointPage, ReviewClaim
 from perstack.ports.system import Clock
 from perstack.storage.database import consensus_rows as rows
+from perstack.storage.database import standing as standing_rows
 from perstack.storage.database.engine import Database
 from perstack.storage.database.tables import AUDIT, CHECKPOINTS
 from perstack.storage.database.tasks import insert_task
@@ -65,9 +67,14 @@ class SqlConsensusStore:
         return await self._database.read(partial(_audit, consensus_id=consensus_id))
 
     async def decide(
-        self, consensus_id: ConsensusId, decision: Decision, *, now_ms: int
+        self,
+        consensus_id: ConsensusId,
+        decision: Decision,
+        *,
+        now_ms: int,
+        standing: Sequence[StandingApproval] = (),
     ) -> ConsensusCheckpoint:
-        """Decide a pending, unexpired checkpoint.
+        """Decide a pending, unexpired checkpoint; write what it lets pass from now on, too.
 
         The time that counts is that of the update, not of the call: the wait for the database's
         lock in between can outlast the checkpoint.
@@ -75,9 +82,23 @@ class SqlConsensusStore:
 
         def work(connection: sa.Connection) -> ConsensusCheckpoint:
             now = max(now_ms, self._clock.now_ms())
-            return _decide(connection, consensus_id, decision, now=now)
+            decided = _decide(connection, consensus_id, decision, now=now)
+            standing_rows.insert(connection, standing)
+            return decided
 
         return await self._database.write(work)
+
+    async def list_standing(self, job_id: JobId | None = None) -> Sequence[StandingApproval]:
+        """Return a job's standing approvals, or all, newest first."""
+        return await self._database.read(partial(standing_rows.find, job_id=job_id))
+
+    async def revoke_standing(
+        self, standing_id: StandingId, *, by: str, now_ms: int
+    ) -> StandingApproval:
+        """Take a standing approval back."""
+        return await self._database.write(
+            partial(standing_rows.revoke, standing_id=standing_id, by=by, now=now_ms)
+        )
 
     async def expire_due(self, *, now_ms: int, auto_reject: bool) -> Sequence[ConsensusCheckpoint]:
         """Expire or reject what is overdue. Takes no write lock when nothing is."""

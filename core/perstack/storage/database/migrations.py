@@ -13,12 +13,14 @@ from perstack.storage.database.schema import (
     consensus,
     identities,
     memory,
+    orders,
     plugins,
     projects,
     resources,
     reviewing,
     reviews,
     sessions,
+    standing,
     tasks,
 )
 
@@ -37,6 +39,8 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     projects.create,
     plugins.create,
     reviewing.create,
+    standing.create,
+    orders.create,
 )
 
 

@@ -44,3 +44,18 @@ AUDIT: Final = sa.Table(
     sa.Column("details", sa.Text),
     sa.Column("created_at", sa.BigInteger),
 )
+
+STANDING: Final = sa.Table(
+    "standing_approvals",
+    _METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Text),
+    sa.Column("skill_name", sa.Text),
+    sa.Column("tool_name", sa.Text),
+    sa.Column("arguments", sa.Text),
+    sa.Column("consensus_id", sa.Text),
+    sa.Column("approved_by", sa.Text),
+    sa.Column("approved_at", sa.BigInteger),
+    sa.Column("revoked_by", sa.Text),
+    sa.Column("revoked_at", sa.BigInteger),
+)

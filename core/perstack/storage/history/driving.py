@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from perstack.errors import ConflictError, CorruptRecordError, UsageError
 from perstack.ports.history import RunIdentity, StoredRun
 from perstack.ports.system import Clock, Ids
 from perstack.storage.files import Files, SharedSync, explained, make_folders, replace_file
+from perstack.storage.history.codec import encode
 from perstack.storage.history.layout import Layout
 from perstack.storage.history.live import LiveFile, host_name, read_header
 from perstack.storage.history.lock import JobLock
@@ -110,6 +112,15 @@ class FileDrivenJob:
         """
         return await to_thread.run_sync(self._create_run, setting)
 
+    async def adopt_run(self, setting: RunSetting, events: Sequence[Event]) -> None:
+        """Take over a run of another job, with its events' numbers and times.
+
+        Raises:
+            ConflictError: the run exists.
+            StorageError: it could not be written.
+        """
+        await to_thread.run_sync(self._adopt_run, setting, events)
+
     async def reopen_run(self, run_id: RunId) -> tuple[StoredRun, FileRunLog]:
         """Read a run and open it for appending; a torn last record is cut off.
 
@@ -158,6 +169,16 @@ class FileDrivenJob:
             raise
         self._live.add_event(run_id, -1)
         return log
+
+    def _adopt_run(self, setting: RunSetting, events: Sequence[Event]) -> None:
+        path = self._tools.layout.events(self._job_id, setting.run_id)
+        if path.parent.exists():
+            raise ConflictError(f"run {setting.run_id} exists already")
+        self._make_run_folder(path.parent)
+        # The events first: what has records and no setting is seen to be half a run.
+        replace_file(self._tools.files, path, b"".join(encode(event)[1] for event in events))
+        path = self._tools.layout.setting(self._job_id, setting.run_id)
+        replace_file(self._tools.files, path, dump_setting(setting))
 
     def _reopen_run(self, run_id: RunId) -> tuple[StoredRun, FileRunLog]:
         open_log = self._logs.get(run_id)

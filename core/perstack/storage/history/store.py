@@ -21,6 +21,7 @@ from perstack.storage.history.driving import FileDrivenJob, Tools
 from perstack.storage.history.follow import follow
 from perstack.storage.history.layout import Layout
 from perstack.storage.history.record_lines import merged, open_runs
+from perstack.storage.history.removing import remove_job
 
 _RECORDS_AT_ONCE: Final = 2048
 _JOBS_AT_ONCE: Final = 64
@@ -117,6 +118,17 @@ class FileHistory:
         looks = self._reader.looks(now_ms=self._tools.clock.now_ms())
         while found := await to_thread.run_sync(lambda: list(islice(looks, _JOBS_AT_ONCE))):
             yield found
+
+    async def delete_job(self, job_id: JobId) -> int:
+        """Remove a job that no process drives, with all its runs; return its bytes on the disk.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: a process drives it.
+            StorageError: not all of it could be removed.
+        """
+        async with self._hold(job_id, new=None):
+            return await to_thread.run_sync(remove_job, self._tools.layout, job_id)
 
     async def list_runs(self, job_id: JobId) -> Sequence[RunSetting]:
         """Return the job's runs in order of start.

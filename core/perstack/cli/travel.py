@@ -1,0 +1,273 @@
+"""`perstack diff`, `restore` and `fork`: between checkpoints, and on from one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from perstack.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from perstack.domain.expert import Expert
+    from perstack.domain.ids import ExpertKey, JobId
+    from perstack.domain.jobs import Job
+    from perstack.domain.travel import Comparison, FileChange, RestorePlan
+    from perstack.services.travel import TravelService
+
+HERE = Path()
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's id, of any job of the folder.")
+]
+JobOption = Annotated[
+    str | None, typer.Option("--job", metavar="ID", help="The job that has the checkpoint.")
+]
+Workspace = Annotated[
+    Path, typer.Option("--workspace", metavar="DIR", help="The folder whose jobs are meant.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(name="diff")(diff)
+    app.command(name="restore")(restore)
+    app.command(name="fork")(fork)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="The earlier checkpoint.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The later one, of any job.")],
+    path: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Show how these files differ.")
+    ] = None,
+    workspace: Workspace = HERE,
+    as_json: Json = False,
+) -> None:
+    """Compare two checkpoints: files, messages, tokens and cost."""
+    import anyio
+
+    async def work() -> None:
+        past = _past(workspace)
+        one, other = await past.find(before), await past.find(after)
+        if path:
+            diffs = {each: list(await past.file_diff(one, other, each)) for each in path}
+            _print(
+                [json.dumps(diffs)]
+                if as_json
+                else [line for each, lines in diffs.items() for line in (f"--- {each}", *lines)]
+            )
+            return
+        found = await past.compare(one, other)
+        _print([json.dumps(_comparison(found))] if as_json else list(_comparison_lines(found)))
+
+    anyio.run(work)
+
+
+def restore(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A checkpoint, or what `restore` called the files before."
+        ),
+    ],
+    path: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Only these, though they changed since."),
+    ] = None,
+    job: JobOption = None,
+    workspace: Workspace = HERE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the files back as they were. What was changed since the newest snapshot stays."""
+    import anyio
+
+    async def work() -> None:
+        from perstack.errors import NotFoundError
+        from perstack.ports.system import RandomIds
+        from perstack.services.restoring import Restorer
+
+        past = _past(workspace)
+        restorer = Restorer(past, ids=RandomIds())
+        try:
+            moment = await past.find(checkpoint, await _job(past, job))
+        except NotFoundError:
+            if dry_run or job is not None:
+                raise
+            done = await restorer.again(checkpoint, only=path or ())
+            _say_restored(done.plan, done.before, as_json=as_json)
+            return
+        if dry_run:
+            _say_restored(await restorer.plan(moment, only=path or ()), None, as_json=as_json)
+            return
+        done = await restorer.restore(moment, only=path or ())
+        _say_restored(done.plan, done.before, as_json=as_json)
+
+    anyio.run(work)
+
+
+def fork(
+    checkpoint: Checkpoint,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DIR", help="The folder to make; NAME-fork-ID beside it."),
+    ] = None,
+    same_files: Annotated[
+        bool, typer.Option("--same-files", help="Copy no files: work in the job's own folder.")
+    ] = False,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="Say this, and go on at once.")
+    ] = None,
+    newest: Annotated[
+        bool, typer.Option("--newest-definition", help="With the Experts as defined now.")
+    ] = False,
+    job: JobOption = None,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    workspace: Workspace = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make a new job of a checkpoint, in a copy of its files. Nothing is overwritten."""
+    import anyio
+
+    from perstack.domain.travel import ForkWish
+
+    wish = ForkWish(
+        text=text,
+        copy_files=not same_files,
+        workspace=into.absolute() if into is not None else None,
+        newest_definition=newest,
+    )
+
+    async def work() -> Job:
+        from perstack.ports.system import RandomIds, SystemClock
+        from perstack.services.forking import Forker
+
+        past = _past(workspace)
+        moment = await past.find(checkpoint, await _job(past, job))
+        forker = Forker(past, clock=SystemClock(), ids=RandomIds())
+        defined = _defined(workspace, config, trust=trust) if newest else None
+        return await forker.fork(moment, wish, defined or {})
+
+    made = anyio.run(work)
+    if text is None:
+        _say_forked(made, workspace, as_json=as_json)
+        return
+    raise typer.Exit(_go_on(made, text, workspace, config, trust=trust, newest=newest))
+
+
+def _past(workspace: Path) -> TravelService:
+    from perstack.cli.looking import history_of, snapshots_of
+    from perstack.services.travel import TravelService
+
+    return TravelService(history_of(workspace), snapshots_of(workspace), workspace)
+
+
+async def _job(past: TravelService, job: str | None) -> JobId | None:
+    from perstack.services.looking import find_job
+
+    return await find_job(past.history, job) if job is not None else None
+
+
+def _defined(workspace: Path, config: str | None, *, trust: bool) -> Mapping[ExpertKey, Expert]:
+    from perstack.project import open_project
+
+    project = open_project(workspace, config, trust=trust)
+    project.admit(project.config.experts)
+    return project.plan().experts
+
+
+def _go_on(
+    made: Job, text: str, workspace: Path, config: str | None, *, trust: bool, newest: bool
+) -> int:
+    from perstack.cli.run import run_headless
+    from perstack.config.typed import Overrides
+
+    asked = o.Asked(
+        workspace=workspace,
+        config=config,
+        expert=made.coordinator_expert_key,
+        query=text,
+        continue_job=made.id,
+        trust=trust,
+        own_definitions=not newest,
+    )
+    over = Overrides()
+    return run_headless(asked, over, full_events=False, no_wait=False)
+
+
+# -------------------------------------------------------------------- printing
+
+
+def _print(lines: Sequence[str]) -> None:
+    from perstack.cli.printing import print_lines
+
+    print_lines(lines)
+
+
+def _comparison(found: Comparison) -> dict[str, object]:
+    return {
+        "before": asdict(found.before),
+        "after": asdict(found.after),
+        "messages": [{"kind": each.kind, "title": each.title} for each in found.messages],
+        "unlike": found.unlike,
+        "files": None if found.files is None else [asdict(each) for each in found.files],
+        "tokens": found.tokens,
+        "usd": found.usd,
+    }
+
+
+def _comparison_lines(found: Comparison) -> list[str]:
+    from perstack.projection.inert import inert
+
+    lines = [f"{found.tokens:+,} tokens, {found.usd:+.4f} USD"]
+    if found.unlike:
+        lines.append(f"{found.unlike} messages of the first are not in the second")
+    lines += [f"+ {each.kind:<11} {inert(each.title)}" for each in found.messages]
+    if found.files is None:
+        return [*lines, "files: no snapshot was taken at one of them"]
+    return [*lines, *(_change(each) for each in found.files)]
+
+
+def _change(change: FileChange) -> str:
+    from perstack.projection.inert import inert
+
+    sign = {"added": "A", "removed": "D", "modified": "M"}[change.change]
+    known = change.added is not None and change.removed is not None
+    counted = f"  +{change.added} -{change.removed}" if known else ""
+    return f"{sign} {inert(change.path)}{counted}{'  changed since' if change.on_disk else ''}"
+
+
+def _say_restored(plan: RestorePlan, before: str | None, *, as_json: bool) -> None:
+    from perstack.projection.inert import inert
+
+    if as_json:
+        _print([json.dumps({**asdict(plan), "before": before})])
+        return
+    groups = (
+        ("write" if before is None else "wrote", plan.written),
+        ("remove" if before is None else "removed", plan.removed),
+        ("kept, changed since", plan.kept),
+        ("not stored", plan.missing),
+    )
+    lines = [f"{word}: {inert(path)}" for word, paths in groups for path in paths]
+    if before is not None:
+        lines.append(f"as it was before: perstack restore {before}")
+    _print(lines if lines else ["Nothing differs."])
+
+
+def _say_forked(made: Job, workspace: Path, *, as_json: bool) -> None:
+    from perstack.projection.inert import inert
+
+    folder = made.workspace or str(workspace.absolute())
+    if as_json:
+        _print([json.dumps({"job": made.id, "workspace": folder})])
+        return
+    again = f'perstack run {made.coordinator_expert_key} "…" --continue-job {made.id}'
+    _print([f"job {made.id} in {inert(folder)}", f"go on with: {again} --own-definitions"])

@@ -1,0 +1,39 @@
+"""Other models of a job's provider, opened by name when a run is changed to one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from perstack.ports.model import ChatModel
+
+CLOSING_S: Final = 3.0
+
+
+class NamedModels:
+    """Each is opened once and kept until `aclose`."""
+
+    def __init__(self, open_: Callable[[str], Awaitable[ChatModel]]) -> None:
+        self._open = open_
+        self._opening = anyio.Lock()
+        self._models: dict[str, ChatModel] = {}
+
+    async def open(self, name: str) -> ChatModel:
+        """Return the model.
+
+        Raises:
+            ConfigError: it cannot be opened.
+        """
+        async with self._opening:
+            if name not in self._models:
+                self._models[name] = await self._open(name)
+            return self._models[name]
+
+    async def aclose(self) -> None:
+        """Close what was opened, each in bounded time."""
+        models, self._models = self._models, {}
+        for model in models.values():
+            with anyio.move_on_after(CLOSING_S, shield=True):
+                await model.aclose()

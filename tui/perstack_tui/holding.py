@@ -1,0 +1,160 @@
+"""Holds decisions for a moment in which they can be undone, then writes each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from perstack.errors import PerstackError
+from perstack_tui.ports.gateway import Gateway
+from perstack_tui.state.held import Choice, Held
+from perstack_tui.state.inbox import gate_headline
+from perstack_tui.state.wording import count_of, outcome_of
+from perstack_tui.text import flat
+
+if TYPE_CHECKING:
+    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack_tui.app import Cockpit
+
+_LEAST_S: Final = 0.05
+
+Failed = Callable[[PerstackError], None]
+
+
+class Holding:
+    """The decisions of this cockpit between the key and the database.
+
+    A crash, a signal or a terminal that goes away drops what is held: the gate still waits then.
+    """
+
+    def __init__(self, app: Cockpit) -> None:
+        self._app = app
+
+    def decide(
+        self,
+        choices: Sequence[Choice],
+        done: Callable[[], None] | None = None,
+        failed: Failed | None = None,
+    ) -> bool:
+        """Hold what can be held and write the rest at once; say whether all of it is held.
+
+        What would expire meanwhile is not held. `done` and `failed` are for what is written at
+        once; of what was held the user is told.
+        """
+        app = self._app
+        hold_s, now_ms = app.settings.hold_s, app.clock.now_ms()
+        until_ms = now_ms + round(hold_s * 1000)
+
+        def can_wait(gate: ConsensusCheckpoint) -> bool:
+            return hold_s > 0 and (gate.expires_at is None or gate.expires_at > until_ms)
+
+        waiting = tuple(choice for choice in choices if can_wait(choice.gate))
+        at_once = tuple(choice for choice in choices if choice not in waiting)
+        if waiting:
+            held = Held(waiting, app.monotonic() + hold_s, until_ms)
+            app.state.held = (*app.state.held, held)
+            app.set_timer(hold_s, self.look)
+            app.tell(f"{_what(waiting)} in {hold_s:g} s; u undoes", "good")
+        if at_once:
+            self._send(at_once, done, failed)
+        return not at_once
+
+    def undo(self) -> bool:
+        """Take the newest back; say whether there was one."""
+        state = self._app.state
+        if not state.held:
+            return False
+        newest = state.held[-1]
+        state.held = state.held[:-1]
+        self._app.tell(f"undone, nothing was decided: {gate_headline(newest.choices[0].gate)}")
+        return True
+
+    def look(self) -> None:
+        """Write what was held long enough."""
+        app, now = self._app, self._app.monotonic()
+        due = [held for held in app.state.held if held.until <= now]
+        app.state.held = tuple(held for held in app.state.held if held.until > now)
+        for held in due:
+            self._send(held.choices)
+        if app.state.held:
+            app.set_timer(max(_LEAST_S, app.state.held[0].until - now), self.look)
+
+    def note_decided(self) -> None:
+        """Drop what somebody else decided meanwhile; the note is kept."""
+        state = self._app.state
+        if not state.held:
+            return
+        over = {gate.id: gate for gate in state.index.view.inbox.decided}
+        lost = [choice for held in state.held for choice in held.choices if choice.gate.id in over]
+        if not lost:
+            return
+        left = [
+            replace(held, choices=tuple(one for one in held.choices if one not in lost))
+            for held in state.held
+        ]
+        state.held = tuple(held for held in left if held.choices)
+        _, word, _ = outcome_of(over[lost[0].gate.id])
+        by = over[lost[0].gate.id].reviewer_id or "nobody"
+        self._app.tell(f"not sent, {word} by {flat(by)} meanwhile; your note is kept", "bad")
+
+    async def flush(self, gateway: Gateway) -> str | None:
+        """Write all that is held; return what kept the last of those that were not written."""
+        state, trouble = self._app.state, None
+        held, state.held = state.held, ()
+        for choice in (choice for one in held for choice in one.choices):
+            try:
+                await gateway.decide(choice.gate.id, choice.decision, standing=choice.standing)
+            except PerstackError as error:
+                trouble = flat(error.message)
+            else:
+                state.drafts.pop(("feedback", choice.gate.id), None)
+        return trouble
+
+    def _send(
+        self,
+        choices: Sequence[Choice],
+        done: Callable[[], None] | None = None,
+        failed: Failed | None = None,
+    ) -> None:
+        async def send(gateway: Gateway) -> None:
+            for at, choice in enumerate(choices):
+                try:
+                    decided = await gateway.decide(
+                        choice.gate.id, choice.decision, standing=choice.standing
+                    )
+                except PerstackError as error:
+                    self._tell_failed(choice, error, failed)
+                    continue
+                self._app.state.drafts.pop(("feedback", choice.gate.id), None)
+                self._tell_decided(decided, choice, len(choices) if not at else 0)
+                if done is not None:
+                    done()
+
+        self._app.command(send, failed)
+
+    def _tell_failed(self, choice: Choice, error: PerstackError, failed: Failed | None) -> None:
+        if failed is not None:
+            failed(error)
+            return
+        kept = choice.decision.feedback is not None
+        self._app.tell(flat(error.message) + ("; your note is kept" if kept else ""), "bad")
+
+    def _tell_decided(self, decided: ConsensusCheckpoint, choice: Choice, count: int) -> None:
+        state, gate = self._app.state, choice.gate
+        _, word, _ = outcome_of(decided)
+        job = state.index.jobs.get(gate.job_id) if gate.job_id else None
+        if job is not None and not state.is_driven(job):
+            self._app.tell(f"{word}; nothing runs this job: i goes on with it", "good")
+        elif count > 1:
+            self._app.tell(f"{word}: {count_of(count, 'item')}", "good")
+        elif count:
+            ever = ", and so for the rest of the job" if choice.standing else ""
+            self._app.tell(f"{word}{ever}: {gate_headline(gate)}", "good")
+
+
+def _what(choices: Sequence[Choice]) -> str:
+    word = choices[0].word
+    if len(choices) > 1:
+        return f"{word} {count_of(len(choices), 'item')}"
+    return f"{word}: {gate_headline(choices[0].gate)}"

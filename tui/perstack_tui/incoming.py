@@ -1,0 +1,74 @@
+"""What comes from the terminal, judged: keys that came at once, clicks that only woke it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from textual import events
+
+# The click by which a person goes to the terminal's window follows its gain of focus at once.
+WAKING_S: Final = 0.5
+QUIET_S: Final = 0.4
+
+
+@dataclass(slots=True)
+class _Breath:
+    """What was typed and pasted at once, as one read of the terminal gave it."""
+
+    count: int = 0
+
+
+class Incoming:
+    """Sees every event of the user before the screens do.
+
+    `later` does a piece of work once everything was handed on that has come by now.
+    """
+
+    def __init__(
+        self, later: Callable[[Callable[[], None]], object], monotonic: Callable[[], float]
+    ) -> None:
+        self._later = later
+        self._monotonic = monotonic
+        self._breath = _Breath()
+        self._open = False
+        self._woken_at = -WAKING_S
+        self._dropping = False
+        self._typed_at = -QUIET_S
+        self.calm = False
+        """Whether the keyboard was quiet for 0.4 s before the latest key."""
+
+    def takes(self, event: events.Event) -> bool:
+        """Note an event; say whether it is to be handed on."""
+        if isinstance(event, events.AppFocus):
+            self._woken_at = self._monotonic()
+        elif isinstance(event, events.MouseDown):
+            self._dropping = self._monotonic() - self._woken_at < WAKING_S
+            return not self._dropping
+        elif isinstance(event, events.MouseUp) and self._dropping:
+            self._dropping = False
+            return False
+        elif isinstance(event, (events.Key, events.Paste)):
+            self._breathe()
+        return True
+
+    def alone(self, work: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        """Do `work` if the key at hand came alone, else `otherwise`.
+
+        Keys that come together were pasted, or typed ahead: none of them was meant for what is
+        on the screen now.
+        """
+        breath = self._breath
+        self._later(lambda: work() if breath.count <= 1 else otherwise())
+
+    def _breathe(self) -> None:
+        if not self._open:
+            self._open, self._breath = True, _Breath()
+            self._later(self._end)
+        self._breath.count += 1
+        now = self._monotonic()
+        self.calm, self._typed_at = now - self._typed_at >= QUIET_S, now
+
+    def _end(self) -> None:
+        self._open = False

@@ -1,0 +1,73 @@
+"""The screen as a picture, without secrets."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from html import escape, unescape
+from pathlib import Path
+from typing import Final
+
+from perstack.config.secrets import secret_values
+
+MASK: Final = "█"
+# Pieces this long of a secret are masked: wrapped and cropped ones are pieces only.
+_PIECE: Final = 6
+_MOST_NAMES: Final = 1000
+_TEXT: Final = re.compile(r"(<text[^>]*>)([^<]*)(</text>)")
+_SPACE: Final = "\xa0"
+
+
+def without_secrets(svg: str, environ: Mapping[str, str]) -> str:
+    """Return the picture with every piece of the environment's secrets masked."""
+    pieces = {
+        secret[at : at + _PIECE]
+        for secret in secret_values(environ)
+        for at in range(len(secret) - _PIECE + 1)
+    }
+    if not pieces:
+        return svg
+
+    def masked(found: re.Match[str]) -> str:
+        before, text, after = found.groups()
+        shown = _masked(unescape(text), pieces)
+        return before + escape(shown, quote=False).replace(_SPACE, "&#160;") + after
+
+    return _TEXT.sub(masked, svg)
+
+
+def _masked(text: str, pieces: set[str]) -> str:
+    plain = text.replace(_SPACE, " ")
+    hidden = {
+        at + more
+        for at in range(len(plain) - _PIECE + 1)
+        if plain[at : at + _PIECE] in pieces
+        for more in range(_PIECE)
+    }
+    return "".join(MASK if at in hidden else sign for at, sign in enumerate(text))
+
+
+def save_picture(svg: str, environ: Mapping[str, str], folder: Path, path: Path | None) -> Path:
+    """Write the picture to `path`, taken from `folder`, or to a new name in it; return where.
+
+    Raises:
+        OSError: it cannot be written, or `path` is there already.
+    """
+    text = without_secrets(svg, environ)
+    if path is not None:
+        wanted = folder / path.expanduser()
+        return _write(wanted if wanted.suffix else wanted.with_suffix(".svg"), text)
+    stem = time.strftime("cockpit-%Y%m%d-%H%M%S")
+    for number in range(_MOST_NAMES):
+        try:
+            return _write(folder / f"{stem}{f'-{number}' if number else ''}.svg", text)
+        except FileExistsError:
+            continue
+    raise FileExistsError(17, "every name is taken")
+
+
+def _write(path: Path, text: str) -> Path:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
