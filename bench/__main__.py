@@ -9,6 +9,7 @@ from bench import (
     cockpit,
     consensus,
     history,
+    load,
     memory,
     recall,
     runs,
@@ -47,6 +48,7 @@ def main() -> None:
     if asked.only in {None, "cockpit"}:
         cockpit.first_paint(rounds)
         cockpit.key_to_paint(40 if asked.quick else 200)
+        load.goals(40 if asked.quick else 200)
 
 
 def _on_disk(only: str | None, rounds: int) -> None:

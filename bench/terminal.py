@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal of 120 by 40, watched byte by byte."""
+"""A program in a pseudo-terminal, of 120 by 40 if not told otherwise, watched byte by byte."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _KEPT: Final = 200
 class Terminal:
     """The other end of a pseudo-terminal."""
 
-    def __init__(self, fd: int, started: float) -> None:
+    def __init__(self, fd: int, started: float, pid: int) -> None:
+        self.pid = pid
         self._fd = fd
         self._started = started
 
@@ -63,10 +64,16 @@ class Terminal:
 
 
 @contextmanager
-def terminal(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Generator[Terminal]:
-    """Run a program on a terminal; end it afterwards."""
+def terminal(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    size: tuple[int, int] = (COLUMNS, ROWS),
+) -> Generator[Terminal]:
+    """Run a program on a terminal of `size` (columns, rows); end it afterwards."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     started = time.perf_counter()
     child = subprocess.Popen(
         command,
@@ -79,7 +86,7 @@ def terminal(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Ge
     )
     os.close(theirs)
     try:
-        yield Terminal(ours, started)
+        yield Terminal(ours, started, child.pid)
     finally:
         child.terminate()
         _drain(ours)

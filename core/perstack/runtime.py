@@ -6,7 +6,12 @@ Everything heavy (vendor SDKs, the database library) is imported when it is firs
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -189,11 +194,8 @@ async def _opened(
                 await brought.plugins.discover()
             if await _open_of_plugin(project, model, brought):
                 stack.push_async_callback(model.aclose)
-            reviewer: Reviewer | None = None
-            if rules.enabled:
-                reviewer = await stack.enter_async_context(
-                    open_reviewer_over(tables, project.facts, consensus, runner)
-                )
+            reviewing = _reviewing(project, tables, consensus, runner)
+            reviewer = await stack.enter_async_context(reviewing)
             runs = Runs(history, replace(deps, gate=reviewer or consensus))
             yield Runtime(
                 project=project,
@@ -208,6 +210,14 @@ async def _opened(
                 reviewer=reviewer,
                 notifier=deps.notifier,
             )
+
+
+def _reviewing(
+    project: Project, tables: Tables, consensus: ConsensusService, runner: JobExpertRunner
+) -> AbstractAsyncContextManager[Reviewer | None]:
+    if not project.config.settings.consensus.enabled:
+        return nullcontext()
+    return open_reviewer_over(tables, project.facts, consensus, runner)
 
 
 class _Brought:

@@ -18,7 +18,7 @@ FAULTS: Final = Path(__file__).parent / "faults"
 ROWS: Final = (*range(1, 7), *range(11, 32), *range(82, 142))
 # Rows 1 to 5, 139, 140 and 146 to 150 belong to front doors that are still to come.
 AGENTSTACK_ROWS: Final = (*range(6, 139), *range(141, 146))
-# The P0 and P1 faults of durability, models, MCP servers, configuration, gates and security.
+# The P0 and P1 faults of durability, models, MCP servers, configuration, gates, security, terminal.
 FAULT_ROWS: Final = (
     *(f"D{number}" for number in range(1, 22)),
     *(f"L{number}" for number in range(1, 20) if number != 15),
@@ -26,6 +26,7 @@ FAULT_ROWS: Final = (
     *(f"C{number}" for number in range(1, 11)),
     *(f"G{number}" for number in range(1, 18)),
     *(f"S{number}" for number in (*range(1, 7), *range(14, 18))),
+    *(f"T{number}" for number in range(1, 12)),
 )
 _NUMBERS: Final = r"rows?_((?:\d+_)(?:(?:to|and)_\d+_|\d+_)*)"
 _NAME: Final = re.compile(f"test_{_NUMBERS}")

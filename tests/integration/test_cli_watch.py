@@ -105,6 +105,7 @@ async def test_a_program_hears_of_a_job_of_another_process_from_start_to_end(
         assert decided[-1]["inbox"]["decided"][0]["status"] == "approved"
 
 
+@pytest.mark.long
 async def test_a_reader_is_told_what_to_type_at_a_gate_and_how_it_ended(program: Program) -> None:
     async with program.running("watch", "--plain") as watching:
         await watching.wait_for(lambda: b"Watching 0 open jobs." in watching.out)
@@ -143,6 +144,7 @@ async def test_once_prints_how_all_stands_and_ends(program: Program) -> None:
     assert snapshot["inbox"]["questions"][0]["choices"] == ["left", "right"]
 
 
+@pytest.mark.long
 async def test_a_job_whose_process_is_gone_is_told_to_be_lost(program: Program) -> None:
     async with program.running("watch", "--plain") as watching:
         await watching.wait_for(lambda: b"Watching" in watching.out)
@@ -153,7 +155,10 @@ async def test_a_job_whose_process_is_gone_is_told_to_be_lost(program: Program) 
         await watching.wait_for(lambda: b"lost: its process is gone" in watching.out)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, -15, marks=pytest.mark.long)],
+)
 async def test_a_signal_ends_it_without_a_traceback(
     program: Program, number: signal.Signals, code: int
 ) -> None:

@@ -29,6 +29,7 @@ from perstack.domain.tasks import Task, TaskStatus
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
 from perstack.engine.steering import RunHelm
+from perstack.errors import StorageError
 from perstack.ports.agents import AgentFilter
 from perstack.ports.desk import NOBODY, Carrier, RunCard
 from perstack.ports.frontend import Continuation
@@ -403,6 +404,39 @@ async def test_limits_that_no_longer_hold_lift_no_persons_pause(tmp_path: Path) 
         own.desk.change(AgentId("r"), WITHIN)
     assert standing == PauseRun(by="ana", reason="let me look")
     assert helm.pause_wanted is None
+
+
+class Clumsy(RunHelm):
+    """Cannot change its model, and tells when it is paused."""
+
+    def __init__(self) -> None:
+        super().__init__(StopControl())
+        self.paused = anyio.Event()
+
+    def change_model(self, model: str, by: str) -> None:
+        raise StorageError(f"the history cannot be written: no {model} for {by}")
+
+    def pause(self, by: str, reason: str | None = None) -> None:
+        super().pause(by, reason)
+        self.paused.set()
+
+
+async def test_an_order_that_fails_takes_none_with_it_that_was_taken_at_once(
+    tmp_path: Path,
+) -> None:
+    helm = Clumsy()
+    card = RunCard(JobId("j"), RunId("r"), ExpertKey("lead"), NOBODY, "go", None, 0, 1)
+    insert = "INSERT INTO agent_orders (agent_id, kind, text, given_by, created_at) VALUES"
+    async with services(tmp_path) as (_, own):
+        own.desk.take_up(card, RunState(), helm)
+        await own.desk.flush()
+        with closing(sqlite3.connect(database_path(tmp_path))) as other:
+            other.execute(
+                f"{insert} ('r', 'model', 'fast', 'ana', 1), ('r', 'pause', '', 'ana', 2)"
+            )
+            other.commit()
+        with anyio.fail_after(5):
+            await helm.paused.wait()
 
 
 async def test_no_table_holds_a_secret_that_a_task_was_created_or_checked_with(

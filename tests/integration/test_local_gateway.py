@@ -227,11 +227,11 @@ async def test_a_question_is_answered_once(workspace: Path) -> None:
         await opened.ended(job_id)
         await opened.until(lambda: bool(opened.fold.view().inbox.questions))
         (question,) = opened.fold.view().inbox.questions
-        await opened.gateway.answer(question, "the red one")
+        await opened.gateway.answer([(question, "the red one")])
         await opened.until(lambda: bool(opened.events("completeRun")))
         await opened.ended(job_id)
         with pytest.raises(ConflictError):
-            await opened.gateway.answer(question, "the blue one")
+            await opened.gateway.answer([(question, "the blue one")])
 
 
 async def test_a_tool_servers_question_is_answered_while_the_run_waits(workspace: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from signal import SIGINT
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.await_complete import AwaitComplete
@@ -15,10 +14,10 @@ from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 from textual.worker import Worker
 
-from perstack.config.untrusted import UntrustedError
 from perstack.domain.ids import RunId
 from perstack.errors import PerstackError
-from perstack_tui.asking import FirstQuestion
+from perstack_tui.asking import FirstQuestion, FirstRun
+from perstack_tui.commands import Commands
 from perstack_tui.holding import Holding
 from perstack_tui.incoming import Incoming
 from perstack_tui.leaving import (
@@ -30,27 +29,23 @@ from perstack_tui.leaving import (
     Leaving,
 )
 from perstack_tui.opening import Opening
-from perstack_tui.pacer import Pacer
+from perstack_tui.pacer import BREATH_S, Pacer
 from perstack_tui.ports.gateway import Gateway, Update
 from perstack_tui.ports.records import RecordKind
 from perstack_tui.ports.travel import Moment
 from perstack_tui.remembering import Remembering
 from perstack_tui.screens.main import MainScreen
-from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.screens.trust import TrustSheet
-from perstack_tui.state.away import News, happened, title_of, working
+from perstack_tui.state.away import moves
 from perstack_tui.state.cockpit import CockpitState, Notice, Tone
 from perstack_tui.state.definitions import shortened
 from perstack_tui.state.pump import Pump
 from perstack_tui.state.stream import Live
+from perstack_tui.telling import Telling
 from perstack_tui.terminal_app import TerminalApp
 from perstack_tui.text import flat
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.pane import Pane
-
-TWICE_S: Final = 1.5
-
 
 Result = TypeVar("Result")
 
@@ -74,16 +69,17 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         self.gateway: Gateway | None = None
         self._pump: Pump | None = None
         self.updates: Worker[None] | None = None
-        self._ticking = self._started = False
+        self._ticking = self._folding = False
         self._leaving = Leaving(self)
         self._from_threads: FromThreads | None = None
         self.pacer = Pacer(self, self._paint, opening.monotonic)
-        self._interrupted = self._aside = -TWICE_S
-        self._news = News()
+        self._telling = Telling(self)
         self.remembering = Remembering(self)
         self.incoming = Incoming(self.call_later, opening.monotonic)
         self.holding = Holding(self)
         self._first_question = FirstQuestion(self)
+        self._first_run = FirstRun(self, self._first_question)
+        self._commands = Commands(self)
 
     async def on_event(self, event: events.Event) -> None:
         """Judge what comes from the terminal before any screen sees it."""
@@ -108,7 +104,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         loop = asyncio.get_running_loop()
         self._from_threads = FromThreads()
         for number, code in self.opening.signals.items():
-            loop.add_signal_handler(number, self._signalled, number, code)
+            loop.add_signal_handler(number, self._leaving.signalled, number, code)
         self.call_after_refresh(self._begin)
 
     # --- updates ----------------------------------------------------------------------------
@@ -151,7 +147,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         return self._ticking
 
     def request_paint(self, *, now: bool = False) -> None:
-        """Paint, `now` for what a key did, else at most every 50 ms; many requests, one paint."""
+        """Paint, `now` for what a key did, else after a frame's time; many requests, one paint."""
         if self._running and not self._leaving.begun:
             self.pacer.request(now=now)
 
@@ -163,26 +159,28 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         self.refresh_screens()
         self.remembering.restore_scroll()
         self.remembering.note()
-        self._tell_outside()
+        self._telling.look()
         if pump is not None and pump.dirty:
-            self.request_paint()
-        elif self._moves and not self._ticking:
+            self._fold_on()
+        elif not self._ticking and moves(self.state, motion=self.settings.motion):
             self._ticking = True
             self.set_timer(1.0, self._tick)
 
-    @property
-    def _moves(self) -> bool:
-        """Whether anything changes merely because time goes on; countdowns do in any case."""
-        return self.state.ticking if self.settings.motion else bool(self.state.pending)
+    def _fold_on(self) -> None:
+        """Fold what is left helping by helping, and not only as often as there are paints."""
+        if self._folding:
+            return
 
-    def _tell_outside(self) -> None:
-        """Keep the window's title and the task bar in step; say once what happened meanwhile."""
-        state, outside = self.state, self.outside
-        outside.title(title_of(state, self.workspace_name))
-        outside.progress(working=working(state), now=self.monotonic())
-        text = self._news.take(happened(state), away=not self.app_focus)
-        if text is not None and self.settings.notify:
-            outside.notify(f"perstack {self.workspace_name}", text)
+        def fold() -> None:
+            self._folding = False
+            if self._pump is not None and self._running and not self._leaving.begun:
+                self._pump.drain(self.clock.now_ms())
+                self.request_paint()
+                if self._pump.dirty:
+                    self._fold_on()
+
+        self._folding = True
+        self.set_timer(BREATH_S, fold)
 
     def _take(self, pump: Pump) -> None:
         state = self.state
@@ -195,32 +193,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         while pump.troubles:
             trouble = pump.troubles.popleft()
             self.report(PerstackError(trouble.message, hint=trouble.hint))
-        if not self._started and state.definitions.experts:
-            self._started = True
-            self._start()
-
-    def _start(self) -> None:
-        expert, query = self.opening.expert_key, self.opening.query
-        if self.opening.goes_on:
-            self.command(self._go_on)
-            return
-        if expert is None or self.observing:
-            return
-        if query is None:
-            self.main.start_run(expert)
-            return
-
-        async def start(gateway: Gateway) -> None:
-            self.state.await_run(await gateway.start(expert, query))
-
-        self.command(start)
-
-    async def _go_on(self, gateway: Gateway) -> None:
-        began = 0 if self.opening.query is None else self.clock.now_ms()
-        job_id = await gateway.go_on()
-        self.state.await_run(job_id)
-        if self.opening.answers:
-            self._first_question.expect(job_id, since_ms=began)
+        self._first_run.look()
 
     def _tick(self) -> None:
         self._ticking = False
@@ -260,36 +233,8 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         failed: Callable[[PerstackError], None] | None = None,
     ) -> None:
         """Do `work` with the gateway; an error is told to `failed`, or to the user."""
-        if self._leaving.begun:
-            return
-        gateway = self.gateway
-        if gateway is None:
-            (failed or self.report)(PerstackError("the runtime is still being opened"))
-            return
-
-        async def run() -> None:
-            try:
-                await work(gateway)
-            except UntrustedError as error:
-                self._ask_for_trust(error, lambda: self.command(work, failed))
-            except PerstackError as error:
-                (failed or self.report)(error)
-            self.request_paint()
-
-        self.run_worker(run(), group="commands")
-
-    def _ask_for_trust(self, error: UntrustedError, again: Callable[[], None]) -> None:
-        async def accept(gateway: Gateway) -> None:
-            await gateway.accept(error.demands)
-            again()
-
-        def answered(accepted: bool | None) -> None:
-            if accepted:
-                self.command(accept)
-            else:
-                self.tell("nothing was started", "bad")
-
-        self.open_sheet(TrustSheet(self, error), answered)
+        if not self._leaving.begun:
+            self._commands.do(work, failed)
 
     # --- look -------------------------------------------------------------------------------
 
@@ -319,7 +264,9 @@ class Cockpit(TerminalApp, inherit_bindings=False):
 
     def open_records(self, kind: RecordKind, needle: str = "") -> None:
         """Show what a shared table holds."""
-        self.tell(f"{kind} are not made yet")
+        from perstack_tui.screens.records import RecordsScreen
+
+        self.open_sheet(RecordsScreen(self, kind, needle))
 
     def choose_theme(self) -> None:
         """Open the list of themes."""
@@ -342,26 +289,11 @@ class Cockpit(TerminalApp, inherit_bindings=False):
 
     def ask_to_quit(self) -> None:
         """Leave, asking first when runs of this process would be affected."""
-        if not self.state.local_jobs:
-            self.leave(0)
-            return
-        if not self._leaving.detaching:
-            self.open_sheet(quit_sheet(self), self._quit_chosen)
-
-    def _quit_chosen(self, key: str | None) -> None:
-        if key == STOP:
-            self.leave(0)
-        elif key == DETACH:
-            self._leaving.detach()
+        self._leaving.ask()
 
     def step_aside(self) -> None:
         """Stop this process for the shell; with runs at work here only when pressed again."""
-        count, now = len(self.state.local_jobs), self.monotonic()
-        if count and now - self._aside > TWICE_S:
-            self._aside = now
-            self.tell(f"ctrl+z again: {count} at work here stand still until fg; q detaches them")
-        else:
-            self.action_suspend_process()
+        self._leaving.step_aside()
 
     async def action_quit(self) -> None:
         """Quit as `q` does; Textual calls this from its own keys."""
@@ -369,19 +301,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
 
     def action_interrupt(self) -> None:
         """Warn at the first, leave at the second within 1.5 s."""
-        now = self.monotonic()
-        if now - self._interrupted <= TWICE_S:
-            self.leave(130)
-            return
-        self._interrupted = now
-        count = len(self.state.local_jobs)
-        what = f"stops {count} at work here at the next step and " if count else ""
-        self.tell(f"ctrl+c again {what}quits")
-
-    def _signalled(self, number: int, code: int) -> None:
-        """Leave, unless `ctrl+c` was pressed in the editor that has the terminal."""
-        if not (self.editing and number == SIGINT):
-            self.leave(code, SIGNAL_LEAVE_S)
+        self._leaving.interrupt()
 
     def hang_up(self) -> None:
         """Leave, since the terminal is gone; called from the thread that reads it."""

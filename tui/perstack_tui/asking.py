@@ -1,4 +1,4 @@
-"""`--continue -i`: the cockpit opens straight into what the job asks."""
+"""What the command line asked for: a run to start, a job to go on with and its question."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from perstack_tui.screens.main import MainScreen
 if TYPE_CHECKING:
     from perstack.domain.ids import JobId
     from perstack_tui.app import Cockpit
+    from perstack_tui.ports.gateway import Gateway
 
 
 class FirstQuestion:
@@ -40,3 +41,41 @@ class FirstQuestion:
             app.state.select_item(item.key)
             open_item(app, item)
             return
+
+
+class FirstRun:
+    """Starts what the command line named, once, as soon as the definitions are known."""
+
+    def __init__(self, app: Cockpit, question: FirstQuestion) -> None:
+        self._app = app
+        self._question = question
+        self._begun = False
+
+    def look(self) -> None:
+        """Start it if that can be done now."""
+        app = self._app
+        if self._begun or not app.state.definitions.experts:
+            return
+        self._begun = True
+        expert, query = app.opening.expert_key, app.opening.query
+        if app.opening.goes_on:
+            app.command(self._go_on)
+            return
+        if expert is None or app.observing:
+            return
+        if query is None:
+            app.main.start_run(expert)
+            return
+
+        async def start(gateway: Gateway) -> None:
+            app.state.await_run(await gateway.start(expert, query))
+
+        app.command(start)
+
+    async def _go_on(self, gateway: Gateway) -> None:
+        app = self._app
+        began = 0 if app.opening.query is None else app.clock.now_ms()
+        job_id = await gateway.go_on()
+        app.state.await_run(job_id)
+        if app.opening.answers:
+            self._question.expect(job_id, since_ms=began)

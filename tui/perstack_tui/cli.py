@@ -17,9 +17,12 @@ from perstack.errors import UsageError
 from perstack.ports.frontend import IN_BROWSER, CockpitRequest, WebRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.driver import Driver
 
     from perstack_tui.ports.gateway import Gateway
+    from perstack_tui.settings import Settings
     from perstack_tui.state.pump import Fold
 
 SIGNAL_CODES: Final = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
@@ -41,7 +44,57 @@ def open_cockpit(request: CockpitRequest) -> int:
 
         return await open_local_gateway(request)
 
+    if IN_BROWSER not in os.environ and (request.linear or _prefers_lines(request.workspace)):
+        return converse_over(request, open_gateway, _make_fold)
     return show(request, open_gateway, _make_fold)
+
+
+def _prefers_lines(workspace: Path) -> bool:
+    """Tell whether the user's settings ask for lines instead of a screen."""
+    return _settings(workspace).screen_reader
+
+
+def _settings(workspace: Path) -> Settings:
+    from perstack.config.process_env import process_environment
+    from perstack.errors import ConfigError
+    from perstack_tui.places import places_of
+    from perstack_tui.settings import Settings, read_settings
+
+    environ = process_environment()
+    try:
+        return read_settings(places_of(workspace, environ).settings, environ)
+    except ConfigError:
+        return Settings()
+
+
+def converse_over(
+    request: CockpitRequest,
+    open_gateway: Callable[[], Awaitable[Gateway]],
+    make_fold: Callable[[], Fold],
+) -> int:
+    """Hold a conversation in lines over any gateway; return the program's exit code.
+
+    Raises:
+        UsageError: there is no terminal that somebody could type at.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "a conversation needs a terminal",
+            hint="perstack run EXPERT QUERY prints its progress anywhere",
+        )
+    from perstack.config.process_env import process_environment
+    from perstack_tui.linear.front import Front, converse
+
+    front = Front(
+        request,
+        open_gateway,
+        make_fold,
+        environ=process_environment(),
+        reviewer=reviewer_name(),
+        end_after=_end_after,
+        rings=_settings(request.workspace).notify,
+    )
+    return converse(front)
 
 
 def show(

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from perstack.errors import PerstackError
 from perstack_tui.ports.gateway import Gateway
-from perstack_tui.state.held import Choice, Held
+from perstack_tui.state.held import Choice, Held, held_choice
 from perstack_tui.state.inbox import gate_headline
+from perstack_tui.state.review import objected_to
 from perstack_tui.state.wording import count_of, outcome_of
 from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.ids import ConsensusId
     from perstack_tui.app import Cockpit
 
 _LEAST_S: Final = 0.05
@@ -60,15 +62,27 @@ class Holding:
             self._send(at_once, done, failed)
         return not at_once
 
-    def undo(self) -> bool:
-        """Take the newest back; say whether there was one."""
+    def undo(self, consensus_id: ConsensusId | None = None) -> bool:
+        """Take the newest back, or what is held for one checkpoint; say whether there was any."""
         state = self._app.state
-        if not state.held:
+        if consensus_id is None:
+            choices = state.held[-1].choices if state.held else ()
+        else:
+            found = held_choice(state.held, consensus_id)
+            choices = () if found is None else (found,)
+        if not choices:
             return False
-        newest = state.held[-1]
-        state.held = state.held[:-1]
-        self._app.tell(f"undone, nothing was decided: {gate_headline(newest.choices[0].gate)}")
+        self._drop(choices)
+        self._app.tell(f"undone, nothing was decided: {gate_headline(choices[0].gate)}")
         return True
+
+    def _drop(self, choices: Sequence[Choice]) -> None:
+        state = self._app.state
+        left = (
+            replace(held, choices=tuple(one for one in held.choices if one not in choices))
+            for held in state.held
+        )
+        state.held = tuple(held for held in left if held.choices)
 
     def look(self) -> None:
         """Write what was held long enough."""
@@ -80,23 +94,37 @@ class Holding:
         if app.state.held:
             app.set_timer(max(_LEAST_S, app.state.held[0].until - now), self.look)
 
-    def note_decided(self) -> None:
-        """Drop what somebody else decided meanwhile; the note is kept."""
+    def note_news(self) -> None:
+        """Drop what somebody else decided meanwhile, and what a reviewer now objects to."""
+        if self._app.state.held:
+            self._drop_decided()
+        if self._app.state.held:
+            self._drop_objected()
+
+    def _drop_decided(self) -> None:
         state = self._app.state
-        if not state.held:
-            return
         over = {gate.id: gate for gate in state.index.view.inbox.decided}
         lost = [choice for held in state.held for choice in held.choices if choice.gate.id in over]
         if not lost:
             return
-        left = [
-            replace(held, choices=tuple(one for one in held.choices if one not in lost))
-            for held in state.held
-        ]
-        state.held = tuple(held for held in left if held.choices)
+        self._drop(lost)
         _, word, _ = outcome_of(over[lost[0].gate.id])
         by = over[lost[0].gate.id].reviewer_id or "nobody"
         self._app.tell(f"not sent, {word} by {flat(by)} meanwhile; your note is kept", "bad")
+
+    def _drop_objected(self) -> None:
+        """An approval that a verdict came upon is not sent: who approved had not read it."""
+        state = self._app.state
+        now = {gate.id: gate for gate in state.index.view.inbox.pending}
+        for choice in [choice for held in state.held for choice in held.choices]:
+            gate = now.get(choice.gate.id)
+            if gate is None or not choice.decision.approved:
+                continue
+            known = objected_to(choice.gate) | set(choice.decision.rejected_subtask_ids)
+            if fresh := objected_to(gate) - known:
+                self._drop((choice,))
+                names = ", ".join(sorted(map(flat, fresh)))
+                self._app.tell(f"not sent: the reviewer objects to {names}; it waits again", "bad")
 
     async def flush(self, gateway: Gateway) -> str | None:
         """Write all that is held; return what kept the last of those that were not written."""
@@ -118,20 +146,36 @@ class Holding:
         failed: Failed | None = None,
     ) -> None:
         async def send(gateway: Gateway) -> None:
-            for at, choice in enumerate(choices):
+            made: list[ConsensusCheckpoint] = []
+            trouble: PerstackError | None = None
+            for choice in choices:
                 try:
-                    decided = await gateway.decide(
-                        choice.gate.id, choice.decision, standing=choice.standing
+                    made.append(
+                        await gateway.decide(
+                            choice.gate.id, choice.decision, standing=choice.standing
+                        )
                     )
                 except PerstackError as error:
-                    self._tell_failed(choice, error, failed)
-                    continue
-                self._app.state.drafts.pop(("feedback", choice.gate.id), None)
-                self._tell_decided(decided, choice, len(choices) if not at else 0)
-                if done is not None:
-                    done()
+                    trouble = error
+                else:
+                    self._app.state.drafts.pop(("feedback", choice.gate.id), None)
+            if trouble is not None and not made:
+                self._tell_failed(choices[-1], trouble, failed)
+            elif trouble is not None:
+                self._tell_in_part(made, len(choices) - len(made), trouble)
+            else:
+                self._tell_decided(made[0], choices[0], len(choices))
+            if made and done is not None:
+                done()
 
         self._app.command(send, failed)
+
+    def _tell_in_part(
+        self, made: Sequence[ConsensusCheckpoint], lost: int, trouble: PerstackError
+    ) -> None:
+        _, word, _ = outcome_of(made[0])
+        told = f"{word}: {count_of(len(made), 'item')}; {lost} not: {flat(trouble.message)}"
+        self._app.tell(told, "bad")
 
     def _tell_failed(self, choice: Choice, error: PerstackError, failed: Failed | None) -> None:
         if failed is not None:
@@ -148,7 +192,7 @@ class Holding:
             self._app.tell(f"{word}; nothing runs this job: i goes on with it", "good")
         elif count > 1:
             self._app.tell(f"{word}: {count_of(count, 'item')}", "good")
-        elif count:
+        else:
             ever = ", and so for the rest of the job" if choice.standing else ""
             self._app.tell(f"{word}{ever}: {gate_headline(gate)}", "good")
 

@@ -11,6 +11,7 @@ from textual import events
 # The click by which a person goes to the terminal's window follows its gain of focus at once.
 WAKING_S: Final = 0.5
 QUIET_S: Final = 0.4
+_ROUNDING_S: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -36,14 +37,18 @@ class Incoming:
         self._woken_at = -WAKING_S
         self._dropping = False
         self._typed_at = -QUIET_S
+        self._silence = (-QUIET_S, -QUIET_S)
         self.calm = False
         """Whether the keyboard was quiet for 0.4 s before the latest key."""
+        self.used = False
+        """Whether anything was typed, pasted or clicked since the cockpit was opened."""
 
     def takes(self, event: events.Event) -> bool:
         """Note an event; say whether it is to be handed on."""
         if isinstance(event, events.AppFocus):
             self._woken_at = self._monotonic()
         elif isinstance(event, events.MouseDown):
+            self.used = True
             self._dropping = self._monotonic() - self._woken_at < WAKING_S
             return not self._dropping
         elif isinstance(event, events.MouseUp) and self._dropping:
@@ -62,13 +67,22 @@ class Incoming:
         breath = self._breath
         self._later(lambda: work() if breath.count <= 1 else otherwise())
 
+    def was_quiet_since(self, moment: float) -> bool:
+        """Say whether no key came for 0.4 s at some time since `moment`, up to the latest key."""
+        began, ended = self._silence
+        return ended - max(began, moment) >= QUIET_S - _ROUNDING_S
+
     def _breathe(self) -> None:
+        self.used = True
         if not self._open:
             self._open, self._breath = True, _Breath()
             self._later(self._end)
         self._breath.count += 1
         now = self._monotonic()
-        self.calm, self._typed_at = now - self._typed_at >= QUIET_S, now
+        self.calm = now - self._typed_at >= QUIET_S
+        if self.calm:
+            self._silence = (self._typed_at, now)
+        self._typed_at = now
 
     def _end(self) -> None:
         self._open = False

@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from signal import SIGINT
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from textual.worker import WorkerError
 
 from perstack.errors import PerstackError
+from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
 from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack_tui.app import Cockpit
     from perstack_tui.ports.gateway import Gateway
 
+TWICE_S: Final = 1.5
 LEAVE_S: Final = 10.0
 SIGNAL_LEAVE_S: Final = 1.5
 CLEANUP_S: Final = 0.4
@@ -31,6 +34,47 @@ class Leaving:
     def __init__(self, app: Cockpit) -> None:
         self.begun = self.detaching = False
         self._app = app
+        self._interrupted = self._aside = -TWICE_S
+
+    def ask(self) -> None:
+        """Leave, asking first when runs of this process would be affected."""
+        app = self._app
+        if not app.state.local_jobs:
+            self.leave(0, LEAVE_S)
+        elif not self.detaching:
+            app.open_sheet(quit_sheet(app), self._quit_chosen)
+
+    def _quit_chosen(self, key: str | None) -> None:
+        if key == STOP:
+            self.leave(0, LEAVE_S)
+        elif key == DETACH:
+            self.detach()
+
+    def step_aside(self) -> None:
+        """Stop this process for the shell; with runs at work here only when pressed again."""
+        app = self._app
+        count, now = len(app.state.local_jobs), app.monotonic()
+        if count and now - self._aside > TWICE_S:
+            self._aside = now
+            app.tell(f"ctrl+z again: {count} at work here stand still until fg; q detaches them")
+        else:
+            app.action_suspend_process()
+
+    def interrupt(self) -> None:
+        """Warn at the first, leave at the second within 1.5 s."""
+        app, now = self._app, self._app.monotonic()
+        if now - self._interrupted <= TWICE_S:
+            self.leave(130, LEAVE_S)
+            return
+        self._interrupted = now
+        count = len(app.state.local_jobs)
+        what = f"stops {count} at work here at the next step and " if count else ""
+        app.tell(f"ctrl+c again {what}quits")
+
+    def signalled(self, number: int, code: int) -> None:
+        """Leave, unless `ctrl+c` was pressed in the editor that has the terminal."""
+        if not (self._app.editing and number == SIGINT):
+            self.leave(code, SIGNAL_LEAVE_S)
 
     def leave(self, code: int, within_s: float) -> None:
         """Stop what runs here at a step boundary, close everything, end with `code`."""

@@ -1,21 +1,24 @@
-"""When to paint: at once for what a key did, else at most 20 times a second, else not at all."""
+"""When to paint: at once for what a key did, else at most 12 times a second, else not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from textual.message_pump import MessagePump
+from textual.app import App
 from textual.timer import Timer
 
-FRAME_S: Final = 0.05
+# What is read cannot be followed faster, and each paint costs; keys do not wait for it.
+FRAME_S: Final = 0.08
+# While the history is being read, the loop is free this long between two helpings of it.
+BREATH_S: Final = 0.006
 
 
 class Pacer:
     """Turns many requests into one call of `paint`."""
 
     def __init__(
-        self, app: MessagePump, paint: Callable[[], None], monotonic: Callable[[], float]
+        self, app: App[int], paint: Callable[[], None], monotonic: Callable[[], float]
     ) -> None:
         self.pending = False
         self.paints = 0
@@ -35,7 +38,8 @@ class Pacer:
             self._timer = self._app.set_timer(wait, self._fire)
 
     def _fire(self) -> None:
-        if not self.pending:
+        # As the app ends its screens are taken away before what was asked for is handled.
+        if not self.pending or not self._app.screen_stack:
             return
         if self._timer is not None:
             self._timer.stop()

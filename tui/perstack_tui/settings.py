@@ -31,6 +31,7 @@ class Settings:
     mouse: bool = True
     notify: bool = True
     hold_s: float = _HOLD_S
+    screen_reader: bool = False
     keys: Keys = field(default_factory=dict[str, tuple[str, ...]])
 
 
@@ -55,6 +56,9 @@ DEFAULT_FILE: Final = """\
 
 # Seconds during which a decision can be taken back, 0 to 60.
 # hold = 3
+
+# true: a conversation in lines instead of a screen, for screen readers and braille displays.
+# screen_reader = false
 
 # Another key for an action: its name, then a key or several; "" takes the key away.
 # [keys]
@@ -120,6 +124,7 @@ class _Reader:
             mouse=self._switch("mouse"),
             notify=self._switch("notify"),
             hold_s=self._hold(),
+            screen_reader=self._switch("screen_reader", otherwise=False),
             keys=self._keys(),
         )
         self._report.raise_problems()
@@ -148,8 +153,8 @@ class _Reader:
             self._report.problem(("borders",), f"is {shown(value)}", "round, ascii or auto")
         return otherwise
 
-    def _switch(self, key: str) -> bool:
-        value = self._data.get(key, True)
+    def _switch(self, key: str, *, otherwise: bool = True) -> bool:
+        value = self._data.get(key, otherwise)
         if not isinstance(value, bool):
             self._report.problem((key,), f"is {shown(value)}", "it must be true or false")
         return value is True
@@ -188,7 +193,16 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return tuple(str(each) for each in value if each)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-_KEYS: Final = ("theme", "borders", "motion", "mouse", "notify", "hold", "keys")
+_KEYS: Final = (
+    "theme",
+    "borders",
+    "motion",
+    "mouse",
+    "notify",
+    "hold",
+    "screen_reader",
+    "keys",
+)
 
 
 def in_short(error: ConfigError) -> str:

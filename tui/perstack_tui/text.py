@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -60,22 +60,32 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
     return tuple(lines)
 
 
+@lru_cache(maxsize=32)
+def wrap_long(text: str, width: int) -> tuple[str, ...]:
+    """Return `wrap` of a text that may be long and stays as it is: painting again costs nothing."""
+    return wrap(text, width)
+
+
 @lru_cache(maxsize=4096)
 def _wrapped(line: str, width: int) -> tuple[str, ...]:
     return _wrap_line(line, width)
 
 
 def _wrap_line(line: str, width: int) -> tuple[str, ...]:
-    if cell_len(line) <= width:
+    # A letter of plain text is a cell: a long one is measured in a tenth of the time.
+    cells = len if line.isascii() and line.isprintable() else cell_len
+    if cells(line) <= width:
         return (line.rstrip(),)
     indent = line[: len(line) - len(line.lstrip(" "))][: max(0, width - 8) // 2]
     lines: list[str] = []
     current = indent
-    for word in _words(line.strip(), width - len(indent)):
-        if cell_len(current) + cell_len(word.rstrip()) > width:
+    taken = len(indent)
+    for word in _words(line.strip(), width - len(indent), cells):
+        if taken + cells(word.rstrip()) > width:
             lines.append(current.rstrip())
-            current = indent
+            current, taken = indent, len(indent)
         current += word
+        taken += cells(word)
     lines.append(current.rstrip())
     return tuple(lines)
 
@@ -85,11 +95,11 @@ def cut_lines(text: str, width: int) -> tuple[str, ...]:
     return tuple(crop(line.rstrip(), max(1, width)) for line in inert(text).split("\n"))
 
 
-def _words(line: str, width: int) -> Sequence[str]:
+def _words(line: str, width: int, cells: Callable[[str], int]) -> Sequence[str]:
     """Split after spaces; a word wider than `width` is cut into pieces that fit."""
     words: list[str] = []
     for word in line.split(" "):
-        pieces = chop_cells(word, max(1, width)) if cell_len(word) > width else [word]
+        pieces = chop_cells(word, max(1, width)) if cells(word) > width else [word]
         words.extend(pieces[:-1])
         words.append(pieces[-1] + " ")
     return words

@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from perstack.cli.known_tools import KnownTools
 from perstack.config.commands import server_command
+from perstack.config.kept_settings import without_secrets
 from perstack.config.model_table import facts_of
 from perstack.config.report import ConfigWarning, printable
-from perstack.config.secrets import without_secrets
 from perstack.config.untrusted import Demand
 from perstack.domain.base import Model
 from perstack.domain.coordination import CoordinationSettings, DriftSettings, ResourceSettings

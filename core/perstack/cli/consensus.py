@@ -269,8 +269,8 @@ def _print_list(found: list[ConsensusCheckpoint], *, everything: bool) -> None:
 
 def _what(checkpoint: ConsensusCheckpoint) -> str:
     """Return what would happen: `deleteFile x.txt`, `devops: deploy the docs`."""
+    from perstack.projection.cutting import one_line
     from perstack.projection.gates import is_tool_call, subtask_phrase
-    from perstack.projection.phrases import one_line
 
     if not checkpoint.proposed_subtasks:
         return "-"

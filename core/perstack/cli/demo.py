@@ -78,12 +78,12 @@ def _furnished(workspace: Path) -> Path:
 
 def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> int:
     from perstack.cli.options import Asked
-    from perstack.cli.start import has_screen, session
+    from perstack.cli.start import has_screen, session, wants_lines
     from perstack.config.typed import Overrides
 
     over = Overrides(provider="scripted", scenario="demo.scenario.toml", pace=pace)
     asked = Asked(workspace, workspace / "perstack.toml", EXPERT, QUERY)
-    if not plain and has_screen():
+    if not plain and (wants_lines() or has_screen()):
         return session(asked, over, plain=False, theme=theme)
     return _play_through(asked.workspace, over)
 

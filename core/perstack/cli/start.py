@@ -55,6 +55,9 @@ def start(
     no_open: Annotated[
         bool, typer.Option("--no-open", help="With --web: only print the address.")
     ] = False,
+    screen_reader: Annotated[
+        bool, typer.Option("--screen-reader", help="A conversation in lines, no screen.")
+    ] = False,
 ) -> None:
     """Start an interactive session with an Expert."""
     asked = o.Asked(
@@ -84,9 +87,22 @@ def start(
         scenario=scenario,
         pace=pace,
     )
+    if screen_reader:
+        _refuse_beside_lines(plain=plain, web=web)
     if web:
         raise typer.Exit(_serve(asked, port=port, open_browser=not no_open))
-    raise typer.Exit(session(asked, over, plain=plain, theme=theme))
+    raise typer.Exit(session(asked, over, plain=plain, theme=theme, linear=screen_reader))
+
+
+def _refuse_beside_lines(*, plain: bool, web: bool) -> None:
+    """Refuse what `--screen-reader` cannot be combined with, and where nobody could type."""
+    from perstack.errors import UsageError
+
+    for given, option in ((plain, "--plain"), (web, "--web")):
+        if given:
+            raise UsageError(f"--screen-reader and {option} cannot both be given")
+    if not _has_keyboard():
+        raise UsageError("--screen-reader needs a terminal", hint="--plain prints progress lines")
 
 
 def _serve(asked: o.Asked, *, port: int, open_browser: bool) -> int:
@@ -125,9 +141,15 @@ def without_serving(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) -> int:
-    """Open the cockpit, or without a terminal print plain lines; return the exit code."""
-    if plain or not has_screen():
+def session(
+    asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None, linear: bool = False
+) -> int:
+    """Open the cockpit, or without a terminal print plain lines; return the exit code.
+
+    With `linear`, or when the environment says so, it is a conversation in lines.
+    """
+    linear = linear or wants_lines()
+    if plain or not (linear or has_screen()):
         from perstack.cli.driving import drive_to_end
         from perstack.cli.listeners import Plain
 
@@ -148,6 +170,7 @@ def session(asked: o.Asked, over: Overrides, *, plain: bool, theme: str | None) 
             goes_on=continuation is not None,
             answers=continuation is not None and asked.is_answer,
             theme=theme,
+            linear=linear,
             runtime=Setup(
                 path,
                 over,
@@ -172,14 +195,25 @@ def open_watching(workspace: Path, config: str | None, *, observe: bool) -> int:
 
     if not workspace.is_dir():
         raise UsageError(f"{workspace} is not a folder")
-    if not has_screen():
+    linear = wants_lines()
+    if not (linear or has_screen()):
         raise UsageError(
             "the cockpit needs a terminal",
             hint="perstack watch --plain prints what happens; perstack --help lists the commands",
         )
     setup = Setup(find(workspace, config), Overrides(), None, named=config is not None)
-    request = CockpitRequest(workspace=workspace.absolute(), observe=observe, runtime=setup)
+    request = CockpitRequest(
+        workspace=workspace.absolute(), observe=observe, linear=linear, runtime=setup
+    )
     return open_frontend(request)
+
+
+def wants_lines() -> bool:
+    """Tell whether the environment asks for lines instead of a screen, and somebody can type."""
+    from perstack.ports.frontend import IN_BROWSER, SCREEN_READER
+
+    asked = os.environ.get(SCREEN_READER, "").strip().lower() in ("1", "true", "yes", "on")
+    return asked and IN_BROWSER not in os.environ and _has_keyboard()
 
 
 def has_screen() -> bool:
@@ -190,6 +224,10 @@ def has_screen() -> bool:
         return True
     if os.environ.get("TERM", "") in ("", "dumb"):
         return False
+    return _has_keyboard()
+
+
+def _has_keyboard() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 

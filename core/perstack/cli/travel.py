@@ -206,9 +206,11 @@ def _go_on(
 
 
 def _print(lines: Sequence[str]) -> None:
+    """Print lines, none of which can act on a terminal: files and models wrote parts of them."""
     from perstack.cli.printing import print_lines
+    from perstack.projection.inert import inert
 
-    print_lines(lines)
+    print_lines(inert(line, newlines=False) for line in lines)
 
 
 def _comparison(found: Comparison) -> dict[str, object]:
@@ -224,29 +226,23 @@ def _comparison(found: Comparison) -> dict[str, object]:
 
 
 def _comparison_lines(found: Comparison) -> list[str]:
-    from perstack.projection.inert import inert
-
     lines = [f"{found.tokens:+,} tokens, {found.usd:+.4f} USD"]
     if found.unlike:
         lines.append(f"{found.unlike} messages of the first are not in the second")
-    lines += [f"+ {each.kind:<11} {inert(each.title)}" for each in found.messages]
+    lines += [f"+ {each.kind:<11} {each.title}" for each in found.messages]
     if found.files is None:
         return [*lines, "files: no snapshot was taken at one of them"]
     return [*lines, *(_change(each) for each in found.files)]
 
 
 def _change(change: FileChange) -> str:
-    from perstack.projection.inert import inert
-
     sign = {"added": "A", "removed": "D", "modified": "M"}[change.change]
     known = change.added is not None and change.removed is not None
     counted = f"  +{change.added} -{change.removed}" if known else ""
-    return f"{sign} {inert(change.path)}{counted}{'  changed since' if change.on_disk else ''}"
+    return f"{sign} {change.path}{counted}{'  changed since' if change.on_disk else ''}"
 
 
 def _say_restored(plan: RestorePlan, before: str | None, *, as_json: bool) -> None:
-    from perstack.projection.inert import inert
-
     if as_json:
         _print([json.dumps({**asdict(plan), "before": before})])
         return
@@ -256,18 +252,16 @@ def _say_restored(plan: RestorePlan, before: str | None, *, as_json: bool) -> No
         ("kept, changed since", plan.kept),
         ("not stored", plan.missing),
     )
-    lines = [f"{word}: {inert(path)}" for word, paths in groups for path in paths]
+    lines = [f"{word}: {path}" for word, paths in groups for path in paths]
     if before is not None:
         lines.append(f"as it was before: perstack restore {before}")
     _print(lines if lines else ["Nothing differs."])
 
 
 def _say_forked(made: Job, workspace: Path, *, as_json: bool) -> None:
-    from perstack.projection.inert import inert
-
     folder = made.workspace or str(workspace.absolute())
     if as_json:
         _print([json.dumps({"job": made.id, "workspace": folder})])
         return
     again = f'perstack run {made.coordinator_expert_key} "…" --continue-job {made.id}'
-    _print([f"job {made.id} in {inert(folder)}", f"go on with: {again} --own-definitions"])
+    _print([f"job {made.id} in {folder}", f"go on with: {again} --own-definitions"])

@@ -83,12 +83,12 @@ def watch(
     config: o.Config = None,
 ) -> None:
     """Watch every job of this folder, whichever process runs it; start nothing."""
-    from perstack.cli.start import has_screen, open_watching
+    from perstack.cli.start import has_screen, open_watching, wants_lines
     from perstack.errors import UsageError
 
     if as_json and plain:
         raise UsageError("--json and --plain cannot both be given")
-    if not (as_json or plain or once) and has_screen():
+    if not (as_json or plain or once) and (wants_lines() or has_screen()):
         raise typer.Exit(open_watching(workspace, config, observe=True))
     raise typer.Exit(_print(workspace, as_json=as_json, once=once))
 

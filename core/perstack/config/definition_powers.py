@@ -197,6 +197,8 @@ def settings_by_path(settings: Settings) -> dict[str, object]:
     coordination = data.pop("coordination", None)
     if coordination is None:
         coordination = settings.coordination.model_dump(mode="json", by_alias=True)
+    # What is as usual is left out of the dump as well.
+    data.setdefault("snapshots", settings.snapshots.model_dump(mode="json", by_alias=True))
     tables = cast("Mapping[str, object]", coordination)
     data.update({_TABLES.get(name, name): value for name, value in tables.items()})
     found: dict[str, object] = {}
@@ -257,6 +259,14 @@ def _riskier(before: object, after: object) -> str | None:
     return None
 
 
+def _without_people(before: object, after: object) -> str | None:
+    return "Experts review what people decided" if before == "human" != after else None
+
+
+def _deeper(before: object, after: object) -> str | None:
+    return "what is delegated that deep no longer waits" if _raised(before, after) else None
+
+
 _LIMITS: Final = (
     "maxSteps",
     "maxRetries",
@@ -284,6 +294,10 @@ _SETTING_RULES: Final[dict[str, Rule]] = {
     "consensus.mediumRiskAgentTypes": _fewer("no longer medium risk"),
     "consensus.mediumRiskPatterns": _fewer("no longer medium risk"),
     "consensus.reviewerMayApprove": _riskier,
+    "consensus.reviewerStrategy": _without_people,
+    "consensus.maxDepth": _deeper,
+    "snapshots.enabled": _turned_off("files are no longer stored, so nothing can be restored"),
+    "snapshots.exclude": _fewer("now stored in snapshots"),
     "driftDetection.enabled": _turned_off("repetition is no longer noticed"),
     "resourceExhaustion.enabled": _turned_off("use is no longer limited"),
     "resourceExhaustion.pauseOnIntervention": _turned_off("a limit no longer pauses"),
@@ -294,6 +308,7 @@ _SETTING_RULES: Final[dict[str, Rule]] = {
     "github.baseUrl": _given("GitHub is reached elsewhere"),
     "plugins.enabled": _turned_on("loads plugins"),
     "plugins.directory": _given("loads plugins from elsewhere"),
+    "provider.name": _given("conversations go to another provider"),
     "provider.baseUrl": _given("conversations and key are sent elsewhere"),
     "provider.allowPrivate": _turned_on("reaches private networks"),
     "provider.scenario": _given("a script speaks for the model"),

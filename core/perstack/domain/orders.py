@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
 from perstack.domain.base import Model
+from perstack.domain.budget_bounds import MOST_MS, MOST_STEPS, MOST_TOKENS, MOST_USD
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.jobs import Limits
 from perstack.domain.settings import BudgetSettings
 
 _Number = TypeVar("_Number", int, float)
-
-MOST_STEPS: Final = 1_000_000
-MOST_TOKENS: Final = 1_000_000_000_000
-MOST_USD: Final = 1_000_000.0
-MOST_MS: Final = 31_536_000_000
 
 
 class Raise(Model):

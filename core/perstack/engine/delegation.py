@@ -106,7 +106,7 @@ class Batch:
 async def go_on(run: RunDriver, children: tuple[DelegateTo, ...]) -> RunOutcome | None:
     """Drive the children to their ends, then take the parent up again as the same run."""
     endings: dict[ToolCallId, RunOutcome] = {}
-    async with run.job.yielded_slot(), anyio.create_task_group() as group:
+    async with run.job.slots.yielded(), anyio.create_task_group() as group:
         run.batch = Batch(run, group, endings)
         for child in children:
             run.batch.begin(child)

@@ -1,8 +1,11 @@
-"""How a run ended that was driven before, as its history tells it."""
+"""How a run stands, or how it ended, that was driven before, as its history tells it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio.to_thread
 
 from perstack.domain.events import (
     DelegateTo,
@@ -11,9 +14,37 @@ from perstack.domain.events import (
     StopRunByExceededBudget,
     StopRunByExceededMaxSteps,
 )
+from perstack.domain.ids import RunId
 from perstack.engine.budget import Overrun
 from perstack.engine.plan import RunOutcome
+from perstack.errors import NotFoundError
+from perstack.ports.history import DrivenJob, RunLog
 from perstack.projection.run_state import RunState
+from perstack.projection.state_fold import fold_all
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """A delegated run with a past, how it ended if it has, and what of its past was lost."""
+
+    state: RunState
+    log: RunLog
+    ended: RunOutcome | None
+    damage: str | None
+
+
+async def taken_up_again(held: DrivenJob, run_id: RunId) -> TakenUp | None:
+    """Open the history of a delegated run, None when nothing of it was ever written.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        stored, log = await held.reopen_run(run_id)
+    except NotFoundError:
+        return None
+    state = await anyio.to_thread.run_sync(fold_all, stored.events)
+    return TakenUp(state, log, ended_as(state, stored.events), stored.damage)
 
 
 def gone(child: DelegateTo) -> RunError:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.kept import fit_to_keep
-from perstack.config.secrets import without_secrets
+from perstack.config.kept_settings import without_secrets
 from perstack.domain.events import (
     DelegateTo,
     Delta,
@@ -20,46 +19,28 @@ from perstack.domain.events import (
 )
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
-from perstack.domain.jobs import DelegatedBy, Job, JobStatus, Limits, RunSetting
+from perstack.domain.jobs import DelegatedBy, Limits, RunSetting
 from perstack.domain.steering_events import RaiseBudget
 from perstack.domain.usage import Usage
 from perstack.engine.budget import Meter, Overrun, Spent
 from perstack.engine.control import StopControl
-from perstack.engine.endings import ended_as, gone
+from perstack.engine.endings import gone, taken_up_again
 from perstack.engine.files import kept_files
 from perstack.engine.groups import unwrapped
+from perstack.engine.job_record import JobRecord
 from perstack.engine.opening import Opening, run_card
 from perstack.engine.plan import Deps, Listener, Plan, RunOutcome
 from perstack.engine.run import RunDriver
+from perstack.engine.slots import Slots
 from perstack.engine.steering import stopped_by
-from perstack.errors import NotFoundError
 from perstack.ports.desk import Carrier
 from perstack.ports.history import DrivenJob, RunLog
 from perstack.ports.notices import Notice
 from perstack.ports.snapshots import NO_KEEPER, FileKeeper
 from perstack.projection.run_state import RunState, initial
-from perstack.projection.state_fold import fold_all
 
 # Few, so that the first delegates ask their models while the last ones' files are being made.
 OPENED_AT_ONCE: Final = 8
-_JOB_STATUS: dict[str, JobStatus] = {
-    "completed": "completed",
-    "asked": "stoppedByInteractiveTool",
-    "limit": "stoppedByMaxSteps",
-    "failed": "stoppedByError",
-    "stopped": "running",
-    "awaiting": "running",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _TakenUp:
-    """A delegated run with a past, how it ended if it has, and what of its past was lost."""
-
-    state: RunState
-    log: RunLog
-    ended: RunOutcome | None
-    damage: str | None
 
 
 class JobDriver:
@@ -89,10 +70,11 @@ class JobDriver:
         self.meter = Meter(plan.settings.budget, spent or Spent())
         self._background: TaskGroup | None = None
         self.files: FileKeeper = NO_KEEPER
-        self._slots = anyio.CapacityLimiter(plan.settings.max_parallel)
+        self.slots = Slots(plan.settings.max_parallel, self.meter)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
         self._fresh: set[RunId] = set()
-        self._raised = held.job.raised if raised is None else raised.limits
+        beyond = held.job.raised if raised is None else raised.limits
+        self._record = JobRecord(held, deps.clock, beyond)
         self._to_tell = raised
 
     # ---------------------------------------------------------------- what runs share
@@ -126,9 +108,9 @@ class JobDriver:
         settings = self.plan.settings.model_copy(update=update)
         self.plan = replace(self.plan, settings=settings)
         self.meter.allow(limits.budget)
-        self._raised = limits
+        self._record.raised = limits
         if self._background is not None:
-            self._background.start_soon(self._save_limits, name="limits")
+            self._background.start_soon(self._record.limited, limits.max_steps, name="limits")
 
     def take_raise(self) -> RaiseBudget | None:
         """Return what somebody raised as the job goes on, once, for its coordinator to record."""
@@ -167,29 +149,6 @@ class JobDriver:
         if self._background is not None:
             self._background.start_soon(self.deps.notifier.notify, notice, name="notify")
 
-    @asynccontextmanager
-    async def yielded_slot(self) -> AsyncGenerator[None]:
-        """Give up the running task's place while it waits for its delegates."""
-        self._slots.release_on_behalf_of(anyio.get_current_task().id)
-        self.meter.end()
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._slots.acquire_on_behalf_of(anyio.get_current_task().id)
-            self.meter.begin()
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncGenerator[None]:
-        me = anyio.get_current_task().id
-        await self._slots.acquire_on_behalf_of(me)
-        self.meter.begin()
-        try:
-            yield
-        finally:
-            self.meter.end()
-            self._slots.release_on_behalf_of(me)
-
     # ---------------------------------------------------------------- runs
 
     def new_run_id(self) -> RunId:
@@ -227,7 +186,8 @@ class JobDriver:
         self, expert: Expert, log: RunLog, state: RunState, opening: Opening
     ) -> RunOutcome:
         """Drive the job's own run and keep the job's record true."""
-        await self._save("running", log.run_id)
+        most = self.plan.settings.max_steps
+        await self._record.begun(log.run_id, self.meter.spent, most)
         driver = RunDriver(
             self, expert, log, state, step=self.take_step(), depth=0, control=self.control
         )
@@ -235,13 +195,15 @@ class JobDriver:
         with unwrapped():
             async with (
                 anyio.create_task_group() as self._background,
-                self._slot(),
+                self.slots.taken(),
                 kept_files(self.plan, self.deps, self.job_id, self._listener) as self.files,
             ):
                 with self._time_limit(self._background), self._at_desk(driver, opening):
                     outcomes.append(await self._driven(driver, opening))
-        await self._save(_JOB_STATUS[outcomes[0].ending], log.run_id, finished=True)
-        return outcomes[0]
+        (outcome,) = outcomes
+        most = self.plan.settings.max_steps
+        await self._record.ended(log.run_id, self.meter.spent, most, outcome.ending)
+        return outcome
 
     @contextmanager
     def _time_limit(self, group: TaskGroup) -> Generator[None]:
@@ -296,7 +258,7 @@ class JobDriver:
         if expert is None:
             return RunOutcome("failed", error=gone(child))
         # Everything below costs files or steps, so it waits for its turn.
-        async with self._slot():
+        async with self.slots.taken():
             if control.reason == "budget":
                 return RunOutcome("limit", overrun=self.meter.out_of_time)
             if control.stopping:
@@ -328,7 +290,7 @@ class JobDriver:
         """Open a delegated run's history and take its first step, or say how it ended."""
         taken_up = None
         if run_id not in self._fresh:
-            taken_up = await self._taken_up(run_id)
+            taken_up = await taken_up_again(self._held, run_id)
         if taken_up is not None and taken_up.damage is not None:
             self._listener.on_warning(taken_up.damage)
         ended = (taken_up.ended if taken_up else None) or self.at_limit
@@ -340,60 +302,3 @@ class JobDriver:
         if taken_up is not None:
             return taken_up.state, taken_up.log, step
         return initial(), await self.new_log(run_id, expert, begun), step
-
-    async def _taken_up(self, run_id: RunId) -> _TakenUp | None:
-        try:
-            stored, log = await self._held.reopen_run(run_id)
-        except NotFoundError:
-            return None
-        state = await anyio.to_thread.run_sync(fold_all, stored.events)
-        return _TakenUp(state, log, ended_as(state, stored.events), stored.damage)
-
-    async def _save(self, status: JobStatus, run_id: RunId, *, finished: bool = False) -> None:
-        job, spent, now_ms = self._held.job, self.meter.spent, self.deps.clock.now_ms()
-        saved = job.model_copy(
-            update={
-                "status": status,
-                "coordinator_run_id": run_id,
-                "total_steps": spent.steps,
-                "max_steps": self.plan.settings.max_steps,
-                "raised": self._raised,
-                "usage": spent.usage,
-                "cost": spent.cost,
-                "driven_ms": spent.driven_ms,
-                "driven_since": None if finished else now_ms,
-                "finished_at": max(now_ms, job.started_at) if finished else None,
-            }
-        )
-        await self._keep(saved)
-
-    async def _save_limits(self) -> None:
-        job, raised = self._held.job, self._raised
-        steps = self.plan.settings.max_steps
-        await self._keep(job.model_copy(update={"raised": raised, "max_steps": steps}))
-
-    async def _keep(self, saved: Job) -> None:
-        # What a run has come to is kept, whoever no longer wants to hear of it.
-        with anyio.CancelScope(shield=True):
-            await self._held.save(saved)
-
-
-def new_job(
-    job_id: JobId,
-    run_id: RunId,
-    expert_key: ExpertKey,
-    *,
-    max_steps: int,
-    now_ms: int,
-    service: bool = False,
-) -> Job:
-    """Return the record of a job that begins at `now_ms` (Unix ms)."""
-    return Job(
-        id=job_id,
-        status="running",
-        coordinator_expert_key=expert_key,
-        coordinator_run_id=run_id,
-        max_steps=max_steps,
-        service=service,
-        started_at=now_ms,
-    )

@@ -34,16 +34,7 @@ class RunSkills:
 
     async def open(self) -> PerstackError | None:
         """Open what the run's Expert has; return why that failed, if it did."""
-        run = self._run
-        opener = run.job.deps.skills
-        context = run_context(run)
-        try:
-            self._opened = await self._stack.enter_async_context(
-                opener.open(run.expert, context, run.notice, RunHost(run))
-            )
-        except (SkillError, ConfigError) as error:
-            return error
-        return None
+        return await self._open_into(self._stack)
 
     async def ready(self) -> PerstackError | None:
         """Wait for those that the run did not wait for as it began, unless a stop comes first.
@@ -70,7 +61,29 @@ class RunSkills:
             )
 
     async def open_anew(self) -> PerstackError | None:
-        """Close them all, and open what the run's Expert has now."""
+        """Close them all, and open what the run's Expert has now, unless a stop comes first."""
         await self._stack.aclose()
         self._opened = None
-        return await self.open() or await self.ready()
+        opening = self._run.control.interruptible()
+        async with AsyncExitStack() as stack:
+            scope = stack.enter_context(opening)
+            failure = await self._open_into(stack)
+            opening.release()
+            if not scope.cancel_called:
+                # The scope is left after what was opened within it.
+                self._stack.push_async_exit(stack.pop_all())
+                return failure or await self.ready()
+        self._opened = None
+        return None
+
+    async def _open_into(self, stack: AsyncExitStack) -> PerstackError | None:
+        run = self._run
+        opener = run.job.deps.skills
+        context = run_context(run)
+        try:
+            self._opened = await stack.enter_async_context(
+                opener.open(run.expert, context, run.notice, RunHost(run))
+            )
+        except (SkillError, ConfigError) as error:
+            return error
+        return None

@@ -99,11 +99,9 @@ class RunHelm:
             return PauseRun(by=first.by, reason=first.reason)
         return self._above.pause_wanted if self._above else None
 
-    def take_wishes(self) -> list[Wish]:
-        """Return what is wanted at a step's boundary, in order, once."""
-        wishes = list(self._wishes)
-        self._wishes.clear()
-        return wishes
+    def next_wish(self) -> Wish | None:
+        """Return what is wanted next at a step's boundary, once; what follows it stays."""
+        return self._wishes.popleft() if self._wishes else None
 
     async def until_resumed(self) -> str:
         """Wait until nothing pauses the run any more; return who resumed it last."""
@@ -136,7 +134,7 @@ async def at_boundary(run: RunDriver) -> RunOutcome | None:
     ended = None if wanted is None else await _wait(run, wanted)
     if ended is not None or run.control.stopping:
         return ended or await run.suspend()
-    for wish in run.helm.take_wishes():
+    while (wish := run.helm.next_wish()) is not None:
         if (ended := await fulfil(run, wish)) is not None:
             return ended
     return await run.suspend() if run.control.stopping else None

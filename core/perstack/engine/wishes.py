@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perstack.engine.run import RunDriver
 
 _NAMES: Final = ("key", "name", "version")
+_STOPPED: Final = "the run was stopped before that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ async def fulfil(run: RunDriver, wish: Wish) -> RunOutcome | None:
 
 async def refuse_rest(run: RunDriver) -> None:
     """Record what came too late for a run that was driven to its end."""
-    for wish in run.helm.take_wishes():
+    while (wish := run.helm.next_wish()) is not None:
         await run.record(_refusal(run, _KINDS[type(wish)], wish.by, "the run ended before that"))
 
 
@@ -158,6 +159,7 @@ async def _take_definition(run: RunDriver, wish: NewDefinition) -> RunOutcome | 
         if failure is not None:
             return await _put_back(run, before, wish, failure)
         if run.control.stopping:
+            await run.record(_refusal(run, "definition", wish.by, _STOPPED))
             return await run.suspend()
     await run.record(
         TakeDefinition(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Set for a cockpit whose screen is a browser: its standard streams are no terminal.
 IN_BROWSER: Final = "PERSTACK_IN_BROWSER"
+# "1": lines for a screen reader instead of a screen, as with `--screen-reader`.
+SCREEN_READER: Final = "PERSTACK_SCREEN_READER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class CockpitRequest:
     `expert_key` and `query` together start a job at once; an `expert_key` alone opens the prompt
     with it; `job_id` selects a job. With `goes_on` the job that `runtime` knows of goes on at once;
     with `answers` what it asks is opened, after a `query` what it asks next.
+    With `linear` it is a conversation in lines instead of a screen.
     `observe` only watches: nothing can be started. `theme` names a palette, None for the default.
     With `web` a browser shows it, and the other fields are what it is started with again.
     `runtime` is whatever the gateway needs to open the runtime; the screen does not look into it.
@@ -53,6 +56,7 @@ class CockpitRequest:
     observe: bool = False
     theme: str | None = None
     web: WebRequest | None = None
+    linear: bool = False
     runtime: object = field(default=None, repr=False)
 
 

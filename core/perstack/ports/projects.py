@@ -86,9 +86,13 @@ class ProjectStore(Protocol):
         ...
 
     async def list_specifications(
-        self, task_id: ProjectTaskId, *, status: SpecificationStatus | None = None
+        self,
+        task_id: ProjectTaskId | None,
+        *,
+        status: SpecificationStatus | None = None,
+        limit: int = 10_000,
     ) -> Sequence[Specification]:
-        """Return a task's specifications, the newest first."""
+        """Return a task's specifications, of all tasks where none is named, the newest first."""
         ...
 
     async def change_specification(

@@ -19,8 +19,8 @@ from perstack.domain.ids import AgentId
 from perstack.domain.steering_events import PauseRun, ResumeRun
 from perstack.domain.usage import Cost, Usage
 from perstack.ports.desk import RunCard
+from perstack.projection.cutting import one_line
 from perstack.projection.event_facts import spent_by
-from perstack.projection.phrases import one_line
 from perstack.projection.run_state import RunState
 
 _TASK_CHARACTERS: Final = 120

@@ -9,10 +9,10 @@ from perstack.domain.agent_views import AgentReport, Execution
 from perstack.domain.agents import Agent, AgentType
 from perstack.domain.usage import Cost
 from perstack.projection.agent_watch import columns, task_text
+from perstack.projection.cutting import one_line
 from perstack.projection.inert import inert
 from perstack.projection.log_header import moment
 from perstack.projection.money import cost_words
-from perstack.projection.phrases import one_line
 
 NO_AGENTS: Final = "No active agents."
 RULE: Final = "─" * 60

@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from perstack.domain.events import ResolveApproval, ToolRoute
 from perstack.domain.expert import BASE_SKILL
 from perstack.domain.messages import ToolCallPart
+from perstack.projection.cutting import cut, one_line
 from perstack.projection.gates import for_the_job
-from perstack.projection.phrases import call_phrase, cut, one_line, question_of
+from perstack.projection.phrases import call_phrase, question_of
 from perstack.projection.views import CallView, EntryView
 
 ENTRY_CHARACTERS: Final = 20_000

@@ -12,7 +12,8 @@ from perstack.domain.events import ResolveApproval
 from perstack.domain.expert import delegate_tool_name
 from perstack.domain.ids import ExpertKey
 from perstack.domain.messages import ToolCallPart
-from perstack.projection.phrases import call_phrase, one_line
+from perstack.projection.cutting import one_line
+from perstack.projection.phrases import call_phrase
 
 # A phrase is made at every paint; arguments of this size are not read for it, only cut.
 _READ_FOR_A_PHRASE: Final = 20_000

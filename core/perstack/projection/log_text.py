@@ -36,6 +36,7 @@ from perstack.domain.server_events import (
 )
 from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE
+from perstack.projection.cutting import one_line
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import Folds
 from perstack.projection.gates import for_the_job
@@ -46,7 +47,6 @@ from perstack.projection.money import usd_words
 from perstack.projection.phrases import (
     call_phrase,
     log_phrase,
-    one_line,
     progress_phrase,
     question_of,
     request_phrase,

@@ -33,6 +33,7 @@ from perstack.domain.messages import ExpertMessage, ThinkingPart, ToolCallPart, 
 from perstack.domain.server_events import RequestInput, ResolveInput, SampleModel
 from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE
+from perstack.projection.cutting import one_line
 from perstack.projection.event_facts import spent_by
 from perstack.projection.folding import Folds
 from perstack.projection.gates import for_the_job
@@ -49,7 +50,6 @@ from perstack.projection.money import cost_words, usd_words
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
-    one_line,
     request_phrase,
     steering_phrase,
 )

@@ -37,9 +37,9 @@ from perstack.domain.steering_events import (
     SteerRun,
     TakeDefinition,
 )
+from perstack.projection.cutting import one_line
 
 COMPLETION_TOOL: Final = "attemptCompletion"
-CUT_MARK: Final = "… (cut)"
 _ORDER_WORDS: Final[Mapping[str, str]] = {
     "steer": "to say something",
     "model": "another model",
@@ -51,22 +51,6 @@ _SPOKEN_ARGS: Final = ("path", "query", "question", "url", "name", "title", "tex
 _QUESTION_ARGS: Final = ("question", "text", "message", "prompt", "query", "title")
 _CHOICE_ARGS: Final = ("choices", "options", "answers")
 _READABLE_KEYS: Final = ("content", "output", "text", "message")
-
-
-def one_line(text: str, limit: int) -> str:
-    """Return the words of `text` on one line, at most `limit` characters, cut with `…`."""
-    # No more than could be shown is looked at: a tool's argument may be megabytes long.
-    line = " ".join(text[: limit * 4].split())
-    if len(line) <= limit and len(text) <= limit * 4:
-        return line
-    return line[: limit - 1].rstrip() + "…"
-
-
-def cut(text: str, limit: int) -> str:
-    """Return at most `limit` characters of `text`; where some are missing it ends in a mark."""
-    if len(text) <= limit:
-        return text
-    return text[: limit - len(CUT_MARK)] + CUT_MARK
 
 
 def call_phrase(call: ToolCallPart, limit: int = 120) -> str:

@@ -34,6 +34,7 @@ from perstack.domain.server_events import (
     SkillProgress,
 )
 from perstack.domain.steering_events import PauseRun, Steered, Steering
+from perstack.projection.cutting import one_line
 from perstack.projection.gates import for_the_job
 from perstack.projection.inert import inert
 from perstack.projection.phrases import (
@@ -42,7 +43,6 @@ from perstack.projection.phrases import (
     is_quiet,
     limit_phrase,
     log_phrase,
-    one_line,
     progress_phrase,
     question_of,
     request_phrase,
@@ -73,11 +73,12 @@ class PlainLines:
     """Turns events, in order within each run, into lines of about `width` characters.
 
     Lines hold no control characters, colours or times. Results, and commands to type, are given
-    whole whatever `width` is.
+    whole whatever `width` is; the latter are left out unless it `teaches` them.
     """
 
-    def __init__(self, *, width: int = 100) -> None:
+    def __init__(self, *, width: int = 100, teaches: bool = True) -> None:
         self._width = max(MIN_WIDTH, width)
+        self._teaches = teaches
         self._runs: dict[RunId, _Run] = {}
 
     def seed(self, run_id: RunId, state: RunState) -> None:
@@ -98,7 +99,7 @@ class PlainLines:
 
     def _lines(self, run: _Run, before: RunState, event: Event) -> Iterator[str]:
         body = event.body
-        line = _Line(event.expert_key, event.step_number, run.depth, self._width)
+        line = _Line(event.expert_key, event.step_number, run.depth, self._width, self._teaches)
         match body:
             case StartRun():
                 yield from _queries(line, body)
@@ -136,6 +137,7 @@ class _Line:
     step_number: int
     depth: int
     width: int
+    teaches: bool = True
 
     def step(self, text: str, ending: str = "") -> str:
         """A line about the step; `ending` is never cut off."""
@@ -150,6 +152,11 @@ class _Line:
     def under(self, text: str) -> str:
         """A line below one of ours, whole."""
         return inert(f"{'  ' * self.depth}    {text}", newlines=False)
+
+    def to_type(self, command: str) -> Iterator[str]:
+        """A line with a command, where commands are taught."""
+        if self.teaches:
+            yield self.under(command)
 
 
 def _queries(line: _Line, body: StartRun) -> Iterator[str]:
@@ -181,15 +188,15 @@ def _gate(line: _Line, before: RunState, body: RequestApproval) -> Iterator[str]
     for subtask, call_id in body.subtasks.items():
         if (call := calls.get(call_id)) is not None:
             yield line.under(f"{subtask} {call_phrase(call, line.width)}")
-    yield line.under(f"perstack consensus approve {body.consensus_id}")
-    yield line.under(f"perstack consensus reject {body.consensus_id}")
+    yield from line.to_type(f"perstack consensus approve {body.consensus_id}")
+    yield from line.to_type(f"perstack consensus reject {body.consensus_id}")
 
 
 def _steered(line: _Line, run_id: RunId, body: Steering) -> Iterator[str]:
     if not is_quiet(body):
         yield line.step(steering_phrase(body))
     if isinstance(body, PauseRun):
-        yield line.under(f"perstack agent resume -i {run_id}")
+        yield from line.to_type(f"perstack agent resume -i {run_id}")
 
 
 def _server_lines(
@@ -217,10 +224,10 @@ def _server_lines(
             for field in form_lines(body.answer_schema or {}):
                 yield line.under(one_line(field, line.width))
             verb = "answer" if asks else "approve"
-            yield line.under(
+            yield from line.to_type(
                 f"perstack consensus {verb} {body.consensus_id}{' ANSWER' if asks else ''}"
             )
-            yield line.under(f"perstack consensus reject {body.consensus_id}")
+            yield from line.to_type(f"perstack consensus reject {body.consensus_id}")
 
 
 def _decision(body: ResolveApproval) -> str:
@@ -263,7 +270,7 @@ def _question(line: _Line, call: ToolCallPart | None, command: str) -> Iterator[
         yield line.under(part)
     for number, choice in enumerate(choices, start=1):
         yield line.under(f"{number} {choice}")
-    yield line.under(f"to answer: {command}")
+    yield from line.to_type(f"to answer: {command}")
 
 
 def _result(line: _Line, run: _Run, body: CompleteRun) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import JsonValue
 
 from perstack.domain.messages import ToolCallPart
-from perstack.projection.phrases import cut, question_of
+from perstack.projection.cutting import cut
+from perstack.projection.phrases import question_of
 from perstack.projection.run_state import RunState
 from perstack.projection.views import QuestionView
 

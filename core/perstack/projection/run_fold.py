@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from perstack.domain.events import (
@@ -22,54 +20,29 @@ from perstack.domain.events import (
     StopRunByExceededMaxSteps,
     StopRunByInteractiveTool,
     SuspendRun,
-    ToolResult,
     ToolReturned,
 )
-from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, ToolCallId
+from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.messages import UserMessage, text_of
 from perstack.domain.server_events import SampleModel, SkillStarting
 from perstack.domain.steering_events import PauseRun, RaiseBudget, RetryDelegate, Steered
 from perstack.domain.usage import NO_COST, NO_USAGE
+from perstack.projection.cutting import cut, one_line
+from perstack.projection.doing import PHRASE, doing_phrase, question_text
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.folding import files_of, state_met
-from perstack.projection.phrases import (
-    COMPLETION_TOOL,
-    calls_phrase,
-    cut,
-    limit_phrase,
-    one_line,
-    request_phrase,
-)
+from perstack.projection.live_text import Speech
+from perstack.projection.phrases import COMPLETION_TOOL, calls_phrase, limit_phrase
 from perstack.projection.points import Points
 from perstack.projection.run_questions import pause_view, question_view
 from perstack.projection.run_state import RunState, initial, without_messages
 from perstack.projection.state_fold import fold
-from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript, why_stopped
+from perstack.projection.transcript import ENTRY_CHARACTERS, WHY_SUSPENDED, Transcript
 from perstack.projection.views import PointView, RunView, ScreenState
 
-LIVE_CHARACTERS: Final = 20_000
-OUTPUT_CHARACTERS: Final = 4_000
-_CALLS_HEARD: Final = 32
 _STOPS: Final = 32
-_PHRASE: Final = 120
 _PointKind = Literal["step", "delegate", "ask", "gate", "done", "fail", "limit", "stop"]
 _ENDED: Final = frozenset({"completed", "stoppedByError", "stoppedByExceededMaxSteps"})
-
-
-@dataclass(frozen=True, slots=True)
-class LiveText:
-    """What a model is saying right now, and what running calls print.
-
-    At least the last `LIVE_CHARACTERS` of each and at most twice as many, `OUTPUT_CHARACTERS` of a
-    call; "" when silent.
-    """
-
-    reasoning: str = ""
-    text: str = ""
-    output: Mapping[ToolCallId, str] = field(default_factory=dict[ToolCallId, str])
-
-
-SILENT: Final = LiveText()
 
 
 class RunFold:
@@ -87,9 +60,7 @@ class RunFold:
         self.heard_at = 0
         self.max_steps = 0
         self.changed = True
-        self.live = SILENT
-        self._live_step = 0
-        self._told_step = 0
+        self.speech = Speech()
         self._next_seq = 0
         self._init: InitializeRuntime | None = None
         self._query = ""
@@ -126,41 +97,10 @@ class RunFold:
 
     def speak(self, delta: Delta) -> None:
         """Take in a piece of streaming text, unless its whole is in the transcript already."""
-        if delta.stream == "tool":
-            self._print(delta)
-            return
-        if delta.stream != "result" and delta.step_number <= self._told_step:
-            return
-        self._live_step = delta.step_number
-        old = self.live.reasoning if delta.stream == "reasoning" else self.live.text
-        new = {"start": "", "delta": old + delta.text, "end": delta.text or old}[delta.kind]
-        if len(new) > 2 * LIVE_CHARACTERS:
-            # Seldom, and then by half: whoever shows it begins anew when its beginning goes.
-            new = new[-LIVE_CHARACTERS:]
-        if delta.stream == "reasoning":
-            self.live = replace(self.live, reasoning=new)
-        else:
-            self.live = replace(self.live, text=new)
-        activity = "thinking" if delta.stream == "reasoning" else "answering"
-        if activity != self._activity:
+        activity = self.speech.hear(delta, self.state.results)
+        if activity is not None and activity != self._activity:
             self._activity = activity
             self.changed = True
-
-    def _print(self, delta: Delta) -> None:
-        """Take in what a call prints; its result will hold the whole."""
-        call_id = delta.tool_call_id
-        if call_id is None or call_id in self.state.results:
-            return
-        output = dict(self.live.output)
-        output[call_id] = (output.pop(call_id, "") + delta.text)[-OUTPUT_CHARACTERS:]
-        while len(output) > _CALLS_HEARD:
-            output.pop(next(iter(output)))
-        self.live = replace(self.live, output=output)
-
-    def _printed(self, result: ToolResult) -> None:
-        if result.id in self.live.output:
-            kept = {id_: text for id_, text in self.live.output.items() if id_ != result.id}
-            self.live = replace(self.live, output=kept)
 
     def _note(self, event: Event, before: RunState, after: RunState) -> None:
         body, at = event.body, event.timestamp
@@ -178,30 +118,30 @@ class RunFold:
             case StartGeneration():
                 self._generating(event)
             case CallTools():
-                self._told_step = event.step_number
+                self.speech.told(event.step_number)
                 names = [call.tool_name for call in body.new_message.tool_calls]
                 self._step_tools += [name for name in names if name != COMPLETION_TOOL]
                 self._spent(body)
                 self._working(after)
             case ToolReturned():
-                self._printed(body.result)
+                self.speech.printed(body.result.id)
                 self._step_files += files_of(body.result, before)
                 self._working(after)
             case Retry():
                 self._spent(body)
-                self._activity = one_line(f"retry {body.attempt}: {body.reason}", _PHRASE)
+                self._activity = one_line(f"retry {body.attempt}: {body.reason}", PHRASE)
             case SampleModel() | StopRunByError():
                 self._count(body)
             case Steered():
                 self._steered(body, at)
             case CompleteRun():
                 self._spent(body)
-                self._told_step = event.step_number
+                self.speech.told(event.step_number)
             case _:
                 pass
         if after.status in _ENDED:
             self._finished_at = at if before.status != after.status else self._finished_at
-            self.live = SILENT
+            self.speech.silence()
 
     def _steered(self, body: Steered, at: int) -> None:
         match body:
@@ -217,16 +157,14 @@ class RunFold:
     def _begun(self, body: StartRun) -> None:
         self._finished_at = None
         self._activity = "thinking"
-        self.live = SILENT
+        self.speech.silence()
         for message in body.input_messages:
             if isinstance(message, UserMessage) and not self._query:
                 self._query = cut(text_of(message.contents), ENTRY_CHARACTERS)
 
     def _generating(self, event: Event) -> None:
         self._activity = "thinking"
-        if self._live_step < event.step_number:
-            self.live = SILENT
-        self.live = replace(self.live, output={})
+        self.speech.begin(event.step_number)
         if event.step_number != self._last_step:
             self._last_step = event.step_number
             self._steps += 1
@@ -239,9 +177,8 @@ class RunFold:
 
     def _spent(self, body: Body) -> None:
         self._count(body)
-        # What was said is in the transcript now; the next step may already be speaking.
-        if self._live_step <= self._last_step:
-            self.live = replace(self.live, reasoning="", text="")
+        # What was said is in the transcript now.
+        self.speech.settle(self._last_step)
 
     def _working(self, after: RunState) -> None:
         waiting = set(after.waiting_approval)
@@ -252,7 +189,7 @@ class RunFold:
             and route.kind == "mcp"
             and call.tool_call_id not in waiting
         ]
-        self._activity = calls_phrase(running, _PHRASE) if running else "thinking"
+        self._activity = calls_phrase(running, PHRASE) if running else "thinking"
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -292,12 +229,12 @@ class RunFold:
             case StopRunByDelegate():
                 return "delegate", ", ".join(child.expert.key for child in body.delegate_to)
             case StopRunByInteractiveTool():
-                return "ask", self._question_text()
+                return "ask", question_text(self.state, self.expert_key)
             case SuspendRun():
                 kind = "gate" if body.reason == "awaitingApproval" else "stop"
                 return kind, WHY_SUSPENDED[body.reason]
             case StopRunByError():
-                return "fail", one_line(body.error.message, _PHRASE)
+                return "fail", one_line(body.error.message, PHRASE)
             case StopRunByExceededMaxSteps() | StopRunByExceededBudget():
                 self._limit = limit_phrase(body)
                 return "limit", self._limit
@@ -355,44 +292,7 @@ class RunFold:
         return next(iter(self.state.inputs), None)
 
     def _doing(self, state: ScreenState, quiet_ms: int) -> str:
-        match state:
-            case "done":
-                return "done"
-            case "fail":
-                return one_line(self.state.error.message if self.state.error else "failed", _PHRASE)
-            case "limit":
-                return f"stopped: {self._limit}"
-            case "stop":
-                return why_stopped(self.state)
-            case "lost":
-                return "no process drives it"
-            case "asks":
-                return self._requested_text() or f"asks: {self._question_text()}"
-            case "gate":
-                return f"gate: {self._gated_text()}"
-            case "waits":
-                return self._waiting_on()
-            case "stall":
-                return f"{self._activity} (no event {quiet_ms // 60_000}m)"
-            case _:
-                return self._activity
-
-    def _waiting_on(self) -> str:
-        pending = self.state.pending_delegates
-        if len(pending) == 1:
-            return f"waiting on {pending[0].expert.key}"
-        return f"waiting on {len(pending)} delegates" if pending else "waiting"
-
-    def _gated_text(self) -> str:
-        waiting = set(self.state.waiting_approval)
-        calls = [call for call in self.state.calls if call.tool_call_id in waiting]
-        return calls_phrase(calls, _PHRASE) if calls else self._requested_text() or "a decision"
-
-    def _requested_text(self) -> str:
-        """What a tool server wants of a person, "" for nothing."""
-        asked = next(iter(self.state.inputs.values()), None)
-        return one_line(request_phrase(asked), _PHRASE) if asked else ""
-
-    def _question_text(self) -> str:
-        question = question_view(self.state, self.expert_key, self._asked_at)
-        return one_line(question.text, _PHRASE) if question else "an answer"
+        working = self._activity
+        if state == "stall":
+            working = f"{working} (no event {quiet_ms // 60_000}m)"
+        return doing_phrase(self.state, state, self.expert_key, working=working, limit=self._limit)

@@ -57,24 +57,13 @@ from perstack.domain.server_events import (
     SkillStarting,
     SkillStderr,
 )
-from perstack.domain.steering_events import (
-    ChangeModel,
-    JudgeDrift,
-    PauseRun,
-    RaiseBudget,
-    RefuseOrder,
-    ResumeRun,
-    RetryDelegate,
-    Steered,
-    Steering,
-    SteerRun,
-    TakeDefinition,
-)
+from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE, Cost
 from perstack.errors import NotFoundError
 from perstack.projection.event_facts import made_checkpoint, spent_by
 from perstack.projection.messages import Messages, derived_id
 from perstack.projection.run_state import Approval, RunState, but, initial
+from perstack.projection.steering_fold import fold_steering
 from perstack.projection.todos import todos_after
 
 _NONE_JUDGED: Final[frozenset[ToolCallId]] = frozenset()
@@ -96,7 +85,7 @@ def fold(state: RunState, event: Event) -> RunState:
         case RequestInput() | ResolveInput() | SampleModel():
             changed = _fold_input(state, body)
         case Steered():
-            changed = _fold_steering(state, body)
+            changed = fold_steering(state, body)
         case InitializeRuntime():
             return but(
                 state,
@@ -178,45 +167,6 @@ def _fold_input(state: RunState, body: RequestInput | ResolveInput | SampleModel
         case SampleModel():
             usage = state.usage.plus(body.usage)
             return but(state, usage=usage, cost=_spent(state.cost, body))
-
-
-def _fold_steering(state: RunState, body: Steering) -> RunState:
-    match body:
-        case JudgeDrift():
-            return but(state, judged=state.judged | {body.tool_call_id})
-        case PauseRun():
-            return but(state, paused=body)
-        case ResumeRun():
-            return but(state, paused=None)
-        case SteerRun(message=said) if state.calls:
-            return but(state, queued=(*state.queued, said))
-        case SteerRun(message=said):
-            return but(state, messages=state.messages.plus(said))
-        case ChangeModel():
-            return but(
-                state,
-                model=body.model,
-                model_before=state.model_before or body.before,
-                context_window=body.context_window,
-            )
-        case TakeDefinition():
-            messages = state.messages.beginning(body.instruction)
-            return but(state, expert=body.expert, definition=body, messages=messages)
-        case RetryDelegate():
-            return _retried_delegate(state, body)
-        case RaiseBudget() | RefuseOrder():
-            return state
-
-
-def _retried_delegate(state: RunState, body: RetryDelegate) -> RunState:
-    again = tuple(
-        child.model_copy(update={"run_id": body.run_id})
-        if child.tool_call_id == body.tool_call_id
-        else child
-        for child in state.delegate_to
-    )
-    left = {id_: found for id_, found in state.results.items() if id_ != body.tool_call_id}
-    return but(state, delegate_to=again, results=left)
 
 
 def _started(state: RunState, event: Event, body: StartRun) -> RunState:

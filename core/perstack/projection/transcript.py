@@ -38,6 +38,7 @@ from perstack.domain.server_events import (
     SkillProgress,
 )
 from perstack.domain.steering_events import Steered, SteerRun
+from perstack.projection.cutting import cut, one_line
 from perstack.projection.entries import (
     ENTRY_CHARACTERS,
     TITLE_CHARACTERS,
@@ -49,11 +50,9 @@ from perstack.projection.entries import (
 from perstack.projection.phrases import (
     COMPLETION_TOOL,
     call_phrase,
-    cut,
     is_quiet,
     limit_phrase,
     log_phrase,
-    one_line,
     progress_phrase,
     request_phrase,
     resolution_phrase,

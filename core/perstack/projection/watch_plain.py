@@ -12,7 +12,7 @@ from perstack.projection.inert import inert
 from perstack.projection.plain import PlainLines
 from perstack.projection.views import JobView, RunView, ScreenState, WorkspaceView
 
-_WORDS: Final[dict[ScreenState, str]] = {
+STATE_WORDS: Final[dict[ScreenState, str]] = {
     "idle": "idle",
     "run": "running",
     "waits": "waits for its delegates",
@@ -33,10 +33,12 @@ class WatchPlain:
 
     Nothing is said of the backlog but how each job stands that has not ended; from then on each
     event has its line. What no event says (a run that stalls, a process that is gone) has one, too.
+    Shell commands to type are left out unless it `teaches` them.
     """
 
-    def __init__(self, *, width: int = 100) -> None:
+    def __init__(self, *, width: int = 100, teaches: bool = True) -> None:
         self._width = width
+        self._teaches = teaches
         self._jobs: dict[JobId, PlainLines] = {}
         self._states: dict[RunId, ScreenState] = {}
         self._caught_up = False
@@ -44,7 +46,8 @@ class WatchPlain:
     def batch(self, batch: FeedBatch) -> Iterator[str]:
         """Yield the lines that the events of a batch add."""
         for event in batch.events:
-            lines = self._jobs.setdefault(event.job_id, PlainLines(width=self._width))
+            made = PlainLines(width=self._width, teaches=self._teaches)
+            lines = self._jobs.setdefault(event.job_id, made)
             told = lines.event(event)
             if self._caught_up:
                 yield from (_line(event.timestamp, event.job_id, text) for text in told)
@@ -76,12 +79,12 @@ class WatchPlain:
 def _stands(run: RunView) -> str:
     if run.state == "stall":
         return f"stalled: nothing heard while {run.doing}; its process lives"
-    return f"{_WORDS[run.state]}; it can go on from step {run.step_number}"
+    return f"{STATE_WORDS[run.state]}; it can go on from step {run.step_number}"
 
 
 def _job_stands(job: JobView) -> str:
     where = f", pid {job.pid}" if job.alive and job.pid is not None else ""
-    return f"{_WORDS[job.state]}, {job.total_steps} of {job.max_steps} steps{where}"
+    return f"{STATE_WORDS[job.state]}, {job.total_steps} of {job.max_steps} steps{where}"
 
 
 def _line(timestamp_ms: int, job_id: JobId, text: str) -> str:

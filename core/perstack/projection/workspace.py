@@ -16,7 +16,8 @@ from perstack.domain.settings import RiskLevel
 from perstack.domain.usage import Cost, Usage
 from perstack.ports.history import FeedBatch, Presence
 from perstack.projection.holdings import Holdings
-from perstack.projection.run_fold import SILENT, LiveText, RunFold
+from perstack.projection.live_text import SILENT, LiveText
+from perstack.projection.run_fold import RunFold
 from perstack.projection.screen_state import job_state, run_states
 from perstack.projection.views import InboxView, JobView, QuestionView, RunView, WorkspaceView
 
@@ -154,7 +155,7 @@ class WorkspaceFold:
     def live(self, run_id: RunId) -> LiveText:
         """Return what the run's model is saying; nothing for a run never heard of."""
         run = self._runs.get(run_id)
-        return run.live if run is not None else SILENT
+        return run.speech.live if run is not None else SILENT
 
     def view(self) -> WorkspaceView:
         """Return the view; it, and each part of it, is the same object while nothing changed."""

@@ -310,7 +310,10 @@ class AgentDesk:
         if not held:
             _LOG.warning("agent %s had ended when %s came", order.agent_id, order.kind)
         for one in held:
-            await self._obey_with(one, order)
+            try:
+                await self._obey_with(one, order)
+            except Exception:  # noqa: BLE001  those that were taken with it must not be lost
+                _LOG.exception("agent %s could not obey %s", order.agent_id, order.kind)
 
     async def _obey_with(self, held: HeldRun, order: Order) -> None:
         obey(held.helm, order)

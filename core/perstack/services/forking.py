@@ -13,8 +13,13 @@ from typing import Final
 from anyio import to_thread
 
 from perstack.domain.events import (
+    AttemptCompletion,
     Body,
+    CallTools,
+    CompleteRun,
     Event,
+    FinishAllToolCalls,
+    FinishToolCall,
     RequestApproval,
     ResolveApproval,
     StartRun,
@@ -32,7 +37,7 @@ from perstack.domain.usage import NO_COST, NO_USAGE
 from perstack.engine.prompt import system_prompt
 from perstack.errors import ConflictError, StorageError, UnknownExpertError, UsageError
 from perstack.ports.system import Clock, Ids
-from perstack.projection.event_facts import made_checkpoint, spent_by
+from perstack.projection.event_facts import spent_by
 from perstack.services.travel import Recorded, TravelService
 
 Definitions = Mapping[ExpertKey, Expert]
@@ -76,7 +81,8 @@ class Forker:
             instruction.text = system_prompt(
                 defined_now[key], defined_now, now_ms=now, workspace=str(folder)
             )
-        job = self._job(job_id, line, ids, folder)
+        raised = (await self._past.history.get_job(moment.job_id)).raised
+        job = self._job(job_id, line, ids, folder).model_copy(update={"raised": raised})
         async with self._past.history.create_job(job) as held:
             for number, each in enumerate(line):
                 setting = self._setting(each.run.setting, job_id, ids)
@@ -232,14 +238,16 @@ class _Instruction:
 
 
 def _without_waits(events: tuple[Event, ...]) -> Iterator[Event]:
-    """Yield the events without what a person was asked for last: it is asked for anew."""
-    last_step = max(
-        (at for at, event in enumerate(events[:-1]) if made_checkpoint(event) is not None),
-        default=-1,
-    )
+    """Yield the events without what people were asked, and decided, of calls that are still open.
+
+    A decision is of one run: the fork asks for its own. What has been made keeps its results.
+    """
+    # Stopping and going on again leaves a response's calls open: only these begin or end them.
+    turns = (CallTools, FinishToolCall, FinishAllToolCalls, AttemptCompletion, CompleteRun)
     waits = (RequestApproval, ResolveApproval, RequestInput, ResolveInput)
+    last = max((at for at, event in enumerate(events) if isinstance(event.body, turns)), default=-1)
     for at, event in enumerate(events):
-        if at <= last_step or not isinstance(event.body, waits):
+        if at < last or not isinstance(event.body, waits):
             yield event
 
 

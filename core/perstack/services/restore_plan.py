@@ -27,8 +27,9 @@ def plan_restoration(
 ) -> Restoration:
     """Return how to get from `now` to `target` without what changed since the `newest` snapshot.
 
-    Of what changed since, only what `also` names is touched; what is listed only never is removed.
-    With `only`, these files and folders alone are restored, though they changed since.
+    Of what changed since, only what `also` names is touched. With `only`, these files and folders
+    alone are restored, though they changed since. What is listed only, so that nobody could bring
+    it back, is neither removed nor overwritten, whoever names it.
     """
     if only:
         target, now = _within(target, only), _within(now, only)
@@ -47,6 +48,9 @@ def plan_restoration(
                 missing.append(path)
             continue
         if goal is None and there is not None and there.kind == "folder" and _holds(target, path):
+            continue
+        if there is not None and not there.is_stored:
+            kept.append(path)
             continue
         if _is_of_others(there, newest.get(path)) and path not in also:
             kept.append(path)

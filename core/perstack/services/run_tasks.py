@@ -26,8 +26,8 @@ from perstack.domain.tasks import Task, TaskEnding
 from perstack.errors import PerstackError, StorageError
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
 from perstack.ports.desk import RunCard
+from perstack.projection.cutting import one_line
 from perstack.projection.event_facts import changed_files, written_paths
-from perstack.projection.phrases import one_line
 from perstack.services.task_queue import MAX_OUTPUT_CHARS
 
 _SUBJECT: Final = 120

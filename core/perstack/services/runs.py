@@ -17,7 +17,8 @@ from perstack.domain.orders import raised as raise_
 from perstack.domain.steering_events import RaiseBudget
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
-from perstack.engine.job import JobDriver, new_job
+from perstack.engine.job import JobDriver
+from perstack.engine.job_record import new_job
 from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
 from perstack.engine.recall import Recalled, find_point, recall, spent

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from perstack.config.diff import diff_configs
 from perstack.config.interpolate import filled, is_reference, variables_in
-from perstack.config.secrets import REDACTED, without_secrets
+from perstack.config.kept_settings import without_secrets
+from perstack.config.secrets import REDACTED
 from perstack.domain.coordination import (
     AgentsSettings,
     CoordinationSettings,

@@ -152,6 +152,31 @@ def test_powers_are_those_that_were_not_there(old: str, new: str, powers: tuple[
         ('model = "a"', 'model = "b"', None),
         ("", '[notify]\ncommand = ["curl"]', "starts a program when something waits"),
         ("[driftDetection]\nenabled = true", "", "repetition is no longer noticed"),
+        (
+            '[consensus]\nreviewerStrategy = "human"',
+            '[consensus]\nreviewerStrategy = "adversarial"',
+            "Experts review what people decided",
+        ),
+        (
+            '[consensus]\nreviewerStrategy = "adversarial"',
+            '[consensus]\nreviewerStrategy = "human"',
+            None,
+        ),
+        ("", "[consensus]\nmaxDepth = 9", "what is delegated that deep no longer waits"),
+        ("", "[consensus]\nmaxDepth = 2", None),
+        ("", "[snapshots]\nexclude = []", "now stored in snapshots: .env*"),
+        ("", '[snapshots]\nexclude = [".env*", "*.pem"]', None),
+        (
+            "",
+            "[snapshots]\nenabled = false",
+            "files are no longer stored, so nothing can be restored",
+        ),
+        ("[snapshots]\nenabled = false", "", None),
+        (
+            'model = "m"',
+            'model = "m"\n[provider]\nproviderName = "openai"',
+            "conversations go to another provider",
+        ),
     ],
 )
 def test_raised_limits_and_fallen_safeguards_are_powers(

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from perstack.config.secrets import REDACTED, redact, secret_values, without_secrets
+from perstack.config.kept_settings import without_secrets
+from perstack.config.secrets import REDACTED, redact, secret_values
 from perstack.domain.settings import NotifySettings, ProviderSettings, Settings
 
 VALUE = "sk-canary-0123"

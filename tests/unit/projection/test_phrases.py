@@ -8,14 +8,8 @@ from pydantic import JsonValue
 from perstack.domain.events import ToolResult
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ImageInlinePart, ResultPart, TextPart, ToolCallPart
-from perstack.projection.phrases import (
-    call_phrase,
-    calls_phrase,
-    cut,
-    one_line,
-    question_of,
-    result_text,
-)
+from perstack.projection.cutting import cut, one_line
+from perstack.projection.phrases import call_phrase, calls_phrase, question_of, result_text
 from tests.unit.projection.builder import call
 
 JSON = st.recursive(

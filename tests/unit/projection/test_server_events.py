@@ -14,10 +14,10 @@ from perstack.domain.server_events import (
     SkillProgress,
 )
 from perstack.ports.history import FeedBatch
+from perstack.projection.live_text import OUTPUT_CHARACTERS
 from perstack.projection.log_text import EventLines
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.plain import PlainLines
-from perstack.projection.run_fold import OUTPUT_CHARACTERS
 from perstack.projection.state_fold import fold_all
 from perstack.projection.views import RunView
 from perstack.projection.workspace import WorkspaceFold

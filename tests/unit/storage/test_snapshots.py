@@ -218,7 +218,7 @@ def settle(folder: Path, recorder: FileRecorder) -> None:
 @pytest.mark.parametrize(
     ("files", "steps"), [(100, 45), pytest.param(10_000, 999, marks=pytest.mark.long)]
 )
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_steps_are_stored_in_what_they_changed(tmp_path: Path, files: int, steps: int) -> None:
     for number in range(files):
         (tmp_path / f"{number}.txt").write_text(str(number))

@@ -60,7 +60,7 @@ def test_default_file_says_what_holds_without_it() -> None:
     )
     assert parse_settings(spoken, "f", UTF8).theme == "dark"
     assert set(tomllib.loads(spoken)) == {
-        *("theme", "borders", "motion", "mouse", "notify", "hold", "keys")
+        *("theme", "borders", "motion", "mouse", "notify", "hold", "screen_reader", "keys")
     }
 
 

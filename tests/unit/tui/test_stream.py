@@ -32,7 +32,7 @@ def with_entries(*entries: EntryView, earlier: int = 0) -> RunView:
 def tool(text: str = "", **changes: object) -> EntryView:
     call = CallView("exec", "@perstack/base", '{\n  "command": "ls"\n}')
     entry = EntryView("tool", "exec ls", text, ToolCallId("t1"), "ok", size=len(text), call=call)
-    return replace(entry, **changes)  # pyright: ignore[reportArgumentType]
+    return replace(entry, **changes)
 
 
 def said(count: int) -> tuple[EntryView, ...]:

@@ -10,13 +10,8 @@ from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.ports.steering import Steering, Target
 from perstack_tui.state.cockpit import CockpitState
-from perstack_tui.state.index import has_ended
+from perstack_tui.state.index import has_ended, is_at_work
 from perstack_tui.text import flat
-
-
-def is_at_work(run: RunView) -> bool:
-    """Say whether the run can still be told something; a paused one can."""
-    return run.state in ("run", "waits", "gate", "stall") or run.paused is not None
 
 
 def is_coordinator(state: CockpitState, run: RunView) -> bool:

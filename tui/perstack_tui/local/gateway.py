@@ -92,7 +92,7 @@ class LocalGateway:
         )
         past = open_travel(workspace, self._history)
         self.travel = LocalTravel(past, self._go_on, self._experts)
-        self.records = LocalRecords()
+        self.records = LocalRecords(workspace, self._tables, self._history, self._project)
 
     @property
     def workspace(self) -> Path:

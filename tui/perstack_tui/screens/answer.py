@@ -135,7 +135,7 @@ class AnswerSheet(Sheet[None]):
             keys.append((" space", "take ") if asked.several else (" tab", "other text "))
         more = len(self._answering.questions) - len(self._answering.taken) > 1
         keys.append((" ⏎", "next " if more else "send "))
-        keys += [(" ^g", "$EDITOR "), (" ^y", "command "), (" esc", "close, text kept")]
+        keys += [(" ^g", "$EDITOR "), (" ^y", "command "), (" esc", "close")]
         spans: list[Span] = []
         for key, text in keys:
             spans.append((key, "accent"))

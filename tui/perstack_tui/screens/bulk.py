@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
 
 from perstack.errors import PerstackError
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.bulk import Group, bulk_lines, choices, grouped, may_be_bulk
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, items_of
 from perstack_tui.state.lines import Line, line
 from perstack_tui.state.reading import Reading
@@ -31,7 +32,7 @@ class BulkSheet(Sheet[None]):
         super().__init__(host)
         self._ids = {key.id for key in keys}
         self._groups: tuple[Group, ...] = ()
-        self._grace = Grace(host.monotonic)
+        self._deliberate = Deliberate(host, self._refused)
         self._reading = Reading()
         self._error = ""
         self._sending = False
@@ -47,7 +48,7 @@ class BulkSheet(Sheet[None]):
 
     def on_mount(self) -> None:
         """The list has the keyboard."""
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
 
     def refresh_view(self) -> None:
@@ -105,7 +106,7 @@ class BulkSheet(Sheet[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter only leaves the field."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -115,19 +116,19 @@ class BulkSheet(Sheet[None]):
     def on_paste(self, event: events.Paste) -> None:
         """Pasting outside the field does nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the list; in the field only escape is ours."""
         if self._field.has_focus:
             if event.key == "escape":
                 event.stop()
-                self._grace.restart()
+                self._deliberate.restart()
                 self._pane.focus()
             return
         event.stop()
         event.prevent_default()
-        if self._grace.admits():
+        if self._deliberate.admits():
             self._list_key(event.key)
 
     def _list_key(self, key: str) -> None:
@@ -146,21 +147,15 @@ class BulkSheet(Sheet[None]):
                 self._pane.scroll_lines(-page)
             case "e" | "i" | "tab":
                 self._field.focus()
-            case "a" | "r" if not (self._grace.calm and self.host.incoming.calm):
-                self._error = "that came while somebody was typing; press it after a quiet moment"
-                self._grace.restart()
-            case "a":
-                self.host.incoming.alone(lambda: self._decide(approve=True), self._not_alone)
-            case "r":
-                self.host.incoming.alone(lambda: self._decide(approve=False), self._not_alone)
+            case "a" | "r":
+                self._deliberate.decide(partial(self._decide, approve=key == "a"))
             case _:
                 # Keys that mean nothing here are text that was meant for somewhere else.
-                self._grace.restart()
+                self._deliberate.restart()
         self.refresh_view()
 
-    def _not_alone(self) -> None:
-        self._error = "several keys came at once, so none of them decided; press it alone"
-        self._grace.restart()
+    def _refused(self, why: str) -> None:
+        self._error = why
         self.refresh_view()
 
     def _decide(self, *, approve: bool) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from textual import events
 from textual.app import ComposeResult
 
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import BLANK, Line, line
 from perstack_tui.text import wrap
 from perstack_tui.widgets.paint import Frame
@@ -33,7 +33,7 @@ class ConfirmSheet(Sheet[str | None]):
     ) -> None:
         super().__init__(host)
         self._choices = choices
-        self._grace = Grace(host.monotonic)
+        self._deliberate = Deliberate(host, self._refused)
         self._pane = Pane(id="confirm")
         self._title = title
         self._lines = [
@@ -52,25 +52,41 @@ class ConfirmSheet(Sheet[str | None]):
 
     def on_mount(self) -> None:
         """Size the pane to its lines."""
-        self._pane.styles.height = len(self._lines) + 3
+        self._deliberate.restart()
         self._pane.focus()
-        self._pane.show(_spaced(self._lines), frame=Frame(self._title))
+        self._show()
+
+    def _show(self, wrong: str = "") -> None:
+        said = [BLANK, *(line((text, "fail")) for text in wrap(wrong, 60))] if wrong else []
+        self._pane.styles.height = len(self._lines) + len(said) + 3
+        self._pane.show(_spaced([*self._lines, *said]), frame=Frame(self._title))
+
+    def _refused(self, why: str) -> None:
+        if self.is_mounted:
+            self._show(why)
+
+    def _choose(self, key: str | None) -> None:
+        self.dismiss(key)
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasting chooses nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Take one of the named keys."""
         event.stop()
         event.prevent_default()
-        if not self._grace.admits():
+        if not self._deliberate.admits():
             return
+        chosen = event.character
         if event.key == "escape":
             self.dismiss(None)
-        elif any(choice.key == event.character for choice in self._choices):
-            self.dismiss(event.character)
+        elif any(choice.key == chosen for choice in self._choices):
+            self._deliberate.decide(lambda: self._choose(chosen))
+        else:
+            # A key that means nothing here is text that was meant for somewhere else.
+            self._deliberate.restart()
 
 
 def _spaced(lines: Sequence[Line]) -> list[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from textual import events
@@ -13,7 +14,8 @@ from perstack.domain.ids import ExpertKey
 from perstack.errors import PerstackError
 from perstack.projection.views import RunView
 from perstack_tui.deeds.items import why_not_act
-from perstack_tui.ports.gateway import Gateway
+from perstack_tui.deliberate import Deliberate
+from perstack_tui.ports.gateway import Gateway, SavedDefinitions
 from perstack_tui.ports.host import Host
 from perstack_tui.ports.steering import Target
 from perstack_tui.screens.new_run import NewRunSheet
@@ -29,7 +31,6 @@ from perstack_tui.state.definition_words import (
 )
 from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.experts import selected_expert
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
 from perstack_tui.state.wording import count_of, short_id
 from perstack_tui.text import flat, wrap
@@ -57,16 +58,25 @@ def open_definitions_file(host: Host, line: int | None = None) -> None:
     host.edit_file(definitions.path, line or 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which runs are to take which Expert, and the saves that were known as it was asked."""
+
+    runs: tuple[RunView, ...]
+    key: ExpertKey
+    saves: tuple[SavedDefinitions, ...]
+
+
 class DefinitionsSheet(Sheet[None]):
     """One changed Expert at a time; `T` has runs at work take what is defined now."""
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self._grace = Grace(host.monotonic)
+        self._deliberate = Deliberate(host, lambda why: self._tell(why, bad=True))
         self._pane = Pane(id="definitions")
         self._at = 0
         self._full = False
-        self._asking: tuple[RunView, ...] = ()
+        self._asking: _Asked | None = None
         self._said: tuple[str, bool] = ("", False)
 
     def compose(self) -> ComposeResult:
@@ -77,7 +87,7 @@ class DefinitionsSheet(Sheet[None]):
 
     def on_mount(self) -> None:
         """The pane has the keyboard."""
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
 
     @property
@@ -102,6 +112,7 @@ class DefinitionsSheet(Sheet[None]):
         """Paint what is known now; a further save comes first."""
         if not self.is_mounted:
             return
+        self._drop_outdated()
         item, width = self._item, self._pane.inner_width
         lines = [*self._problem(width), *self._changes(item, width)]
         title = item_title(item) if item is not None else "What changed"
@@ -132,12 +143,10 @@ class DefinitionsSheet(Sheet[None]):
 
     def _say(self) -> Line:
         if self._asking:
-            names = ", ".join(
-                f"{short_id(flat(run.job_id))} step {run.step_number}" for run in self._asking
-            )
-            return line(
-                (f" {flat(names)}: take what is defined now, from the next step on? ", "strong")
-            )
+            runs, name = self._asking.runs, flat(self._asking.key)
+            names = ", ".join(f"{short_id(flat(run.job_id))} step {run.step_number}" for run in runs)
+            asked = f" {names}: take {name} as defined now, from the next step on? "
+            return line((asked, "strong"))
         text, bad = self._said
         return line((f" {text}", "fail" if bad else "done")) if text else Line(())
 
@@ -157,16 +166,18 @@ class DefinitionsSheet(Sheet[None]):
     def on_paste(self, event: events.Paste) -> None:
         """Pasting does nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the sheet, once the keyboard was quiet."""
         event.stop()
         event.prevent_default()
-        if not self._grace.admits():
+        if not self._deliberate.admits():
             return
-        if self._asking:
-            self._answered(event.character == "y")
+        if self._asking and event.character == "y":
+            self._deliberate.decide(self._take_asked)
+        elif self._asking:
+            self._asking = None
         else:
             self._said = ("", False)
             self._key(event)
@@ -207,20 +218,28 @@ class DefinitionsSheet(Sheet[None]):
     # --- taking what is defined now ---------------------------------------------------------
 
     def _ask(self) -> None:
-        refused = why_not_act(self.host)
+        refused, item = why_not_act(self.host), self._item
         chosen = [run for run in self._at_work if run.run_id == self._pane.selected]
-        self._asking = tuple(chosen) or self._at_work if refused is None else ()
-        if not self._asking:
+        runs = tuple(chosen) or self._at_work
+        if refused is not None or item is None or item.diff is None or not runs:
             self._said = (refused or "no run at work has the old one", True)
+        else:
+            self._asking = _Asked(runs, item.diff.key, self.host.state.definitions.saves)
 
-    def _answered(self, yes: bool) -> None:
-        runs, self._asking = self._asking, ()
-        item = self._item
-        if not yes or item is None or item.diff is None:
+    def _drop_outdated(self) -> None:
+        """What was saved since it was asked is not what was read: ask anew."""
+        if self._asking and self._asking.saves != self.host.state.definitions.saves:
+            self._asking = None
+            self._said = ("perstack.toml was saved again: read it, then press T anew", True)
+
+    def _take_asked(self) -> None:
+        self._drop_outdated()
+        asked, self._asking = self._asking, None
+        if asked is None or self._is_left:
             return
-        key = item.diff.key
-        for run in runs:
-            self._take(run, key)
+        for run in asked.runs:
+            self._take(run, asked.key)
+        self.refresh_view()
 
     def _take(self, run: RunView, key: ExpertKey) -> None:
         name = f"{short_id(flat(run.job_id))} {flat(key)}"

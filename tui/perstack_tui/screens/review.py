@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,15 +11,15 @@ from textual.widgets import Input
 
 from perstack.domain.ids import SubtaskId
 from perstack.errors import PerstackError
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.review_parts import ReviewParts
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.decided import moment_before
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.held import Choice, held_choice
 from perstack_tui.state.inbox import Item, items_of
 from perstack_tui.state.lines import Line, line
-from perstack_tui.state.review import Review
+from perstack_tui.state.review import review_of
 from perstack_tui.text import flat
 from perstack_tui.widgets.pane import Pane
 
@@ -32,9 +32,9 @@ class ReviewSheet(Sheet[None]):
 
     def __init__(self, host: Host, gate: ConsensusCheckpoint) -> None:
         super().__init__(host)
-        self._review = Review(gate)
-        self._grace = Grace(host.monotonic)
-        self._sending = self._turned = False
+        self._review = review_of(host.state.reviews, gate)
+        self._deliberate = Deliberate(host, self._refused)
+        self._sending = False
         self._error = ""
         self._parts = ReviewParts(host.monotonic, self._draft)
         self._pane, self._detail = self._parts.rows, self._parts.detail
@@ -46,7 +46,7 @@ class ReviewSheet(Sheet[None]):
 
     def on_mount(self) -> None:
         """The list has the keyboard, not the field."""
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
 
     @property
@@ -62,7 +62,7 @@ class ReviewSheet(Sheet[None]):
         review, now = self._review, self.host.clock.now_ms()
         for item in items_of(self.host.state.index.view.inbox):
             if item.gate is not None and item.gate.id == review.gate.id:
-                review.gate = item.gate
+                self._hear_reviewer(review.take(item.gate))
         review.held = held_choice(self.host.state.held, review.gate.id)
         if review.why_unready() is not None and self._parts.word.has_focus:
             self._pane.focus()
@@ -70,6 +70,13 @@ class ReviewSheet(Sheet[None]):
         # What counts as seen is what is painted, not what was merely scrolled past.
         self.call_after_refresh(self._note_read)
         self._paint_bars()
+
+    def _hear_reviewer(self, objected: frozenset[SubtaskId]) -> None:
+        """Say what a verdict dropped that came while the sheet was open; `a` waits for quiet."""
+        if objected:
+            names = ", ".join(sorted(map(flat, objected)))
+            self._error = f"the reviewer objects: {names} dropped; space keeps it"
+            self._deliberate.restart()
 
     def _paint_bars(self) -> None:
         self._parts.paint_bars(self._review, self._consequence())
@@ -115,20 +122,20 @@ class ReviewSheet(Sheet[None]):
 
     def _to_list(self) -> None:
         """Leave a field; keys count in the list once the keyboard was quiet."""
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
         self.refresh_view()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Say which keys count now; in the list, once the keyboard was quiet."""
         if event.widget is self._pane:
-            self._grace.restart()
+            self._deliberate.restart()
         self.refresh_view()
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasting outside the field does nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the list; in a field only escape is ours, and the editor's key."""
@@ -142,7 +149,7 @@ class ReviewSheet(Sheet[None]):
             return
         event.stop()
         event.prevent_default()
-        if self._grace.admits():
+        if self._deliberate.admits():
             self._list_key(event)
 
     def _list_key(self, event: events.Key) -> None:
@@ -167,13 +174,7 @@ class ReviewSheet(Sheet[None]):
         self.refresh_view()
 
     def _deed_key(self, key: str) -> None:
-        quiet = self._grace.calm and (self.host.incoming.calm or self._turned)
-        self._turned = False
-        if key in _DECIDING and not quiet:
-            self._error = "that came while somebody was typing; press it after a quiet moment"
-            self._grace.restart()
-            return
-        alone = self.host.incoming.alone
+        decide = self._deliberate.decide
         match key:
             case "space":
                 self._review.toggle()
@@ -182,13 +183,13 @@ class ReviewSheet(Sheet[None]):
             case "ctrl+g":
                 self._edit_note()
             case "a":
-                alone(self._approve, self._not_alone)
+                decide(self._approve)
             case "A" | "shift+a" | "upper_a":
-                alone(self._approve_standing, self._not_alone)
+                decide(self._approve_standing)
             case "r":
-                alone(self._reject, self._not_alone)
+                decide(self._reject)
             case "u":
-                self.host.holding.undo()
+                self.host.holding.undo(self._review.gate.id)
             case "y":
                 command = self._review.command(self._field.value.strip())
                 self.host.copy(command, "the command")
@@ -196,7 +197,7 @@ class ReviewSheet(Sheet[None]):
                 self._fork()
             case _:
                 # Keys that mean nothing here are text that was meant for somewhere else.
-                self._grace.restart()
+                self._deliberate.restart()
 
     def _scroll(self, sign: int) -> None:
         self._detail.scroll_lines(sign * max(1, self._detail.inner_height - 1))
@@ -230,7 +231,8 @@ class ReviewSheet(Sheet[None]):
         gate = gates[at % len(ids)]
         if gate is None or gate.id == self._review.gate.id:
             return
-        self._review, self._turned = Review(gate), True
+        self._review = review_of(self.host.state.reviews, gate)
+        self._deliberate.turned()
         self._sending, self._error = False, ""
         self._field.value, self._word.value = self._draft, ""
         self._pane.scroll_lines(-self._pane.top)
@@ -246,9 +248,8 @@ class ReviewSheet(Sheet[None]):
 
     # --- deciding ---------------------------------------------------------------------------
 
-    def _not_alone(self) -> None:
-        self._error = "several keys came at once, so none of them decided; press it alone"
-        self._grace.restart()
+    def _refused(self, why: str) -> None:
+        self._error = why
         self.refresh_view()
 
     def _approve(self) -> None:
@@ -259,13 +260,13 @@ class ReviewSheet(Sheet[None]):
             self._decide(review.approval(self._field.value.strip(), self.host.reviewer))
         else:
             # Whoever presses what cannot be done is not looking: the next key waits, too.
-            self._grace.restart()
+            self._deliberate.restart()
 
     def _approve_standing(self) -> None:
         review = self._review
         self._error = review.why_not_standing() or ""
         if self._error:
-            self._grace.restart()
+            self._deliberate.restart()
             self.refresh_view()
         else:
             decision = review.approval(self._field.value.strip(), self.host.reviewer)
@@ -299,6 +300,3 @@ class ReviewSheet(Sheet[None]):
 
 def _is_gate(item: Item) -> bool:
     return item.key.kind == "gate"
-
-
-_DECIDING: Final = ("a", "A", "shift+a", "upper_a", "r")

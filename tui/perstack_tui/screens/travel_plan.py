@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 
 from perstack.domain.ids import JobId
 from perstack.errors import PerstackError
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.ports.travel import Moment
 from perstack_tui.screens.latest import Latest
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.screens.travel_loading import told
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import Line, Span, line
 from perstack_tui.state.travel import lane, place_in, spoken
 from perstack_tui.state.travel_plan import KEYS, TITLES, Going, Plan, plan_lines
@@ -46,7 +46,7 @@ class PlanSheet(Sheet[bool]):
     def __init__(self, host: Host, going: Going, moment: Moment) -> None:
         super().__init__(host)
         self._plan = plan_of(host, going, moment)
-        self._grace = Grace(host.monotonic)
+        self._deliberate = Deliberate(host, self._refused)
         self._pane = Pane(id="travel-plan")
         self._consequence = Pane(id="plan-consequence", framed=False)
         self._consequence.can_focus = False
@@ -62,7 +62,7 @@ class PlanSheet(Sheet[bool]):
 
     def on_mount(self) -> None:
         """Look up what would happen."""
-        self._grace.restart()
+        self._deliberate.restart()
         self._pane.focus()
         self._loads.want(self._look_up, self._not_found)
 
@@ -132,13 +132,13 @@ class PlanSheet(Sheet[bool]):
     def on_paste(self, event: events.Paste) -> None:
         """Pasting does nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the sheet, once the keyboard was quiet."""
         event.stop()
         event.prevent_default()
-        if not self._grace.admits() or self._doing or self._editing:
+        if not self._deliberate.admits() or self._doing or self._editing:
             return
         self._error = ""
         self._key(event)
@@ -152,7 +152,7 @@ class PlanSheet(Sheet[bool]):
         if event.key == "escape":
             self.dismiss(False)
         elif key == KEYS[going]:
-            self._do()
+            self._deliberate.decide(self._do)
         elif event.key == "space":
             plan.toggle()
         elif key == "*":
@@ -190,15 +190,19 @@ class PlanSheet(Sheet[bool]):
             given = await self.host.edit_text(self._plan.text)
         finally:
             self._editing = False
-            self._grace.restart()
+            self._deliberate.restart()
         if given is not None:
             self._plan.text = given
         self.refresh_view()
 
     # --- doing ------------------------------------------------------------------------------
 
+    def _refused(self, why: str) -> None:
+        self._error = why
+        self.refresh_view()
+
     def _do(self) -> None:
-        if self._why_not() is not None:
+        if self._is_left or self._doing or self._editing or self._why_not() is not None:
             return
         self._doing = True
         self.host.command(self._done, self._failed)

@@ -7,10 +7,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from perstack.config.untrusted import UntrustedError
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.grace import Grace
 from perstack_tui.state.lines import BLANK, Line, line
+from perstack_tui.state.reading import Reading
 from perstack_tui.text import wrap
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.paint import Frame
@@ -25,56 +26,87 @@ class TrustSheet(Sheet[bool]):
     def __init__(self, host: Host, error: UntrustedError) -> None:
         super().__init__(host)
         self._demands = error.demands
-        self._grace = Grace(host.monotonic)
+        self._deliberate = Deliberate(host, self._refused)
+        self._reading = Reading()
+        self._error = ""
         self._pane = Pane(id="trust")
-        self._bar = Bar(id="trust-keys")
-        self._read_to = 0
 
     def compose(self) -> ComposeResult:
         """The list, and what the keys do."""
         with Vertical(id="trust-sheet"):
             yield self._pane
-            yield self._bar
+            yield Bar(id="trust-keys")
 
     def on_mount(self) -> None:
         """Take the keyboard."""
+        self._deliberate.restart()
         self._pane.focus()
 
     def refresh_view(self) -> None:
         """Paint the list as wide as it may be."""
-        self._pane.show(self._lines(), frame=Frame("Trust this perstack.toml?"))
-        self._note()
+        if self.is_mounted:
+            self._pane.show(self._lines(), frame=Frame("Trust this perstack.toml?"))
+            self._paint_keys()
+            # What counts as seen is what is painted, not what was merely scrolled past.
+            self.call_after_refresh(self._note_read)
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasting accepts nothing, nor do keys that come right behind it."""
         event.stop()
-        self._grace.restart()
+        self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
         """Scroll, accept or leave. Enter accepts nothing."""
         event.stop()
         event.prevent_default()
-        steps = {"down": 1, "j": 1, "up": -1, "k": -1, "pagedown": _PAGE, "pageup": -_PAGE}
+        if not self._deliberate.admits():
+            return
+        self._error = ""
+        page = min(_PAGE, max(1, self._pane.inner_height))
+        steps = {"down": 1, "j": 1, "up": -1, "k": -1, "pagedown": page, "pageup": -page}
         if event.key in steps:
             self._pane.scroll_lines(steps[event.key])
-            self._note()
         elif event.key == "escape":
             self.dismiss(False)
-        elif event.character == "a" and self._grace.admits() and self._is_read:
+        elif event.character == "a":
+            self._deliberate.decide(self._accept)
+        else:
+            # A key that means nothing here is text that was meant for somewhere else.
+            self._deliberate.restart()
+        self.refresh_view()
+
+    def _accept(self) -> None:
+        if self._is_read:
             self.dismiss(True)
+        else:
+            # Whoever presses what cannot be done is not looking: the next key waits, too.
+            self._deliberate.restart()
+
+    def _refused(self, why: str) -> None:
+        self._error = why
+        self.refresh_view()
 
     @property
     def _is_read(self) -> bool:
-        return self._read_to >= len(self._pane.lines)
+        return "all" in self._reading.read
 
-    def _note(self) -> None:
-        """Remember how far the list was seen, and say what can be done."""
-        self._read_to = max(self._read_to, self._pane.top + self._pane.inner_height)
+    def _note_read(self) -> None:
+        pane, was_read = self._pane, self._is_read
+        if self.is_mounted and pane.inner_height > 0 and pane.inner_width > 0:
+            seen = range(pane.top, pane.top + pane.inner_height)
+            self._reading.saw("all", pane.inner_width, len(pane.lines), seen)
+            if self._is_read and not was_read:
+                self._paint_keys()
+
+    def _paint_keys(self) -> None:
+        bar = self.query_one("#trust-keys", Bar)
+        if self._error:
+            bar.show(line((f" ✗ {self._error}", "fail")))
+            return
         accept = " accept and go on  " if self._is_read else " accept, once read to the end  "
-        tone = "accent" if self._is_read else "muted"
-        self._bar.show(
+        bar.show(
             line(
-                (" a", tone),
+                (" a", "accent" if self._is_read else "muted"),
                 (accept, "muted"),
                 ("↑↓", "accent"),
                 (" read  ", "muted"),

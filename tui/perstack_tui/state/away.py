@@ -93,3 +93,8 @@ def _in_words(news: list[Happening]) -> str | None:
         if (number := sum(each.kind == kind for each in news))
     ]
     return ", ".join(counts)
+
+
+def moves(state: CockpitState, *, motion: bool) -> bool:
+    """Say whether anything changes merely because time goes on; countdowns do in any case."""
+    return state.ticking if motion else bool(state.pending)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from perstack.domain.orders import MOST_MS, MOST_STEPS, MOST_TOKENS, MOST_USD
+from perstack.domain.budget_bounds import MOST_MS, MOST_STEPS, MOST_TOKENS, MOST_USD
 from perstack.projection.money import cost_words
 from perstack.projection.views import JobView
 from perstack_tui.ports.steering import BudgetRaise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from perstack_tui.state.held import Choice
@@ -14,7 +15,7 @@ from perstack_tui.state.wording import RISK_ROLES, RISK_WORDS, count_of, countdo
 from perstack_tui.text import flat, wrap
 
 if TYPE_CHECKING:
-    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.consensus import ConsensusCheckpoint, ProposedSubtask
     from perstack.domain.settings import RiskLevel
 
 
@@ -79,12 +80,20 @@ def _gate_lines(gate: ConsensusCheckpoint, width: int, now_ms: int) -> list[Line
     left = countdown(gate.expires_at, now_ms)
     lines = [line(("  ", "text"), (flat(gate.reason), "muted"), right=((" " + left, "need"),))]
     for task in gate.proposed_subtasks:
-        texts = detail_text(task, max(8, width - 4))
-        lines += [Line((("    " + text, "text"),), exact=True) for text in texts]
+        lines += _task_lines(task, max(8, width - 4))
     said = gate.review.verdict.feedback if gate.review and gate.review.verdict else None
     if said:
         lines += [line(("    " + text, "need")) for text in wrap(f"reviewer: {said}", width - 4)]
     return lines
+
+
+def _task_lines(task: ProposedSubtask, width: int) -> tuple[Line, ...]:
+    return _set_in(detail_text(task, width))
+
+
+@lru_cache(maxsize=64)
+def _set_in(texts: tuple[str, ...]) -> tuple[Line, ...]:
+    return tuple(Line((("    " + text, "text"),), exact=True) for text in texts)
 
 
 def _first(gate: ConsensusCheckpoint) -> str:

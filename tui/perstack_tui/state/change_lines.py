@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-from perstack.projection.phrases import CUT_MARK
+from perstack.projection.cutting import CUT_MARK
 from perstack.projection.views import CallView
 from perstack_tui.state.lines import Line
 from perstack_tui.state.wording import Role

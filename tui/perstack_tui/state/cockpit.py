@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId
+from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
 from perstack.projection.views import JobView, RunView, WorkspaceView
 from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.ports.travel import Moment
@@ -18,6 +18,7 @@ from perstack_tui.state.index import Index, index_of, is_live
 from perstack_tui.state.keymap import Keymap, default_keymap
 from perstack_tui.state.layout import PaneName, SizeClass, Zoom
 from perstack_tui.state.order import StickyOrder
+from perstack_tui.state.review import Review
 from perstack_tui.state.roster import AgentKey, Roster, roster_of
 from perstack_tui.state.sorting import SortColumn
 from perstack_tui.state.tree import DoneKey, is_open, shown_key
@@ -77,6 +78,7 @@ class CockpitState:
     folded: dict[JobId, bool] = field(default_factory=dict[JobId, bool])
     drafts: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
     held: tuple[Held, ...] = ()
+    reviews: dict[ConsensusId, Review] = field(default_factory=dict[ConsensusId, Review])
     items: list[Item] = field(default_factory=list[Item])
     agent_order: StickyOrder[RunId] = field(default_factory=lambda: StickyOrder[RunId]())
     item_order: StickyOrder[ItemKey] = field(default_factory=lambda: StickyOrder[ItemKey]())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from perstack.projection.phrases import CUT_MARK
+from perstack.projection.cutting import CUT_MARK
 from perstack.projection.views import EntryView
 from perstack_tui.state.change_lines import change_lines, change_of, change_words
 from perstack_tui.state.lines import BLANK, Line, Span, note

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from perstack.projection.views import QuestionView
 from perstack_tui.state.lines import Line
 from perstack_tui.state.wording import RISK_ROLES, RISK_WORDS, Role, clock_time, short_id
-from perstack_tui.text import cell, flat, wrap
+from perstack_tui.text import cell, flat, wrap, wrap_long
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
@@ -42,14 +43,20 @@ def _gate(gate: ConsensusCheckpoint, width: int, key: Hashable) -> Iterable[Line
     yield from _told(f"why: {gate.reason}", "muted", width, key)
     for task in gate.proposed_subtasks:
         risk = task.estimated_risk_level
-        first, *rest = wrap(task.input, max(8, width - 9)) or ("",)
+        first, rest = _folded(task.input, max(8, width - 9), key)
         head = ("  " + cell(RISK_WORDS[risk], 5), RISK_ROLES[risk])
         yield Line((head, (cell(task.id, 4) + " ", "muted"), (first, "text")), key=key)
-        for text in rest:
-            yield Line(((" " * 12, "muted"), (text, "text")), key=key)
+        yield from rest
     decision = gate.decision
     if decision is not None and decision.feedback:
         yield from _told(f"note: {decision.feedback}", "text", width, key)
+
+
+@lru_cache(maxsize=32)
+def _folded(text: str, width: int, key: Hashable) -> tuple[str, tuple[Line, ...]]:
+    """Return a text's first line, and the others set in; made once, however often painted."""
+    first, *rest = wrap_long(text, width) or ("",)
+    return first, tuple(Line(((" " * 12, "muted"), (one, "text")), key=key) for one in rest)
 
 
 def _told(text: str, role: Role, width: int, key: Hashable) -> Iterable[Line]:

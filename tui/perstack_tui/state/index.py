@@ -58,6 +58,11 @@ def subtree_cost(index: Index, run: RunView) -> Cost:
     return cost
 
 
+def is_at_work(run: RunView) -> bool:
+    """Say whether the run can still be told something; a paused one can."""
+    return run.state in ("run", "waits", "gate", "stall") or run.paused is not None
+
+
 def is_live(run: RunView) -> bool:
     """Say whether time matters for the run."""
     return run.state in LIVE

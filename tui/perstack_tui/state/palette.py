@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from perstack_tui.actions import ACTIONS, Action
+from perstack_tui.ports.records import RECORD_KINDS
 from perstack_tui.state.cockpit import CockpitState
 from perstack_tui.state.filters import fuzzy_score
 from perstack_tui.state.inbox import headline
@@ -108,7 +109,21 @@ def _shell_form(action_id: str, state: CockpitState) -> str:
             return ""
 
 
+def _record_places() -> Iterable[Entry]:
+    for kind in RECORD_KINDS:
+        yield Entry(
+            f"records {kind}",
+            f"Go to {kind}",
+            f"go to records {kind}",
+            goes_to=f"records {kind}",
+            keys=f":records {kind}" if kind == "agents" else f":{kind}",
+            about="what the shared tables hold",
+            part="places",
+        )
+
+
 def _places(state: CockpitState) -> Iterable[Entry]:
+    yield from _record_places()
     for summary in state.definitions.experts:
         name = flat(summary.key)
         yield Entry(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from perstack.domain.ids import JobId, RunId
@@ -21,9 +22,12 @@ from perstack_tui.state.stream import Live
 if TYPE_CHECKING:
     from perstack.domain.agents import Agent
     from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.events import Delta
     from perstack.ports.history import FeedBatch
 
 HELPING_S: Final = 0.012
+# The history of a long job comes as one batch; folding this many events takes a few milliseconds.
+PIECE: Final = 200
 
 
 class Fold(Protocol):
@@ -68,8 +72,14 @@ class Pump:
         return bool(self._waiting)
 
     def offer(self, update: Update) -> None:
-        """Queue `update`."""
-        self._waiting.append(update)
+        """Queue `update`, a long one in pieces."""
+        match update:
+            case (
+                InboxUpdate() | DefinitionsUpdate() | AgentsUpdate() | LocalJobsUpdate() | Trouble()
+            ):
+                self._waiting.append(update)
+            case _:
+                self._waiting.extend(pieces(update))
 
     def drain(self, now_ms: int) -> None:
         """Fold what waits, for at most a helping of time; `dirty` tells whether some is left."""
@@ -94,3 +104,28 @@ class Pump:
                 self.troubles.append(update)
             case _:
                 self.fold.apply(update)
+
+
+def pieces(batch: FeedBatch) -> Iterator[FeedBatch]:
+    """Yield what is in `batch` in pieces of at most `PIECE` events.
+
+    What is being said by a run comes with the piece that holds its last event: whatever of it an
+    event tells in whole is not shown any more then.
+    """
+    if len(batch.events) <= PIECE:
+        yield batch
+        return
+    events, last = batch.events, (len(batch.events) - 1) // PIECE
+    ends = {event.run_id: at // PIECE for at, event in enumerate(events)}
+    said: dict[int, list[Delta]] = {}
+    for delta in batch.deltas:
+        said.setdefault(ends.get(delta.run_id, last), []).append(delta)
+    for number in range(last + 1):
+        yield replace(
+            batch,
+            presences=batch.presences if number == 0 else (),
+            events=events[number * PIECE : (number + 1) * PIECE],
+            deltas=tuple(said.get(number, ())),
+            damaged=batch.damaged if number == last else (),
+            caught_up=batch.caught_up and number == last,
+        )

@@ -13,9 +13,11 @@ from perstack_tui.text import cell, flat, width_of, wrap
 PAGE_ROWS: Final = 200
 _MORE_WITHIN: Final = 20
 _GAP: Final = 2
-_NARROWEST: Final = 10
+_NARROWEST: Final = 16
 _LONGEST: Final = 100_000
 _NAMES: Final = 14
+# No cell shows more; what is longer costs nothing.
+_IN_CELL: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -38,6 +40,16 @@ class Browsing:
     wide: bool = False
     filtering: bool = False
     before: dict[RecordKind, str] = field(default_factory=dict[RecordKind, str])
+    _wrapped: tuple[Sequence[Field], int, Sequence[Line]] | None = None
+
+    def detail_lines(self, width: int) -> Sequence[Line]:
+        """Return all of the selected record, wrapped once for a width."""
+        known, found = self._wrapped, self.details
+        if found is None or self.row is None:
+            return ()
+        if known is None or known[0] is not found or known[1] != width:
+            known = self._wrapped = (found, width, detail_lines(found, width))
+        return known[2]
 
     @property
     def row(self) -> Row | None:
@@ -148,7 +160,10 @@ def _nothing(at: Browsing, page: Page, width: int) -> list[Line]:
 
 def _heading(columns: Sequence[Column], room: Sequence[int]) -> list[Span]:
     return [
-        (_spaced(at, cell(column.title, wide, "right" if column.right else "left")), "muted")
+        (
+            _spaced(at, cell(column.title[:_IN_CELL], wide, "right" if column.right else "left")),
+            "muted",
+        )
         for at, (column, wide) in enumerate(zip(columns, room, strict=True))
         if wide
     ]
@@ -156,7 +171,10 @@ def _heading(columns: Sequence[Column], room: Sequence[int]) -> list[Span]:
 
 def _cells(columns: Sequence[Column], row: Row, room: Sequence[int]) -> list[Span]:
     return [
-        (_spaced(at, cell(found.text, wide, "right" if column.right else "left")), found.tone)
+        (
+            _spaced(at, cell(found.text[:_IN_CELL], wide, "right" if column.right else "left")),
+            found.tone,
+        )
         for at, (column, found, wide) in enumerate(zip(columns, row.cells, room, strict=True))
         if wide
     ]
@@ -199,10 +217,18 @@ def kinds_line(kind: RecordKind, width: int) -> Line:
     at = RECORD_KINDS.index(kind)
     while first < at and sum(len(name) + 2 for name in RECORD_KINDS[first : at + 2]) > width - 2:
         first += 1
-    spans: list[Span] = [("‹" if first else " ", "muted")]
-    for name in RECORD_KINDS[first:]:
-        spans.append((f" {name} ", "chip" if name == kind else "muted"))
-    return Line(tuple(spans))
+    lead: Span = ("‹" if first else " ", "muted")
+    shown: list[Span] = [
+        (f" {name} ", "chip" if name == kind else "muted") for name in RECORD_KINDS[first:]
+    ]
+    return Line((lead, *shown))
+
+
+def wanted_kind(text: str) -> RecordKind | None:
+    """Return the kind that the first word names."""
+    name = text.partition(" ")[0]
+    found: list[RecordKind] = [kind for kind in RECORD_KINDS if kind == name]
+    return found[0] if found else None
 
 
 def verbs_line(at: Browsing, *, refused: str | None) -> Line:
@@ -211,7 +237,8 @@ def verbs_line(at: Browsing, *, refused: str | None) -> Line:
         return line((f" {refused}", "muted"))
     spans: list[Span] = []
     for verb in at.verbs:
-        spans += [(f" {shown_key(verb.key)}", "accent"), (f" {flat(verb.label)} ", "text")]
+        spans.append((f" {shown_key(verb.key)}", "accent"))
+        spans.append((f" {flat(verb.label)} ", "text"))
     return Line(tuple(spans))
 
 

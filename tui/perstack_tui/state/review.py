@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from perstack.domain.ids import SubtaskId
+from perstack.domain.ids import ConsensusId, SubtaskId
 from perstack_tui.state.held import Choice
 from perstack_tui.state.lines import Line, line
 from perstack_tui.state.reading import Reading
@@ -38,12 +38,15 @@ WORDS: Final = (
 )
 
 
+_MOST_REVIEWS: Final = 100
+
+
 @dataclass(slots=True)
 class Review:
     """The sheet's state. Subtasks start kept, those of high risk that a reviewer rejects dropped.
 
     `confirmed` are the kept ones of high risk for which the word was typed; `held` is what this
-    cockpit decided about it a moment ago.
+    cockpit decided about it a moment ago. `objected` are those that a reviewer has been heard on.
     """
 
     gate: ConsensusCheckpoint
@@ -52,14 +55,26 @@ class Review:
     selected: SubtaskId | None = None
     confirmed: frozenset[SubtaskId] = frozenset()
     held: Choice | None = None
+    objected: frozenset[SubtaskId] = frozenset()
 
     def __post_init__(self) -> None:
         tasks = self.gate.proposed_subtasks
         if self.selected is None and tasks:
             self.selected = tasks[0].id
-        against = rejected_by_reviewer(self.gate)
-        objected = {t.id for t in tasks if t.estimated_risk_level == "high" and t.id in against}
-        self.dropped |= objected
+        self.take(self.gate)
+
+    def take(self, gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
+        """Go on with the checkpoint as it is now; drop and return what a reviewer newly objects to.
+
+        Only what is of high risk is dropped, once: what was kept again after that stays kept.
+        """
+        self.gate = gate
+        fresh = objected_to(gate) - self.objected
+        self.objected |= fresh
+        self.confirmed -= fresh
+        newly = fresh - self.dropped
+        self.dropped |= fresh
+        return newly
 
     @property
     def task(self) -> ProposedSubtask | None:
@@ -75,7 +90,7 @@ class Review:
     @property
     def kept_high(self) -> frozenset[SubtaskId]:
         """Those of them that are of high risk."""
-        return frozenset(task.id for task in self.kept if task.estimated_risk_level == "high")
+        return high_tasks(self.gate) - self.dropped
 
     @property
     def word(self) -> str:
@@ -185,6 +200,38 @@ class Review:
         if self.gate.run_id is None:
             return f"{'the task is' if len(self.kept) == 1 else 'the tasks are'} made{words}"
         return f"{what}{flat(self.gate.expert_key)} goes on{words}"
+
+
+def high_tasks(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
+    """Return the subtasks of high risk; all, where only the checkpoint as a whole is of it."""
+    tasks = gate.proposed_subtasks
+    high = frozenset(task.id for task in tasks if task.estimated_risk_level == "high")
+    if high or gate.risk_level != "high":
+        return high
+    return frozenset(task.id for task in tasks)
+
+
+def objected_to(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
+    """Return what is of high risk and the reviewing Expert would not let run."""
+    return high_tasks(gate) & rejected_by_reviewer(gate)
+
+
+def review_of(
+    reviews: dict[ConsensusId, Review], gate: ConsensusCheckpoint
+) -> Review:
+    """Return the review of a checkpoint as it was left: what was dropped stays so, what was read.
+
+    The word is typed anew. Of those in `reviews` the last few are kept.
+    """
+    review = reviews.pop(gate.id, None)
+    if review is None or review.gate.proposed_subtasks != gate.proposed_subtasks:
+        review = Review(gate)
+    review.take(gate)
+    review.confirmed = frozenset()
+    reviews[gate.id] = review
+    while len(reviews) > _MOST_REVIEWS:
+        del reviews[next(iter(reviews))]
+    return review
 
 
 def rejected_by_reviewer(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:

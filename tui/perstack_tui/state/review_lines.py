@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
@@ -21,7 +22,7 @@ from perstack_tui.state.wording import (
     short_id,
     span_of_time,
 )
-from perstack_tui.text import cell, flat, width_of, wrap
+from perstack_tui.text import cell, flat, width_of, wrap, wrap_long
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint, ProposedSubtask
@@ -169,26 +170,35 @@ def detail_text(task: ProposedSubtask, width: int) -> tuple[str, ...]:
     """Return every line that has to be seen before the subtask can be approved."""
     from perstack.projection.gates import subtask_name, subtask_text
 
-    return (*wrap(subtask_name(task), width), *wrap(subtask_text(task), width))
+    return (*wrap(subtask_name(task), width), *wrap_long(subtask_text(task), width))
 
 
 def detail_lines(review: Review, width: int) -> tuple[Line, ...]:
     """Return the selected subtask in full, and what a reviewing Expert said below it."""
-    from perstack.projection.gates import subtask_name
+    from perstack.projection.gates import subtask_name, subtask_text
 
     task = review.task
     if task is None:
         return ()
-    names = len(wrap(subtask_name(task), width))
-    text = detail_text(task, width)
     role: Role = "muted" if task.id in review.dropped else "text"
-    lines = [Line(((part, "muted"),), exact=True) for part in text[:names]]
-    lines += [Line(((part, role),), exact=True) for part in text[names:]]
-    return (*lines, BLANK, _hidden_note(task), *_verdict(review.gate, width))
+    lines = [Line(((part, "muted"),), exact=True) for part in wrap(subtask_name(task), width)]
+    text = _exact_lines(subtask_text(task), width, role)
+    return (*lines, *text, BLANK, _hidden_note(task), *_verdict(review.gate, width))
+
+
+@lru_cache(maxsize=16)
+def _exact_lines(text: str, width: int, role: Role) -> tuple[Line, ...]:
+    """Return a text as lines; those of a long one are made once, not at every paint."""
+    return tuple(Line(((part, role),), exact=True) for part in wrap_long(text, width))
+
+
+@lru_cache(maxsize=256)
+def _hides(text: str) -> bool:
+    return has_hidden(text)
 
 
 def _hidden_note(task: ProposedSubtask) -> Line:
-    if has_hidden(task.tool_name + task.input + task.agent_type):
+    if any(map(_hides, (task.tool_name, task.input, task.agent_type))):
         return line(("! hidden or direction-changing characters are shown as ‹U+….›", "fail"))
     return note("every character shown · nothing hidden")
 

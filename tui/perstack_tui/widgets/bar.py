@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from textual.strip import Strip
-from textual.widget import Widget
 
 from perstack_tui.state.lines import BLANK, Line
 from perstack_tui.widgets.paint import ink_of, paint
+from perstack_tui.widgets.painted import Painted
 
 
-class Bar(Widget):
+class Bar(Painted):
     """A painted line."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002

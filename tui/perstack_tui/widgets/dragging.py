@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from perstack_tui.widgets.overlay import Drag, dragged_text, selected_part
+from perstack_tui.widgets.painted import Painted
 
 
-class Dragging(Widget):
+class Dragging(Painted):
     """Says `Dragged` when the button is let go; what was selected stays so until the next press."""
 
     class Dragged(Message):
@@ -63,5 +62,4 @@ class Dragging(Widget):
         """Show what a drag selects; None: nothing."""
         before, self.drag = self.drag, drag
         touched = {*(before.rows if before else ()), *(drag.rows if drag else ())}
-        for y in touched:
-            self.refresh(Region(0, y, self.size.width, 1))
+        self.refresh_rows(sorted(touched))

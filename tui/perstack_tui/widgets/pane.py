@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -73,17 +72,18 @@ class Pane(Scroller, Overlaid, can_focus=True):
         old_top, old_frame, old_selected = self.top, self.frame, self.selected
         self.frame = frame or self.frame
         before, after = self.update_lines(lines, selected, (self.inner_width, self.inner_height))
-        if (self.top, self.frame, before.size) != (old_top, old_frame, after.size):
+        if (self.top, before.size) != (old_top, after.size):
             self.refresh()
             return
         chosen = () if selected == old_selected else (selected, old_selected)
-        for row, (old, new) in enumerate(zip(before.lines, after.lines, strict=True)):
-            if old != new or (new.key is not None and new.key in chosen):
-                self._refresh_row(row)
-
-    def _refresh_row(self, row: int) -> None:
         offset = 1 if self.framed else 0
-        self.refresh(Region(0, row + offset, self.size.width, 1))
+        rows = [
+            row
+            for row, (old, new) in enumerate(zip(before.lines, after.lines, strict=True), offset)
+            if old != new or (new.key is not None and new.key in chosen)
+        ]
+        edges = self.framed and self.frame != old_frame
+        self.refresh_rows([0, *rows, self.size.height - 1] if edges else rows)
 
     def scroll_lines(self, by: int) -> None:
         """Scroll without moving the selection; reaching the end of a tail follows it again."""

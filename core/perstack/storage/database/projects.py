@@ -161,11 +161,17 @@ class SqlProjectStore:
         return await self._database.read(partial(_SPECIFICATIONS.get, wanted=specification_id))
 
     async def list_specifications(
-        self, task_id: ProjectTaskId, *, status: SpecificationStatus | None = None
+        self,
+        task_id: ProjectTaskId | None,
+        *,
+        status: SpecificationStatus | None = None,
+        limit: int = 10_000,
     ) -> Sequence[Specification]:
-        """Return a task's specifications, the newest first."""
+        """Return a task's specifications, or all, the newest first."""
         columns = SPECIFICATIONS.c
-        query = sa.select(SPECIFICATIONS).where(columns.project_task_id == safe_text(task_id))
+        query = sa.select(SPECIFICATIONS).limit(limit)
+        if task_id is not None:
+            query = query.where(columns.project_task_id == safe_text(task_id))
         if status is not None:
             query = query.where(columns.status == status)
         query = query.order_by(columns.created_at.desc(), columns.id)

@@ -46,8 +46,11 @@ class Blobs:
         return self.folder / digest[:2] / digest[2:]
 
     def has(self, digest: str) -> bool:
-        """Tell whether the content is stored."""
-        return self.path(digest).exists()
+        """Tell whether the content is stored; an empty file is what a power failure left."""
+        try:
+            return self.path(digest).stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def get(self, digest: str) -> bytes:
         """Return a content.
@@ -108,26 +111,34 @@ class Blobs:
 
     def leftovers(self) -> Iterator[Path]:
         """Yield what processes that were killed left behind; only for whoever is `alone`."""
-        for folder in _folders(self.folder):
+        for folder in (self.folder, *_folders(self.folder)):
             yield from folder.glob("*.tmp")
 
 
 class Writing:
-    """Stores contents for one snapshot."""
+    """Stores contents for one snapshot: under their names only once they are on the disk."""
 
     def __init__(self, files: Files, blobs: Blobs) -> None:
         self._files = files
         self._blobs = blobs
-        self._fresh: list[Path] = []
+        # By where each will lie: the file that has its content until `finish`.
+        self._fresh: dict[Path, Path] = {}
         self._known: set[str] = set()
 
     def begin(self) -> None:
         """Take nothing for stored any more that was before; for whoever holds the lock again."""
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Remove what was stored since the last `finish`; never raises."""
+        for fresh in self._fresh.values():
+            with suppress(OSError):
+                self._files.remove(fresh)
         self._fresh.clear()
         self._known.clear()
 
     def put(self, content: bytes) -> str:
-        """Store a content, if it is not, and return its digest.
+        """Store a content, if it is not, and return its digest. It can be read after `finish`.
 
         Raises:
             OSError: it could not be stored.
@@ -151,23 +162,26 @@ class Writing:
             raise
         finally:
             self._files.close(fd)
-        self._files.rename(fresh, path)
-        self._fresh.append(path)
+        self._fresh[path] = fresh
         self._known.add(digest)
         self._blobs.writes += 1
         return digest
 
     def finish(self) -> None:
-        """Return once everything is on the disk.
+        """Return once everything is on the disk, each content whole under its name.
 
         Raises:
             OSError: it may not be.
         """
         if len(self._fresh) > _SYNC_EACH_UP_TO:
             os.sync()  # one for all costs less than a thousand for one each
-        for folder in {path.parent for path in self._fresh}:
+        folders = {path.parent for path in self._fresh}
+        while self._fresh:
+            path, fresh = next(iter(self._fresh.items()))
+            self._files.rename(fresh, path)
+            del self._fresh[path]
+        for folder in folders:
             self._files.sync_folder(folder)
-        self._fresh.clear()
 
 
 def _packed(content: bytes) -> bytes:

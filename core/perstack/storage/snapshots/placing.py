@@ -151,7 +151,7 @@ def _is_as_seen(folder: int, name: str, seen: Entry | None) -> bool:
     if not stat.S_ISREG(found.st_mode) or seen.kind != "file":
         return False
     if seen.digest is None:
-        return found.st_size == seen.size
+        return False  # nothing of it is stored: nobody could bring it back
     return found.st_size == seen.size and _digest(folder, name, seen.size) == seen.digest
 
 

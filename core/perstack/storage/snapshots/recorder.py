@@ -58,6 +58,7 @@ class FileRecorder:
             except BaseException:
                 # What was stored for nothing may be removed: nothing of it counts as known.
                 self._index.forget()
+                self._writing.give_up()
                 self.survey.known = {}
                 raise
 

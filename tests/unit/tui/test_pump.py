@@ -1,0 +1,70 @@
+"""The history of a long job is folded in pieces, and says the same as in one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perstack.domain.events import Delta, Event
+from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.ports.history import FeedBatch
+from perstack.projection.workspace import WorkspaceFold
+from perstack_tui.state.pump import PIECE, Pump, pieces
+from tests.fakes.events import called_tools, completed, generation, make_event
+
+
+def history(count: int, run: str = "run1") -> tuple[Event, ...]:
+    bodies = (generation(), called_tools(7))
+    return tuple(make_event(bodies[seq % 2], seq, at=1_000 + seq, run=run) for seq in range(count))
+
+
+def said(run: str) -> Delta:
+    return Delta(
+        job_id=JobId("job1"),
+        run_id=RunId(run),
+        expert_key=ExpertKey("expert"),
+        step_number=1,
+        stream="text",
+        kind="delta",
+        text="Well,",
+    )
+
+
+@given(st.integers(0, 3 * PIECE + 1), st.integers(0, 2 * PIECE), st.booleans())
+def test_pieces_are_short_and_together_are_the_batch(own: int, other: int, caught: bool) -> None:
+    events = history(own) + history(other, "run2")
+    batch = FeedBatch(events=events, deltas=(said("run1"), said("run2")), caught_up=caught)
+    found = list(pieces(batch))
+    assert all(len(piece.events) <= PIECE for piece in found)
+    assert tuple(event for piece in found for event in piece.events) == events
+    assert sorted(d.run_id for piece in found for d in piece.deltas) == ["run1", "run2"]
+    assert [piece.caught_up for piece in found] == [False] * (len(found) - 1) + [caught]
+
+
+def test_view_of_a_long_batch_is_the_same_in_pieces() -> None:
+    events = (*history(PIECE + 50), *history(2 * PIECE, "run2"))
+    last = make_event(completed(), 2 * PIECE, at=9_000, run="run2")
+    batch = FeedBatch(events=(*events, last), deltas=(said("run2"),), caught_up=True)
+    whole, pump = WorkspaceFold(), Pump(WorkspaceFold(), lambda: 0.0)
+    whole.apply(batch)
+    pump.offer(batch)
+    pump.drain(10_000)
+    whole.tick(10_000)
+    assert pump.fold.view() == whole.view()
+    assert pump.fold.live(RunId("run2")).text == whole.live(RunId("run2")).text == ""
+
+
+def test_a_helping_ends_long_before_a_long_batch() -> None:
+    seconds = iter(range(1_000))
+    pump = Pump(WorkspaceFold(), lambda: float(next(seconds)))
+    pump.offer(FeedBatch(events=history(3 * PIECE), caught_up=True))
+    pump.drain(10_000)
+    assert pump.dirty
+    assert not pump.fold.view().caught_up
+
+
+def test_a_short_batch_is_not_taken_apart() -> None:
+    batch = replace(FeedBatch(events=history(3)), caught_up=True)
+    assert list(pieces(batch)) == [batch]
