@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from perstack.config.builtin import with_builtins
 from perstack.config.env import Environment, read_environment
@@ -19,13 +22,16 @@ from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import Settings
+from perstack.domain.settings import Settings, SnapshotSettings
 from perstack.engine.plan import Plan
 from perstack.ports.skills import ListedTools
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.wiring import (
     ProjectFacts,
 )
+
+_SPECIAL: Final = re.compile(r"[\\*?\[\]]|\s(?=\s*$)")
+_ESCAPED: Final = r"\\\g<0>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,16 @@ class Project:
     def _settings(self) -> Settings:
         """The settings, with env files of any name among what snapshots leave out."""
         settings = self.config.settings
-        named = [f"/{path}" for path in self.config.env_paths if not path.startswith(("/", ".env"))]
+        named = _patterns(self.workspace, self.config.env_paths)
         if not named:
             return settings
-        kept = settings.snapshots
-        excluded = kept.model_copy(update={"exclude": (*kept.exclude, *named)})
+        excluded = settings.snapshots.leaving_out(named)
         return settings.model_copy(update={"snapshots": excluded})
+
+    @property
+    def snapshots(self) -> SnapshotSettings:
+        """What of the workspace is stored at each checkpoint. Blocks on the disk."""
+        return self._settings.snapshots
 
     def plan(self, *, wait_at_gates: bool = True) -> Plan:
         """Return what a job of this project runs with."""
@@ -100,6 +110,20 @@ class Project:
             listed=self.listed,
             admit=self.admit,
         )
+
+
+def _patterns(workspace: Path, env_paths: Iterable[str]) -> list[str]:
+    """Return what names these files in a `.gitignore` of the workspace, and what they lead to."""
+    roots = dict.fromkeys((workspace, workspace.resolve()))
+    found: dict[str, None] = {}
+    for env_path in env_paths:
+        path = Path(os.path.normpath(workspace / env_path))
+        for each in (path, path.resolve()):
+            for root in roots:
+                if each.is_relative_to(root) and each != root:
+                    inside = each.relative_to(root).as_posix()
+                    found[f"/{_SPECIAL.sub(_ESCAPED, inside)}"] = None
+    return list(found)
 
 
 def open_project(

@@ -47,6 +47,7 @@ class FakeTravel:
         )
     )
     why_not: str | None = None
+    wants: str | None = None
     refuse: PerstackError | None = None
     unknown: frozenset[CheckpointId] = frozenset()
     bare: bool = False
@@ -135,6 +136,10 @@ class FakeTravel:
     async def why_not_resume(self, moment: Moment) -> str | None:
         await self._asked("why_not_resume", moment)
         return self.why_not
+
+    async def wants_text(self, moment: Moment) -> str | None:
+        await self._asked("wants_text", moment)
+        return self.wants
 
     async def resume(self, moment: Moment, text: str | None = None) -> JobId:
         self.record("resume", moment.checkpoint_id, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -187,6 +188,10 @@ async def test_time_that_runs_out_stops_the_job_and_says_so(tmp_path: Path) -> N
     assert (answer.ending, answer.error) == ("stopped", "stopped by the time limit of 0.05 s")
 
 
+# A call that has not begun when time is over is not made at all.
+TOOL_HAS_BEGUN_S: Final = 1.0
+
+
 class Watching:
     """Keeps the control and the events of a run."""
 
@@ -216,7 +221,7 @@ async def test_a_tool_that_runs_when_time_is_over_may_finish(tmp_path: Path) -> 
     world = World(
         tmp_path, lambda _, __: says("", ("save", {})), (expert("reviewer"),), skills=skills
     )
-    request = ExpertRequest(REVIEWER, "go", timeout_s=0.05, watcher=watching)
+    request = ExpertRequest(REVIEWER, "go", timeout_s=TOOL_HAS_BEGUN_S, watcher=watching)
     assert (await runner_of(world).run(request)).ending == "stopped"
     results = [one.body.result for one in watching.events if isinstance(one.body, ToolReturned)]
     assert [(text_of(one.result), one.in_doubt) for one in results] == [("written whole", None)]
@@ -228,7 +233,7 @@ async def test_what_does_not_stop_in_time_is_given_up_with_a_limit_and_not_a_cra
     monkeypatch.setattr(expert_runner, "STOP_WITHIN_S", 0.05)
 
     async def stubborn(_: Mapping[str, JsonValue]) -> str:
-        with anyio.move_on_after(2, shield=True):
+        with anyio.move_on_after(3, shield=True):
             await anyio.sleep_forever()
         return "late"
 
@@ -237,7 +242,7 @@ async def test_what_does_not_stop_in_time_is_given_up_with_a_limit_and_not_a_cra
         tmp_path, lambda _, __: says("", ("save", {})), (expert("reviewer"),), skills=skills
     )
     with pytest.raises(LimitError, match="did not stop within"):
-        await runner_of(world).run(ExpertRequest(REVIEWER, "go", timeout_s=0.05))
+        await runner_of(world).run(ExpertRequest(REVIEWER, "go", timeout_s=TOOL_HAS_BEGUN_S))
 
 
 async def test_being_cancelled_leaves_the_job_at_a_checkpoint(tmp_path: Path) -> None:

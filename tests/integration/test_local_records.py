@@ -325,7 +325,9 @@ async def test_a_standing_approval_is_listed_and_taken_back(tmp_path: Path) -> N
         given = StandingApproval(
             id=StandingId("s1"),
             job_id=JobId("job1"),
+            expert_key=ExpertKey("lead"),
             skill_name="base",
+            skill_digest="d1",
             tool_name="exec",
             arguments='{"command":"make"}',
             consensus_id=ConsensusId("k1"),

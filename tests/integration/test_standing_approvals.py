@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from perstack.cli.consensus import consensus_app
 from perstack.domain.consensus import ConsensusCheckpoint, call_digest
-from perstack.domain.expert import BASE_SKILL
-from perstack.domain.ids import ConsensusId, JobId, StandingId, SubtaskId
-from perstack.domain.settings import RiskLevel
-from perstack.domain.standing import StandingApproval, canonical
+from perstack.domain.events import Event
+from perstack.domain.expert import BASE_SKILL, BaseSkill, McpStdioSkill
+from perstack.domain.ids import ConsensusId, ExpertKey, JobId, StandingId, SubtaskId
+from perstack.domain.settings import ExecSettings, RiskLevel, Settings
+from perstack.domain.standing import ExactCall, StandingApproval, canonical, definition_digest
 from perstack.errors import ConflictError, DeniedError, NotFoundError, UsageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import Generation, ModelRequest
@@ -29,6 +30,7 @@ from perstack.services.handle import Handle
 from perstack.services.standing import StandingApprovals
 from perstack.storage.database.opener import database_path, open_stores
 from tests.fakes.consensus import NOW_MS, SetClock, make_checkpoint
+from tests.fakes.desk import FakeDesk
 from tests.fakes.engine import FakeGate, FakeSkills, World, decided, done, expert, says
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +68,9 @@ def standing(job_id: str, **args: JsonValue) -> StandingApproval:
     return StandingApproval(
         id=StandingId("k1-s1"),
         job_id=JobId(job_id),
+        expert_key=ExpertKey("lead"),
         skill_name=BASE_SKILL,
+        skill_digest=definition_digest(BaseSkill(), Settings()),
         tool_name="wipe",
         arguments=canonical(args),
         consensus_id=K1,
@@ -162,6 +166,81 @@ async def test_what_is_not_covered_waits_beside_what_is(tmp_path: Path) -> None:
     assert disk.wiped == [{"disk": "scratch"}, {"disk": "tmp"}]
 
 
+DB = McpStdioSkill(command="db-server", args=("--at", "scratch"))
+OTHER = McpStdioSkill(command="db-server", args=("--at", "production"))
+
+
+def of_db(path: Path, disk: Disk, gate: FakeGate, skill: McpStdioSkill, key: str) -> World:
+    """A world in which `wipe` is a tool of the skill db, and one Expert has that skill."""
+    skills = FakeSkills({"wipe": disk.wipe}, {"wipe": "db"}, gated=frozenset({"wipe"}))
+    experts = (expert(key, skills={"db": skill}),)
+    return World(path, disk.story, experts, skills=skills, gate=gate, wait_at_gates=False)
+
+
+def given_for(job_id: str, *, skill: McpStdioSkill = DB, key: str = "lead") -> StandingApproval:
+    digest = definition_digest(skill, Settings())
+    update = {"expert_key": ExpertKey(key), "skill_name": "db", "skill_digest": digest}
+    return standing(job_id, disk="scratch").model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        (given_for("job-1"), 0),
+        (given_for("job-1", skill=OTHER), 1),
+        (given_for("job-1", key="prod"), 1),
+    ],
+)
+async def test_a_skill_of_the_same_name_is_another_when_another_expert_has_it_or_it_is_redefined(
+    tmp_path: Path, given: StandingApproval, waits: int
+) -> None:
+    disk, gate = Disk({"disk": "scratch"}), FakeGate(standing=[given])
+    await of_db(tmp_path, disk, gate, DB, "lead").start(job_id=JobId("job-1"))
+    assert len(gate.proposed) == waits
+    assert len(disk.wiped) == 1 - waits
+
+
+async def test_a_run_that_took_another_definition_asks_again(tmp_path: Path) -> None:
+    disk, gate, desk = Disk(*[{"disk": "scratch"}] * 2), FakeGate(), FakeDesk()
+    gate.standing.append(given_for("job-1"))
+    ran = of_db(tmp_path, disk, gate, DB, "lead")
+    ran.desk = desk
+    newer = {ExpertKey("lead"): expert("lead", skills={"db": OTHER})}
+
+    def on(event: Event) -> None:
+        if event.body.type == "callTools" and event.step_number == 1:
+            desk.helms[ExpertKey("lead")].take_definition(newer, "ana")
+
+    ran.heard.on = on
+    ended = await ran.start(job_id=JobId("job-1"))
+    assert ended.outcome.ending == "awaiting"
+    assert len(disk.wiped) == len(gate.proposed) == 1
+
+
+async def test_what_was_let_pass_is_not_made_when_the_job_goes_on_with_another_server(
+    tmp_path: Path,
+) -> None:
+    disk, gate = Disk({"disk": "scratch"}), FakeGate(standing=[given_for("job-1")])
+    ran = of_db(tmp_path, disk, gate, DB, "lead")
+
+    def on(event: Event) -> None:
+        if event.body.type == "resolveApproval":
+            ran.control.stop("user")
+
+    ran.heard.on = on
+    assert (await ran.start(job_id=JobId("job-1"))).outcome.ending == "stopped"
+    again = of_db(tmp_path, disk, gate, OTHER, "lead")
+    assert (await again.go_on(Continuation())).outcome.text == "end"
+    assert disk.wiped == []
+    assert "not the call of wipe that was approved" in again.heard.results()[0][1]
+
+
+def test_the_base_skill_is_another_when_its_commands_are_shut_in_otherwise() -> None:
+    shut_in = Settings(exec=ExecSettings(sandbox="bubblewrap"))
+    assert definition_digest(BaseSkill(), shut_in) != definition_digest(BaseSkill(), Settings())
+    assert definition_digest(DB, shut_in) == definition_digest(DB, Settings())
+
+
 # ------------------------------------------------------------------ giving and taking back
 
 
@@ -174,7 +253,11 @@ async def stores(tmp_path: Path) -> AsyncGenerator[Handle[Stores]]:
 
 
 def tool_gate(
-    name: str = K1, *, risk: RiskLevel = "medium", secret: bool = False
+    name: str = K1,
+    *,
+    risk: RiskLevel = "medium",
+    secret: bool = False,
+    skill_digest: str | None = "d1",
 ) -> ConsensusCheckpoint:
     made = make_checkpoint(name, subtasks=2)
     text = json.dumps(ARGS).replace("x.txt", "••••" if secret else "x.txt")
@@ -185,6 +268,7 @@ def tool_gate(
             "input": text,
             "estimated_risk_level": risk,
             "digest": call_digest("@perstack/base", "deleteFile", ARGS),
+            "skill_digest": skill_digest,
         }
     )
     return made.model_copy(update={"proposed_subtasks": (tool, made.proposed_subtasks[1])})
@@ -215,7 +299,16 @@ async def test_what_is_kept_is_written_with_the_decision_and_can_be_taken_back(
     await consensus.propose(tool_gate())
     await give(consensus)
     (given,) = await standing_.list_standing()
-    assert given.covers("@perstack/base", "deleteFile", dict(reversed(ARGS.items())))
+    same = ExactCall(
+        expert_key=ExpertKey("release-captain"),
+        skill_name="@perstack/base",
+        skill_digest="d1",
+        tool_name="deleteFile",
+        arguments=canonical(dict(reversed(ARGS.items()))),
+    )
+    assert given.covers(same)
+    assert not given.covers(same.model_copy(update={"skill_digest": "d2"}))
+    assert not given.covers(same.model_copy(update={"expert_key": ExpertKey("writer")}))
     assert (given.job_id, given.approved_by, given.is_revoked) == ("job1", "ana@pi", False)
     assert await consensus.standing_of(JobId("job1")) == [given]
     assert await consensus.standing_of(JobId("job2")) == []
@@ -235,6 +328,7 @@ async def test_what_must_not_stand_is_refused_and_nothing_is_decided(
         (tool_gate(risk="high"), "s2", "high risk"),
         (tool_gate(secret=True), "s2", "hold a secret"),
         (tool_gate(), "s1", "only a tool's call"),
+        (tool_gate(skill_digest=None), "s2", "how its skill is defined"),
         (tool_gate().model_copy(update={"job_id": None, "run_id": None}), "s2", "no job waits"),
     ]
     for number, (asked, reject, why) in enumerate(cases):
@@ -308,6 +402,7 @@ def test_the_command_line_gives_lists_and_takes_back(tmp_path: Path) -> None:
     call("approve", K1, "--reject-subtask", "s2", "--standing")
     listed = call("standing", "list")
     assert "k1-s1  job job1  @perstack/base" in listed
+    assert "@perstack/base of release-captain  by" in listed
     assert "standing revoke ID" in listed
     (row,) = json.loads(call("standing", "list", "--json"))
     assert row["arguments"] == canonical(ARGS)

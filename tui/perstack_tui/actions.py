@@ -45,7 +45,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "stop",
         "Stop the selected run, or those marked (asks; names what stops)",
         "work",
-        7,
+        9,
     ),
     Action(
         "pause",
@@ -54,8 +54,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Pause or resume",
         "Have the run wait before its next step, or go on",
         "work",
+        8,
     ),
-    Action("retry", "full_stop", ".", "Retry", "Have a failed delegate done again", "work"),
+    Action("retry", "full_stop", ".", "Retry", "Have a failed delegate done again", "work", 7),
     Action(
         "model",
         "M,shift+m",
@@ -63,6 +64,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Change the model",
         "Another model from the run's next step on",
         "work",
+        13,
     ),
     Action(
         "take",
@@ -71,6 +73,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Take the new definition",
         "The run uses its Expert as defined now, from its next step on",
         "work",
+        12,
     ),
     Action(
         "budget",
@@ -79,6 +82,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Raise the budget",
         "More steps, tokens, money or time for the job",
         "work",
+        14,
     ),
     Action(
         "approve",
@@ -145,7 +149,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Only the files, as they were at this checkpoint",
         "time",
     ),
-    Action("follow", "f", "f", "follow", "Follow the end of the stream, or stay", "view", 8),
+    Action("follow", "f", "f", "follow", "Follow the end of the stream, or stay", "view", 10),
     Action(
         "filter",
         "slash",
@@ -153,7 +157,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "filter",
         "Filter the pane: words, !word excludes, ~letters fuzzily; in the stream: search",
         "view",
-        9,
+        11,
     ),
     Action("peek", "p", "p", "Peek", "Show or hide the stream's last lines below a list", "view"),
     Action("wrap", "w", "w", "Wrap", "Wrap long lines of tools, or cut them", "view"),
@@ -205,11 +209,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "Edit cockpit.toml: theme, borders, mouse, keys; saved changes count at once",
         "view",
     ),
-    Action("help", "question_mark", "?", "help", "All keys", "program", 11),
+    Action("help", "question_mark", "?", "help", "All keys", "program", 16),
     Action(
-        "palette", "ctrl+p", "^p", "palette", "Find an action by name", "program", 10, palette=False
+        "palette", "ctrl+p", "^p", "palette", "Find an action by name", "program", 15, palette=False
     ),
-    Action("quit", "q", "q", "quit", "Leave; asks when runs would be affected", "program", 12),
+    Action("quit", "q", "q", "quit", "Leave; asks when runs would be affected", "program", 17),
     Action(
         "suspend",
         "ctrl+z",

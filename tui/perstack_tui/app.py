@@ -44,6 +44,7 @@ from perstack_tui.state.stream import Live
 from perstack_tui.telling import Telling
 from perstack_tui.terminal_app import TerminalApp
 from perstack_tui.text import flat
+from perstack_tui.timers import after
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.pane import Pane
 
@@ -164,7 +165,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
             self._fold_on()
         elif not self._ticking and moves(self.state, motion=self.settings.motion):
             self._ticking = True
-            self.set_timer(1.0, self._tick)
+            after(self, 1.0, self._tick)
 
     def _fold_on(self) -> None:
         """Fold what is left helping by helping, and not only as often as there are paints."""
@@ -180,14 +181,14 @@ class Cockpit(TerminalApp, inherit_bindings=False):
                     self._fold_on()
 
         self._folding = True
-        self.set_timer(BREATH_S, fold)
+        after(self, BREATH_S, fold)
 
     def _take(self, pump: Pump) -> None:
         state = self.state
         state.definitions, state.local_jobs = pump.definitions, pump.local_jobs
         state.agents_on_record = pump.agents
         state.take(pump.fold.view(), hold_inbox=self.main.active == "inbox")
-        self.holding.note_decided()
+        self.holding.note_news()
         self.holding.look()
         self._first_question.look()
         while pump.troubles:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perstack_tui.deeds.items import open_item
 from perstack_tui.screens.main import MainScreen
+from perstack_tui.text import flat
 
 if TYPE_CHECKING:
     from perstack.domain.ids import JobId
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FirstQuestion:
-    """Opens the sheet of a job's question once there is one, unless the user went elsewhere."""
+    """Opens the sheet of a job's question once there is one, if nobody has typed anything yet."""
 
     def __init__(self, app: Cockpit) -> None:
         self._app = app
@@ -31,13 +32,18 @@ class FirstQuestion:
         app = self._app
         if self._job_id is None or app.observing:
             return
-        if not isinstance(app.screen, MainScreen) or app.main.prompt.display:
+        elsewhere = not isinstance(app.screen, MainScreen) or app.main.prompt.display
+        if elsewhere and not app.incoming.used:
             return
         for item in app.state.pending:
             asked = item.question
             if asked is None or asked.job_id != self._job_id or asked.asked_at < self._since_ms:
                 continue
             self._job_id = None
+            if app.incoming.used:
+                # Somebody is at work here already: a sheet must not take the keyboard from them.
+                app.tell(f"{flat(asked.expert_key)} asks: i answers", "info")
+                return
             app.state.select_item(item.key)
             open_item(app, item)
             return

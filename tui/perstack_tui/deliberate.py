@@ -1,4 +1,4 @@
-"""Keys that decide: they count after a quiet moment, and alone. One for every sheet that decides."""
+"""Keys that decide, in any sheet: they count after a quiet moment, and alone."""
 
 from __future__ import annotations
 

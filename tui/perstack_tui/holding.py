@@ -13,6 +13,7 @@ from perstack_tui.state.inbox import gate_headline
 from perstack_tui.state.review import objected_to
 from perstack_tui.state.wording import count_of, outcome_of
 from perstack_tui.text import flat
+from perstack_tui.timers import after
 
 if TYPE_CHECKING:
     from perstack.domain.consensus import ConsensusCheckpoint
@@ -56,7 +57,7 @@ class Holding:
         if waiting:
             held = Held(waiting, app.monotonic() + hold_s, until_ms)
             app.state.held = (*app.state.held, held)
-            app.set_timer(hold_s, self.look)
+            after(app, hold_s, self.look)
             app.tell(f"{_what(waiting)} in {hold_s:g} s; u undoes", "good")
         if at_once:
             self._send(at_once, done, failed)
@@ -92,7 +93,7 @@ class Holding:
         for held in due:
             self._send(held.choices)
         if app.state.held:
-            app.set_timer(max(_LEAST_S, app.state.held[0].until - now), self.look)
+            after(app, max(_LEAST_S, app.state.held[0].until - now), self.look)
 
     def note_news(self) -> None:
         """Drop what somebody else decided meanwhile, and what a reviewer now objects to."""
@@ -110,7 +111,9 @@ class Holding:
         self._drop(lost)
         _, word, _ = outcome_of(over[lost[0].gate.id])
         by = over[lost[0].gate.id].reviewer_id or "nobody"
-        self._app.tell(f"not sent, {word} by {flat(by)} meanwhile; your note is kept", "bad")
+        notes = [self._keep_note(one) for one in lost]
+        kept = "; your note is kept" if any(notes) else ""
+        self._app.tell(f"not sent, {word} by {flat(by)} meanwhile{kept}", "bad")
 
     def _drop_objected(self) -> None:
         """An approval that a verdict came upon is not sent: who approved had not read it."""
@@ -123,6 +126,7 @@ class Holding:
             known = objected_to(choice.gate) | set(choice.decision.rejected_subtask_ids)
             if fresh := objected_to(gate) - known:
                 self._drop((choice,))
+                self._keep_note(choice)
                 names = ", ".join(sorted(map(flat, fresh)))
                 self._app.tell(f"not sent: the reviewer objects to {names}; it waits again", "bad")
 
@@ -157,6 +161,7 @@ class Holding:
                     )
                 except PerstackError as error:
                     trouble = error
+                    self._keep_note(choice)
                 else:
                     self._app.state.drafts.pop(("feedback", choice.gate.id), None)
             if trouble is not None and not made:
@@ -183,6 +188,13 @@ class Holding:
             return
         kept = choice.decision.feedback is not None
         self._app.tell(flat(error.message) + ("; your note is kept" if kept else ""), "bad")
+
+    def _keep_note(self, choice: Choice) -> bool:
+        """Have the note stand in the review when it is opened again; say whether there is one."""
+        note = choice.decision.feedback
+        if note is not None:
+            self._app.state.drafts.setdefault(("feedback", choice.gate.id), note)
+        return note is not None
 
     def _tell_decided(self, decided: ConsensusCheckpoint, choice: Choice, count: int) -> None:
         state, gate = self._app.state, choice.gate

@@ -8,10 +8,13 @@ from typing import Final
 from textual.app import App
 from textual.timer import Timer
 
+from perstack_tui.timers import after
+
 # What is read cannot be followed faster, and each paint costs; keys do not wait for it.
 FRAME_S: Final = 0.08
 # While the history is being read, the loop is free this long between two helpings of it.
 BREATH_S: Final = 0.006
+_SHORTEST_S: Final = 0.001
 
 
 class Pacer:
@@ -35,15 +38,15 @@ class Pacer:
         if wait <= 0:
             self._app.call_later(self._fire)
         elif self._timer is None:
-            self._timer = self._app.set_timer(wait, self._fire)
+            self._timer = after(self._app, max(wait, _SHORTEST_S), self._fire)
 
     def _fire(self) -> None:
-        # As the app ends its screens are taken away before what was asked for is handled.
-        if not self.pending or not self._app.screen_stack:
-            return
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
+        # As the app ends its screens are taken away before what was asked for is handled.
+        if not self.pending or not self._app.screen_stack:
+            return
         self.pending, self._painted_at = False, self._monotonic()
         self.paints += 1
         self._paint()

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from perstack.config.secrets import secret_values
+from perstack.errors import UsageError
+from perstack_tui.text import flat
 
 MASK: Final = "█"
 # Pieces this long of a secret are masked: wrapped and cropped ones are pieces only.
@@ -53,11 +55,11 @@ def save_picture(svg: str, environ: Mapping[str, str], folder: Path, path: Path 
 
     Raises:
         OSError: it cannot be written, or `path` is there already.
+        UsageError: `path` cannot name a file.
     """
     text = without_secrets(svg, environ)
     if path is not None:
-        wanted = folder / path.expanduser()
-        return _write(wanted if wanted.suffix else wanted.with_suffix(".svg"), text)
+        return _write(_named(folder, path), text)
     stem = time.strftime("cockpit-%Y%m%d-%H%M%S")
     for number in range(_MOST_NAMES):
         try:
@@ -67,7 +69,20 @@ def save_picture(svg: str, environ: Mapping[str, str], folder: Path, path: Path 
     raise FileExistsError(17, "every name is taken")
 
 
+def _named(folder: Path, path: Path) -> Path:
+    try:
+        wanted = folder / path.expanduser()
+        return wanted if wanted.suffix else wanted.with_suffix(".svg")
+    except (RuntimeError, ValueError):
+        # A home that is nobody's, the root.
+        raise UsageError(
+            f"{flat(str(path))} cannot name a picture", hint="a file's name, as in here.svg"
+        ) from None
+
+
 def _write(path: Path, text: str) -> Path:
-    with path.open("x", encoding="utf-8") as file:
+    if "\0" in str(path):
+        raise UsageError("a file's name has no null character in it")
+    with path.open("x", encoding="utf-8", errors="replace") as file:
         file.write(text)
     return path

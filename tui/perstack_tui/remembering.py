@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from perstack_tui.restoring import write_session
 from perstack_tui.state.session import Session, apply, session_of
+from perstack_tui.timers import after
 
 if TYPE_CHECKING:
     from perstack_tui.app import Cockpit
@@ -57,7 +58,7 @@ class Remembering:
             return
         if self._now() != self._written:
             self._waiting = True
-            self._app.set_timer(QUIET_S, self._due)
+            after(self._app, QUIET_S, self._due)
 
     def _due(self) -> None:
         self._waiting = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -67,13 +68,22 @@ def _places(files: Sequence[Path], folders: Sequence[Path]) -> frozenset[Path]:
     """Return the folders to watch: a file's own, and where a link to it leads."""
     wanted = [*folders]
     for file in files:
-        wanted += [file.parent, file.resolve().parent]
+        wanted.append(file.parent)
+        with suppress(OSError, RuntimeError):  # A link that leads to itself, or out of sight.
+            wanted.append(file.resolve().parent)
     return frozenset(place for folder in wanted if (place := _nearest(folder)) is not None)
 
 
 def _nearest(folder: Path) -> Path | None:
     """Return the folder, or the nearest above it that there is, short of the root."""
     for place in (folder, *folder.parents):
-        if place.is_dir():
+        if _is_visible(place):
             return place if place != Path(place.anchor) else None
     return None
+
+
+def _is_visible(place: Path) -> bool:
+    try:
+        return place.is_dir() and os.access(place, os.R_OK | os.X_OK)
+    except (OSError, ValueError):
+        return False

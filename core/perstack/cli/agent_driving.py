@@ -120,6 +120,7 @@ async def _give(work: Job, made: Coordination, watcher: AgentWatcher) -> Executi
             work.who.id,
             name=work.who.name,
             context=work.context,
+            max_steps=work.over.max_steps,
             is_answer=work.is_answer,
             watcher=watcher,
         )

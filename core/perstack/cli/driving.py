@@ -95,7 +95,8 @@ async def _drive(
             anyio.create_task_group() as group,
         ):
             group.start_soon(watch_signals, control, stopped_by)
-            endings.append(await start_or_go_on(asked, runtime, listener, control, wait=wait))
+            driven = start_or_go_on(asked, runtime, listener, control, over=over, wait=wait)
+            endings.append(await driven)
             group.cancel_scope.cancel()
     listener.on_end(endings[0])
     again = go_on_command(asked, over, endings[0])
@@ -120,14 +121,20 @@ async def watch_signals(control: Stoppable, stopped_by: StoppedBy) -> None:
 
 
 async def start_or_go_on(
-    asked: Asked, runtime: Runtime, listener: Listener, control: StopControl, *, wait: bool
+    asked: Asked,
+    runtime: Runtime,
+    listener: Listener,
+    control: StopControl,
+    *,
+    over: Overrides,
+    wait: bool,
 ) -> JobOutcome:
     """Do what was asked on an open runtime."""
     plan = runtime.project.plan(wait_at_gates=wait)
     new = _new_job(asked, runtime.project)
     if new is None:
         return await runtime.runs.go_on(
-            plan, asked.continuation(), listener=listener, control=control
+            plan, asked.continuation(over), listener=listener, control=control
         )
     expert, query = new
     return await runtime.runs.start(

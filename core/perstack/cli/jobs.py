@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from perstack.domain.ids import JobId
     from perstack.services.looking import JobSeen
@@ -102,7 +103,8 @@ def delete(
             _say(found, None, as_json=as_json)
             return
         _ask(len(found), yes=yes)
-        _say(found, await _pruner(workspace).delete(found), as_json=as_json)
+        async with _pruner(workspace) as pruner:
+            _say(found, await pruner.delete(found), as_json=as_json)
 
     anyio.run(work)
 
@@ -117,7 +119,10 @@ def prune(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the jobs that nobody drove for so long, and stored files that nothing refers to."""
+    """Remove the jobs that nobody drove for so long, and stored files that nothing refers to.
+
+    Jobs that wait for a decision or an answer of yours stay.
+    """
     import anyio
 
     from perstack.ports.system import SystemClock
@@ -125,24 +130,37 @@ def prune(
     before = SystemClock().now_ms() - _age_ms(older_than)
 
     async def work() -> None:
-        pruner = _pruner(workspace)
-        found = await pruner.older_than(before)
-        if dry_run:
-            _say(found, None, as_json=as_json)
-            return
-        if found:
-            _ask(len(found), yes=yes)
-        pruned = await pruner.prune(before)
-        _say(list(pruned.job_ids), pruned, as_json=as_json)
+        async with _pruner(workspace) as pruner:
+            found = await pruner.older_than(before)
+            if dry_run:
+                _say(found, None, as_json=as_json)
+                return
+            if found:
+                _ask(len(found), yes=yes)
+            pruned = await pruner.prune(before)
+            _say(list(pruned.job_ids), pruned, as_json=as_json)
 
     anyio.run(work)
 
 
-def _pruner(workspace: Path) -> Pruner:
+@asynccontextmanager
+async def _pruner(workspace: Path) -> AsyncGenerator[Pruner]:
     from perstack.cli.looking import history_of, snapshots_of
+    from perstack.ports.system import SystemClock
+    from perstack.runtime import open_consensus
+    from perstack.services.job_gates import JobGates
     from perstack.services.pruning import Pruner
+    from perstack.wiring import has_database
 
-    return Pruner(history_of(workspace), snapshots_of(workspace))
+    history, snapshots = history_of(workspace), snapshots_of(workspace)
+    if not has_database(workspace.absolute()):
+        yield Pruner(history, snapshots)
+        return
+    inbox = open_consensus(workspace.absolute())
+    try:
+        yield Pruner(history, snapshots, JobGates(inbox, clock=SystemClock()))
+    finally:
+        await inbox.aclose()
 
 
 def _age_ms(text: str) -> int:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from perstack.config.typed import Overrides
+    from perstack.domain.jobs import SomeLimits
     from perstack.ports.frontend import Continuation
 
 Config = Annotated[
@@ -128,8 +129,8 @@ class Asked:
                 if given is not None:
                     check_path_id(kind, given)
 
-    def continuation(self) -> Continuation:
-        """Return what to go on with."""
+    def continuation(self, over: Overrides | None = None) -> Continuation:
+        """Return what to go on with, and with which limits of `over`."""
         from perstack.domain.ids import CheckpointId, ExpertKey, JobId
         from perstack.ports.frontend import Continuation
 
@@ -140,7 +141,22 @@ class Asked:
             text=self.query,
             is_answer=self.is_answer,
             own_definitions=self.own_definitions,
+            typed=None if over is None else _limits(over),
         )
+
+
+def _limits(over: Overrides) -> SomeLimits:
+    from perstack.domain.jobs import SomeLimits
+    from perstack.domain.settings import BudgetSettings
+
+    return SomeLimits(
+        max_steps=over.max_steps,
+        budget=BudgetSettings(
+            max_tokens=over.max_tokens,
+            max_cost_usd=over.max_cost_usd,
+            max_duration=over.max_duration_ms,
+        ),
+    )
 
 
 def overrides(

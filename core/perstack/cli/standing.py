@@ -98,7 +98,8 @@ def _print(one: StandingApproval) -> None:
     state = f", revoked by {one.revoked_by}" if one.is_revoked else ""
     call = f"{one.tool_name} {one.arguments}"
     shown = call if len(call) <= _WHAT_CHARACTERS else call[: _WHAT_CHARACTERS - 1] + "…"
-    line = f"{one.id}  job {one.job_id}  {one.skill_name}  by {one.approved_by}{state}  {shown}"
+    whose = f"{one.skill_name} of {one.expert_key}"
+    line = f"{one.id}  job {one.job_id}  {whose}  by {one.approved_by}{state}  {shown}"
     typer.echo(inert(line, newlines=False))
 
 

@@ -160,7 +160,7 @@ def session(
 
     asked.check()
     path = locate(asked.workspace, asked.config)
-    continuation = asked.continuation() if asked.goes_on else None
+    continuation = asked.continuation(over) if asked.goes_on else None
     return open_frontend(
         CockpitRequest(
             workspace=asked.workspace.absolute(),

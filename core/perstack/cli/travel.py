@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,14 @@ import typer
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from perstack.domain.expert import Expert
     from perstack.domain.ids import ExpertKey, JobId
     from perstack.domain.jobs import Job
-    from perstack.domain.travel import Comparison, FileChange, RestorePlan
+    from perstack.domain.settings import SnapshotSettings
+    from perstack.domain.travel import Comparison, FileChange, Moment, RestorePlan
+    from perstack.services.restoring import Restorer
     from perstack.services.travel import TravelService
 
 HERE = Path()
@@ -57,11 +60,7 @@ def diff(
         one, other = await past.find(before), await past.find(after)
         if path:
             diffs = {each: list(await past.file_diff(one, other, each)) for each in path}
-            _print(
-                [json.dumps(diffs)]
-                if as_json
-                else [line for each, lines in diffs.items() for line in (f"--- {each}", *lines)]
-            )
+            _print([json.dumps(diffs)] if as_json else list(_diff_lines(diffs)))
             return
         found = await past.compare(one, other)
         _print([json.dumps(_comparison(found))] if as_json else list(_comparison_lines(found)))
@@ -94,20 +93,18 @@ def restore(
         from perstack.services.restoring import Restorer
 
         past = _past(workspace)
-        restorer = Restorer(past, ids=RandomIds())
+        restorer = Restorer(past, ids=RandomIds(), today=partial(_left_out, workspace))
+        moment: Moment | None = None
         try:
             moment = await past.find(checkpoint, await _job(past, job))
         except NotFoundError:
-            if dry_run or job is not None:
+            # It may be what an earlier `restore` named what was there.
+            if job is not None:
                 raise
-            done = await restorer.again(checkpoint, only=path or ())
-            _say_restored(done.plan, done.before, as_json=as_json)
-            return
-        if dry_run:
-            _say_restored(await restorer.plan(moment, only=path or ()), None, as_json=as_json)
-            return
-        done = await restorer.restore(moment, only=path or ())
-        _say_restored(done.plan, done.before, as_json=as_json)
+        plan, before = await _restored(
+            restorer, moment or checkpoint, only=path or (), dry_run=dry_run
+        )
+        _say_restored(plan, before, as_json=as_json)
 
     anyio.run(work)
 
@@ -162,6 +159,34 @@ def fork(
     raise typer.Exit(_go_on(made, text, workspace, config, trust=trust, newest=newest))
 
 
+async def _restored(
+    restorer: Restorer, wanted: Moment | str, *, only: Sequence[str], dry_run: bool
+) -> tuple[RestorePlan, str | None]:
+    """Restore a moment or what was there before, or plan to; also return the name of the latter."""
+    if isinstance(wanted, str):
+        if dry_run:
+            return await restorer.plan_again(wanted, only=only), None
+        done = await restorer.again(wanted, only=only)
+    elif dry_run:
+        return await restorer.plan(wanted, only=only), None
+    else:
+        done = await restorer.restore(wanted, only=only)
+    return done.plan, done.before
+
+
+async def _left_out(workspace: Path) -> SnapshotSettings | None:
+    """Return what snapshots of the folder leave out by its configuration, None without a usable."""
+    from anyio import to_thread
+
+    from perstack.errors import ConfigError
+    from perstack.project import open_project
+
+    try:
+        return await to_thread.run_sync(lambda: open_project(workspace, None).snapshots)
+    except ConfigError:
+        return None  # it may be what is to be put back
+
+
 def _past(workspace: Path) -> TravelService:
     from perstack.cli.looking import history_of, snapshots_of
     from perstack.services.travel import TravelService
@@ -203,6 +228,15 @@ def _go_on(
 
 
 # -------------------------------------------------------------------- printing
+
+
+def _diff_lines(diffs: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    from perstack.projection.inert import inert
+
+    for path, lines in diffs.items():
+        yield f"--- {inert(path, newlines=False)}"
+        for line in lines:
+            yield inert(line, newlines=False)
 
 
 def _print(lines: Sequence[str]) -> None:
@@ -249,7 +283,7 @@ def _say_restored(plan: RestorePlan, before: str | None, *, as_json: bool) -> No
     groups = (
         ("write" if before is None else "wrote", plan.written),
         ("remove" if before is None else "removed", plan.removed),
-        ("kept, changed since", plan.kept),
+        ("kept, changed since or not stored", plan.kept),
         ("not stored", plan.missing),
     )
     lines = [f"{word}: {path}" for word, paths in groups for path in paths]

@@ -21,7 +21,8 @@ def read_snapshots(top: Table) -> SnapshotSettings:
         max_total_bytes=given(
             table.integer("maxTotalBytes", limits.SNAPSHOT_TOTAL_BYTES), usual.max_total_bytes
         ),
-        exclude=given(table.texts("exclude"), usual.exclude),
+        # Env files are left out all the same, unless a pattern with "!" names them.
+        exclude=tuple(dict.fromkeys((*usual.exclude, *given(table.texts("exclude"), ())))),
     )
     # Misspelt, it would have secrets stored that somebody wanted left out.
     table.close(gates=("enabled", "exclude"))

@@ -42,9 +42,10 @@ class InputRequest(Model):
 class ProposedSubtask(Model):
     """One gated call: a delegation to the Expert `agent_type`, or a tool call; or a task.
 
-    `digest` is that of the call, `call_digest`. With an `input_request` it is a request that the
-    tool server made during that call. A task that no run waits with has no call: it is made once it
-    is approved, with the subtask's id.
+    `digest` is that of the call, `call_digest`; `skill_digest` is how the tool's skill is defined
+    (`domain.standing.definition_digest`), None where no tool is called. With an `input_request` it
+    is a request that the tool server made during that call. A task that no run waits with has no
+    call: it is made once it is approved, with the subtask's id.
     """
 
     id: SubtaskId
@@ -55,6 +56,7 @@ class ProposedSubtask(Model):
     tool_name: str = ""
     parent_task_id: TaskId | None = None
     digest: str | None = None
+    skill_digest: str | None = None
     input_request: InputRequest | None = None
 
 

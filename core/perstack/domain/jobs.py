@@ -49,6 +49,13 @@ class Limits(Model):
     budget: BudgetSettings = BudgetSettings()
 
 
+class SomeLimits(Model):
+    """Some of a job's limits; those that are None are not spoken of."""
+
+    max_steps: int | None = None
+    budget: BudgetSettings = BudgetSettings()
+
+
 class Job(Model):
     """One request by a user, or by a service (`service`: a review, say). Times in Unix ms.
 
@@ -71,7 +78,7 @@ class Job(Model):
     cost: Cost = NO_COST
     driven_ms: int = Field(default=0, ge=0)
     driven_since: int | None = None
-    raised: Annotated[Limits | None, Field(exclude_if=_is_none)] = None
+    raised: Annotated[SomeLimits | None, Field(exclude_if=_is_none)] = None
     workspace: Annotated[str | None, Field(exclude_if=_is_none)] = None
     service: Annotated[bool, Field(exclude_if=operator.not_)] = False
     started_at: int

@@ -10,7 +10,7 @@ from perstack.domain.base import Model
 from perstack.domain.budget_bounds import MOST_MS, MOST_STEPS, MOST_TOKENS, MOST_USD
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, RunId
-from perstack.domain.jobs import Limits
+from perstack.domain.jobs import Limits, SomeLimits
 from perstack.domain.settings import BudgetSettings
 
 _Number = TypeVar("_Number", int, float)
@@ -56,19 +56,55 @@ def raised(limits: Limits, more: Raise) -> Limits:
     )
 
 
-def at_least(limits: Limits, floor: Limits | None) -> Limits:
-    """Return the limits, each no lower than in `floor`; what has no limit keeps none."""
+def at_least(limits: Limits, floor: SomeLimits | None) -> Limits:
+    """Return the limits, none lower than what `floor` says of it; what has no limit keeps none."""
     if floor is None:
         return limits
     mine, theirs = limits.budget, floor.budget
     return Limits(
-        max_steps=max(limits.max_steps, floor.max_steps),
+        max_steps=max(limits.max_steps, floor.max_steps or 0),
         budget=BudgetSettings(
             max_tokens=_higher(mine.max_tokens, theirs.max_tokens),
             max_cost_usd=_higher(mine.max_cost_usd, theirs.max_cost_usd),
             max_duration=_higher(mine.max_duration, theirs.max_duration),
         ),
     )
+
+
+def also_raised(before: SomeLimits | None, more: Raise, limits: Limits) -> SomeLimits | None:
+    """Return what was raised `before` and what `more` names, as it is in `limits` by now."""
+    was, now = before or SomeLimits(), limits.budget
+    return _said(
+        SomeLimits(
+            max_steps=limits.max_steps if more.max_steps else was.max_steps,
+            budget=BudgetSettings(
+                max_tokens=now.max_tokens if more.max_tokens else was.budget.max_tokens,
+                max_cost_usd=now.max_cost_usd if more.max_cost_usd else was.budget.max_cost_usd,
+                max_duration=now.max_duration if more.max_duration else was.budget.max_duration,
+            ),
+        )
+    )
+
+
+def but_typed(before: SomeLimits | None, typed: SomeLimits | None) -> SomeLimits | None:
+    """Return what was raised `before`, without those limits that somebody has typed since."""
+    if before is None or typed is None:
+        return before
+    was, now = before.budget, typed.budget
+    return _said(
+        SomeLimits(
+            max_steps=before.max_steps if typed.max_steps is None else None,
+            budget=BudgetSettings(
+                max_tokens=was.max_tokens if now.max_tokens is None else None,
+                max_cost_usd=was.max_cost_usd if now.max_cost_usd is None else None,
+                max_duration=was.max_duration if now.max_duration is None else None,
+            ),
+        )
+    )
+
+
+def _said(some: SomeLimits) -> SomeLimits | None:
+    return None if some == SomeLimits() else some
 
 
 def _count(limit: int | None, more: int | None, most: int) -> int | None:

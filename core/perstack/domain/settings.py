@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal, NewType
 
 from pydantic import Field
@@ -152,6 +153,11 @@ class SnapshotSettings(Model):
     max_files: int = 50_000
     max_total_bytes: int = 1_000_000_000
     exclude: tuple[str, ...] = (".env*",)
+
+    def leaving_out(self, patterns: Iterable[str]) -> SnapshotSettings:
+        """Return these settings with more patterns of what is not stored."""
+        exclude = tuple(dict.fromkeys((*self.exclude, *patterns)))
+        return self.model_copy(update={"exclude": exclude})
 
 
 _USUAL: Final = CoordinationSettings()

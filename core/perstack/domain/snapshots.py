@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 from perstack.domain.ids import CheckpointId
+
+if TYPE_CHECKING:
+    from perstack.domain.settings import SnapshotSettings
 
 EntryKind = Literal["file", "link", "folder"]
 LARGE: Final = "too large"
@@ -52,6 +56,15 @@ class Mark:
     at: int
     point: CheckpointId | None
     why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """A folder's files as they were kept outside any job, and by which settings."""
+
+    folder: Path
+    files: Manifest
+    settings: SnapshotSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,12 @@ from perstack.domain.events import RequestApproval, ResolveApproval, ToolReturne
 from perstack.domain.ids import ConsensusId, StandingId, SubtaskId, ToolCallId
 from perstack.domain.messages import ToolCallPart
 from perstack.domain.settings import ReviewerStrategy, RiskLevel
-from perstack.domain.standing import StandingApproval
+from perstack.domain.standing import (
+    ExactCall,
+    StandingApproval,
+    canonical,
+    definition_digest,
+)
 from perstack.engine.calls import result
 from perstack.engine.plan import RunOutcome
 from perstack.engine.toolset import query_of
@@ -106,7 +111,7 @@ async def _not_standing(
 
 def _lets_pass(run: RunDriver, given: StandingApproval, call: ToolCallPart) -> bool:
     """Tell whether it stands, is of exactly this call, and the risk is not high by now."""
-    if given.is_revoked or not given.covers(_target(run, call), call.tool_name, call.args):
+    if given.is_revoked or not given.covers(_exactly(run, call)):
         return False
     return _risk(run, call) != "high"
 
@@ -195,17 +200,17 @@ async def _approved_digests(
 async def _standing_digests(
     run: RunDriver, calls: tuple[ToolCallPart, ...]
 ) -> dict[ToolCallId, str]:
-    """Return the digests of what standing approvals let pass, as those who gave them saw it."""
-    passed: dict[ToolCallId, StandingId] = {}
+    """Return the digests of what standing approvals let pass, "" for what is not that any more."""
+    passed: dict[StandingId, list[ToolCallPart]] = {}
     for call in calls:
         approval = run.state.approvals.get(call.tool_call_id)
         if approval is not None and approval.standing_id is not None:
-            passed[call.tool_call_id] = approval.standing_id
-    given = {one.id: one for one in await _standing(run)} if passed else {}
+            passed.setdefault(approval.standing_id, []).append(call)
+    given = await _standing(run) if passed else ()
     return {
-        call: call_digest(one.skill_name, one.tool_name, json.loads(one.arguments))
-        for call, id_ in passed.items()
-        if (one := given.get(id_)) is not None
+        call.tool_call_id: _digest(run, call) if one.covers(_exactly(run, call)) else ""
+        for one in given
+        for call in passed.get(one.id, ())
     }
 
 
@@ -316,6 +321,7 @@ def _subtask(run: RunDriver, call: ToolCallPart, number: int) -> ProposedSubtask
         tool_call_id=call.tool_call_id,
         tool_name=call.tool_name,
         digest=_digest(run, call),
+        skill_digest=_skill_digest(run, call) if _is_tool(run, call) else None,
     )
 
 
@@ -333,6 +339,21 @@ def _risk(run: RunDriver, call: ToolCallPart) -> RiskLevel:
 
 def _digest(run: RunDriver, call: ToolCallPart) -> str:
     return call_digest(_target(run, call), call.tool_name, call.args)
+
+
+def _exactly(run: RunDriver, call: ToolCallPart) -> ExactCall:
+    return ExactCall(
+        expert_key=run.expert.key,
+        skill_name=_target(run, call),
+        skill_digest=_skill_digest(run, call),
+        tool_name=call.tool_name,
+        arguments=canonical(call.args),
+    )
+
+
+def _skill_digest(run: RunDriver, call: ToolCallPart) -> str:
+    skill = run.expert.skills.get(_target(run, call))
+    return definition_digest(skill, run.job.plan.settings)
 
 
 def _target(run: RunDriver, call: ToolCallPart) -> str:

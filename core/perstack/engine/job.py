@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
@@ -19,7 +19,8 @@ from perstack.domain.events import (
 )
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId
-from perstack.domain.jobs import DelegatedBy, Limits, RunSetting
+from perstack.domain.jobs import DelegatedBy, Limits, RunSetting, SomeLimits
+from perstack.domain.orders import Raise, also_raised
 from perstack.domain.steering_events import RaiseBudget
 from perstack.domain.usage import Usage
 from perstack.engine.budget import Meter, Overrun, Spent
@@ -43,11 +44,23 @@ from perstack.projection.run_state import RunState, initial
 OPENED_AT_ONCE: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a job has used so far, over all its runs, and which of its limits were raised.
+
+    `raised` is what somebody has it go on with, `beyond` all that was raised; both are in the plan.
+    """
+
+    spent: Spent = field(default_factory=Spent)
+    raised: RaiseBudget | None = None
+    beyond: SomeLimits | None = None
+
+
+_NO_PAST: Final = Past()
+
+
 class JobDriver:
     """One job being driven by this process, which holds its lock.
-
-    `spent` is what the job has used so far, over all its runs. `raised` is what somebody had it go
-    on with above its limits, which are the plan's already.
     """
 
     def __init__(
@@ -57,9 +70,7 @@ class JobDriver:
         held: DrivenJob,
         listener: Listener,
         control: StopControl,
-        *,
-        spent: Spent | None = None,
-        raised: RaiseBudget | None = None,
+        past: Past = _NO_PAST,
     ) -> None:
         self.plan = plan
         self.deps = deps
@@ -67,15 +78,14 @@ class JobDriver:
         self.job_id: JobId = held.job.id
         self._held = held
         self._listener = listener
-        self.meter = Meter(plan.settings.budget, spent or Spent())
+        self.meter = Meter(plan.settings.budget, past.spent)
         self._background: TaskGroup | None = None
         self.files: FileKeeper = NO_KEEPER
         self.slots = Slots(plan.settings.max_parallel, self.meter)
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
         self._fresh: set[RunId] = set()
-        beyond = held.job.raised if raised is None else raised.limits
-        self._record = JobRecord(held, deps.clock, beyond)
-        self._to_tell = raised
+        self._record = JobRecord(held, deps.clock, past.beyond)
+        self._to_tell = past.raised
 
     # ---------------------------------------------------------------- what runs share
 
@@ -102,13 +112,13 @@ class JobDriver:
         settings = self.plan.settings
         return Limits(max_steps=settings.max_steps, budget=settings.budget)
 
-    def allow(self, limits: Limits) -> None:
-        """Hold the job to other limits from now on; its record says so a moment later."""
+    def allow(self, limits: Limits, more: Raise) -> None:
+        """Hold the job to limits with `more` from now on; its record says so a moment later."""
         update = {"max_steps": limits.max_steps, "budget": limits.budget}
         settings = self.plan.settings.model_copy(update=update)
         self.plan = replace(self.plan, settings=settings)
         self.meter.allow(limits.budget)
-        self._record.raised = limits
+        self._record.raised = also_raised(self._record.raised, more, limits)
         if self._background is not None:
             self._background.start_soon(self._record.limited, limits.max_steps, name="limits")
 

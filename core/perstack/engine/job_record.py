@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from perstack.domain.ids import ExpertKey, JobId, RunId
-from perstack.domain.jobs import Job, JobStatus, Limits
+from perstack.domain.jobs import Job, JobStatus, SomeLimits
 from perstack.engine.budget import Spent
 from perstack.engine.plan import Ending
 from perstack.ports.history import DrivenJob
@@ -29,7 +29,7 @@ class JobRecord:
     What a job has come to is kept, whoever no longer wants to hear of it: no write is cut off.
     """
 
-    def __init__(self, held: DrivenJob, clock: Clock, raised: Limits | None) -> None:
+    def __init__(self, held: DrivenJob, clock: Clock, raised: SomeLimits | None) -> None:
         self._held = held
         self._clock = clock
         self.raised = raised

@@ -264,7 +264,7 @@ class AtOnce:
         if limits == self._run.job.limits:
             self._run.tell(_refusal(self._run, "budget", by, "the job has no such limit"))
             return
-        self._run.job.allow(limits)
+        self._run.job.allow(limits, more)
         self._run.tell(RaiseBudget(by=by, limits=limits))
 
     def retry(self, failed: RetryOrder, by: str) -> None:

@@ -11,6 +11,7 @@ from perstack.config.typed import Overrides
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId
 
 if TYPE_CHECKING:
+    from perstack.domain.jobs import SomeLimits
     from perstack.domain.orders import Raise
 
 
@@ -67,6 +68,7 @@ class Continuation:
     `text` is what the user says, or with `is_answer` the answer to the question that waits.
     `own_definitions`: the Experts are those that the job was started with, not today's. `more` is
     what the job may use beyond what it was given, and is recorded as given by whoever runs this.
+    `typed` are limits that were typed for this: they count though the job was given more before.
     """
 
     job_id: JobId | None = None
@@ -76,6 +78,7 @@ class Continuation:
     is_answer: bool = False
     own_definitions: bool = False
     more: Raise | None = None
+    typed: SomeLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from perstack.domain.events import Event
 from perstack.domain.ids import JobId, ToolCallId
 from perstack.domain.settings import SnapshotSettings
-from perstack.domain.snapshots import Entry, Manifest, Mark
+from perstack.domain.snapshots import Entry, KeptFiles, Manifest, Mark
 
 
 class FileKeeper(Protocol):
@@ -167,11 +167,12 @@ class SnapshotStore(Protocol):
         """
         ...
 
-    def kept(self, name: str) -> Manifest:
+    def kept(self, name: str) -> KeptFiles:
         """Return what `keep_now` recorded.
 
         Raises:
             NotFoundError: nothing of that name.
+            CorruptRecordError: it is damaged.
         """
         ...
 

@@ -135,7 +135,10 @@ async def _drive(
     listener = _Listener(request)
     query = _with_context(request)
     if request.job_id is not None:
-        wanted = Continuation(job_id=request.job_id, text=query, is_answer=request.is_answer)
+        typed = SomeLimits(max_steps=request.max_steps) if request.max_steps else None
+        wanted = Continuation(
+            job_id=request.job_id, text=query, is_answer=request.is_answer, typed=typed
+        )
         return await runs.go_on(plan, wanted, listener=listener, control=control)
     return await runs.start(plan, expert.key, query, listener=listener, control=control)
 

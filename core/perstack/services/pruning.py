@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -11,6 +11,7 @@ from perstack.domain.ids import JobId
 from perstack.errors import ConflictError, NotFoundError
 from perstack.ports.history import History
 from perstack.ports.snapshots import SnapshotStore, Swept
+from perstack.services.job_gates import JobGates
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +25,33 @@ class Pruned:
 
 
 class Pruner:
-    """Removes jobs that no process drives."""
+    """Removes jobs that no process drives. `gates` is None where there never was an inbox."""
 
-    def __init__(self, history: History, snapshots: SnapshotStore) -> None:
+    def __init__(
+        self, history: History, snapshots: SnapshotStore, gates: JobGates | None = None
+    ) -> None:
         self._history = history
         self._snapshots = snapshots
+        self._gates = gates
 
     async def older_than(self, before: int) -> list[JobId]:
-        """Return the jobs, those of services too, that nobody drove since then (Unix ms)."""
+        """Return the jobs, those of services too, that nobody drove since then (Unix ms).
+
+        Those that wait for a person's decision or answer are not among them.
+        """
+        waiting = await self._gates.waiting() if self._gates is not None else frozenset[JobId]()
         return [
             look.job.id
             async for some in self._history.look_at_jobs()
             for look in some
-            if not look.alive and look.driven_at < before
+            if not look.alive
+            and look.driven_at < before
+            and look.job.status != "stoppedByInteractiveTool"
+            and look.job.id not in waiting
         ]
 
     async def delete(self, job_ids: Sequence[JobId]) -> Pruned:
-        """Remove these jobs and what only they refer to.
+        """Remove these jobs and what only they refer to; what they wait at is withdrawn.
 
         Raises:
             NotFoundError: there is no such job; nothing is removed.
@@ -50,10 +61,13 @@ class Pruner:
         for job_id in job_ids:
             if (await self._history.look_at_job(job_id)).alive:
                 raise ConflictError(f"a process works on job {job_id}", hint="stop it first")
-        size = 0
-        for job_id in dict.fromkeys(job_ids):
-            size += await self._history.delete_job(job_id)
-        return Pruned(tuple(dict.fromkeys(job_ids)), size, await self._swept(None))
+        gone: dict[JobId, int] = {}
+        try:
+            for job_id in dict.fromkeys(job_ids):
+                gone[job_id] = await self._history.delete_job(job_id)
+        finally:
+            await self._close_gates(gone)
+        return Pruned(tuple(gone), sum(gone.values()), await self._swept(None))
 
     async def prune(self, before: int) -> Pruned:
         """Remove the jobs that nobody drove since then (Unix ms); those taken up meanwhile stay.
@@ -61,19 +75,23 @@ class Pruner:
         Raises:
             StorageError: not all of it could be removed.
         """
-        gone: list[JobId] = []
+        gone: dict[JobId, int] = {}
         kept: list[JobId] = []
-        size = 0
-        for job_id in await self.older_than(before):
-            try:
-                size += await self._history.delete_job(job_id)
-            except ConflictError:
-                kept.append(job_id)
-            except NotFoundError:
-                continue  # somebody else removed it
-            else:
-                gone.append(job_id)
-        return Pruned(tuple(gone), size, await self._swept(before), tuple(kept))
+        try:
+            for job_id in await self.older_than(before):
+                try:
+                    gone[job_id] = await self._history.delete_job(job_id)
+                except ConflictError:
+                    kept.append(job_id)
+                except NotFoundError:
+                    continue  # somebody else removed it
+        finally:
+            await self._close_gates(gone)
+        return Pruned(tuple(gone), sum(gone.values()), await self._swept(before), tuple(kept))
+
+    async def _close_gates(self, gone: Collection[JobId]) -> None:
+        if self._gates is not None and gone:
+            await self._gates.close(gone)
 
     async def _swept(self, before: int | None) -> Swept:
         return await to_thread.run_sync(lambda: self._snapshots.sweep(before=before))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from perstack.domain.ids import JobId
 from perstack.domain.settings import SnapshotSettings
-from perstack.domain.snapshots import Manifest
+from perstack.domain.snapshots import KeptFiles, Manifest
 from perstack.domain.travel import Moment, RestorePlan
 from perstack.errors import ConflictError
 from perstack.ports.system import Ids
@@ -26,12 +26,20 @@ class Restoring:
     before: str
 
 
-class Restorer:
-    """Restores what `past` knows."""
+Today = Callable[[], Awaitable[SnapshotSettings | None]]
 
-    def __init__(self, past: TravelService, *, ids: Ids) -> None:
+
+class Restorer:
+    """Restores what `past` knows.
+
+    What is on the disk before a restoration is stored without what the restored moment's settings
+    leave out, nor what those of `today` do; it returns None where nobody can tell them.
+    """
+
+    def __init__(self, past: TravelService, *, ids: Ids, today: Today) -> None:
         self._past = past
         self._ids = ids
+        self._today = today
         self._history = past.history
         self._snapshots = past.snapshots
         self._workspace = past.workspace
@@ -43,11 +51,16 @@ class Restorer:
             NotFoundError: no snapshot was taken.
             LimitError: the folder has too many files now.
         """
-        target = await self._past.files_taken(moment)
-        settings = (await self._past.recorded(moment)).settings
-        folder, beside = await self._beside(moment.job_id)
-        now = await to_thread.run_sync(self._snapshots.look, folder, settings)
-        return (await to_thread.run_sync(self._planned, target, now, folder, beside, (), only)).plan
+        return await self._plan(await self._of_moment(moment), only)
+
+    async def plan_again(self, name: str, *, only: Collection[str] = ()) -> RestorePlan:
+        """Return what `again` would do.
+
+        Raises:
+            NotFoundError: nothing of that name was kept.
+            LimitError: the folder has too many files now.
+        """
+        return await self._plan(await to_thread.run_sync(self._snapshots.kept, name), only)
 
     async def restore(
         self, moment: Moment, *, also: Collection[str] = (), only: Collection[str] = ()
@@ -61,35 +74,43 @@ class Restorer:
             NotFoundError: no snapshot was taken.
             StorageError: nothing could be stored or restored.
         """
-        target = await self._past.files_taken(moment)
-        settings = (await self._past.recorded(moment)).settings
-        return await self._apply(target, moment.job_id, settings, also, only)
+        return await self._apply(await self._of_moment(moment), also, only)
 
     async def again(self, name: str, *, only: Collection[str] = ()) -> Restoring:
-        """Put back what was there before a restoration of the workspace, as `restore` does.
+        """Put back what was there before a restoration, into the same folder, as `restore` does.
 
         Raises:
-            NotFoundError: nothing of that name was kept.
+            NotFoundError: nothing of that name was kept; and as `restore`.
         """
-        target = await to_thread.run_sync(self._snapshots.kept, name)
-        return await self._apply(target, None, SnapshotSettings(), (), only)
+        kept = await to_thread.run_sync(self._snapshots.kept, name)
+        return await self._apply(kept, (), only)
+
+    async def _of_moment(self, moment: Moment) -> KeptFiles:
+        files = await self._past.files_taken(moment)
+        settings = (await self._past.recorded(moment)).settings
+        return KeptFiles(await self._past.folder(moment.job_id), files, settings)
+
+    async def _plan(self, target: KeptFiles, only: Collection[str]) -> RestorePlan:
+        beside, settings = await self._beside(target.folder), await self._settings(target)
+
+        def work() -> RestorePlan:
+            now = self._snapshots.look(target.folder, settings)
+            return self._planned(target, now, beside, (), only).plan
+
+        return await to_thread.run_sync(work)
 
     async def _apply(
-        self,
-        target: Manifest,
-        job_id: JobId | None,
-        settings: SnapshotSettings,
-        also: Collection[str],
-        only: Collection[str],
+        self, target: KeptFiles, also: Collection[str], only: Collection[str]
     ) -> Restoring:
-        folder, beside = await self._beside(job_id)
+        folder = target.folder
         await self._refuse_driven(folder)
+        beside, settings = await self._beside(folder), await self._settings(target)
         name, later = self._ids.new(), self._ids.new()
 
         def work() -> RestorePlan:
             now = self._snapshots.keep_now(folder, settings, name)
             # What is there now is in a snapshot from here on, but nobody had seen it before.
-            planned = self._planned(target, now, folder, beside, also, only, without=name)
+            planned = self._planned(target, now, beside, also, only, without=name)
             done = self._snapshots.restore(folder, planned.wanted, now)
             self._snapshots.keep_now(folder, settings, later)
             return replace(
@@ -102,26 +123,27 @@ class Restorer:
 
         return Restoring(await to_thread.run_sync(work), name)
 
+    async def _settings(self, target: KeptFiles) -> SnapshotSettings:
+        today = await self._today()
+        return target.settings if today is None else target.settings.leaving_out(today.exclude)
+
     def _planned(
         self,
-        target: Manifest,
+        target: KeptFiles,
         now: Manifest,
-        folder: Path,
         beside: Sequence[JobId],
         also: Collection[str],
         only: Collection[str],
         *,
         without: str | None = None,
     ) -> Restoration:
-        newest = self._snapshots.newest(folder, beside, without=without)
-        return plan_restoration(target, now, newest, also=also, only=only)
+        newest = self._snapshots.newest(target.folder, beside, without=without)
+        return plan_restoration(target.files, now, newest, also=also, only=only)
 
-    async def _beside(self, job_id: JobId | None) -> tuple[Path, list[JobId]]:
-        """Return a job's folder (None: the workspace) and all jobs that work in it."""
+    async def _beside(self, folder: Path) -> list[JobId]:
+        """Return all jobs that work in a folder."""
         jobs = await self._history.list_jobs()
-        own = next((job for job in jobs if job.id == job_id), None)
-        folder = folder_of(own, self._workspace) if own is not None else self._workspace
-        return folder, [job.id for job in jobs if folder_of(job, self._workspace) == folder]
+        return [job.id for job in jobs if folder_of(job, self._workspace) == folder]
 
     async def _refuse_driven(self, folder: Path) -> None:
         async for some in self._history.look_at_jobs():

@@ -11,13 +11,13 @@ from perstack.config.kept import made_whole
 from perstack.config.limits import MAX_STEPS
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
-from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job, Limits
-from perstack.domain.orders import Raise, at_least
+from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job, Limits, SomeLimits
+from perstack.domain.orders import also_raised, at_least, but_typed
 from perstack.domain.orders import raised as raise_
 from perstack.domain.steering_events import RaiseBudget
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
-from perstack.engine.job import JobDriver
+from perstack.engine.job import JobDriver, Past
 from perstack.engine.job_record import new_job
 from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
@@ -123,11 +123,12 @@ class Runs:
             if plan.carrier == NOBODY:
                 plan = replace(plan, carrier=await self._carrier(job))
             plan.admit(plan.experts)
-            plan, raised = _within(plan, job.raised, wanted.more)
+            plan, raised, beyond = _within(plan, job, wanted)
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)
             expert = _expert(plan, job.coordinator_expert_key)
-            driver = JobDriver(plan, self._deps, held, listener, control, spent=used, raised=raised)
+            past = Past(used, raised, beyond)
+            driver = JobDriver(plan, self._deps, held, listener, control, past)
             taken = await self._take_up(wanted, held, used, listener)
             log = taken.log or await driver.new_log(
                 RunId(self._deps.ids.new()), expert, taken.opening
@@ -248,21 +249,26 @@ def _completed(job: Job, recalled: Recalled, used: Spent) -> Job:
 
 
 def _within(
-    plan: Plan, floor: Limits | None, more: Raise | None
-) -> tuple[Plan, RaiseBudget | None]:
-    """Return the plan with what the job's limits were raised to, and what is raised now."""
-    settings = plan.settings
+    plan: Plan, job: Job, wanted: Continuation
+) -> tuple[Plan, RaiseBudget | None, SomeLimits | None]:
+    """Return the plan with what the job may use, what is raised now, and all that was ever raised.
+
+    A limit that was raised counts until somebody types it.
+    """
+    settings, more = plan.settings, wanted.more
+    beyond = but_typed(job.raised, wanted.typed)
     asked = Limits(max_steps=settings.max_steps, budget=settings.budget)
-    limits = before = at_least(asked, floor)
+    limits = before = at_least(asked, beyond)
     if more is not None:
         limits = raise_(before, more)
     update = {"max_steps": limits.max_steps, "budget": limits.budget}
     held = replace(plan, settings=settings.model_copy(update=update))
-    if limits == before:
-        return held, None
+    if more is None or limits == before:
+        return held, None, beyond
     from perstack.services.consensus import whoami
 
-    return held, RaiseBudget(by=whoami(), limits=limits)
+    raised = RaiseBudget(by=whoami(), limits=limits)
+    return held, raised, also_raised(beyond, more, limits)
 
 
 def _check(plan: Plan, wanted: Continuation, job: Job, used: Spent) -> None:

@@ -58,6 +58,8 @@ def why_not_standing(task: ProposedSubtask) -> str | None:
         return "only a tool's call can be approved for the rest of a job"
     if task.estimated_risk_level == "high":
         return "what is of high risk is decided each time"
+    if task.skill_digest is None:
+        return "how its skill is defined is not on record, so it cannot be compared with later"
     if _arguments(task) is None:
         return "its arguments hold a secret, so they cannot be kept to compare with"
     return None
@@ -88,12 +90,15 @@ def _given(
     now_ms: int,
 ) -> StandingApproval:
     args = _arguments(task)
-    if (why := why_not_standing(task)) is not None or args is None:
+    why, digest = why_not_standing(task), task.skill_digest
+    if why is not None or args is None or digest is None:
         raise UsageError(f"subtask {task.id}: {why}")
     return StandingApproval(
         id=StandingId(f"{asked.id}-{task.id}"),
         job_id=job_id,
+        expert_key=asked.expert_key,
         skill_name=task.agent_type,
+        skill_digest=digest,
         tool_name=task.tool_name,
         arguments=canonical(args),
         consensus_id=asked.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from perstack.services.file_diffs import counts, text_lines, unified
 from perstack.services.looking import JobRuns, find_checkpoint
 
 _RUNS_KEPT: Final = 4
+_EVENTS_KEPT: Final = 100_000
 _COUNTED: Final = 200
 _NO_SNAPSHOT: Final = "no snapshot of the files was taken at this checkpoint"
 
@@ -52,6 +53,14 @@ class Recorded:
         return self.run.setting.settings.snapshots
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A run that was read; `ends` is the number of the event that made each checkpoint."""
+
+    run: StoredRun
+    ends: Mapping[CheckpointId, int]
+
+
 class TravelService:
     """Moments of all jobs whose history `workspace` has."""
 
@@ -59,7 +68,7 @@ class TravelService:
         self.history = history
         self.snapshots = snapshots
         self.workspace = workspace.absolute()
-        self._runs: OrderedDict[tuple[JobId, RunId], StoredRun] = OrderedDict()
+        self._runs: OrderedDict[tuple[JobId, RunId], _Held] = OrderedDict()
 
     # ---------------------------------------------------------------- finding
 
@@ -93,18 +102,18 @@ class TravelService:
             NotFoundError: it is not recorded.
             CorruptRecordError: the history is damaged.
         """
-        run = await self._run(moment)
-        start = await forked(self.history, moment.job_id, run.setting.parent)
+        held = await self._run(moment)
+        start = await forked(self.history, moment.job_id, held.run.setting.parent)
 
         def fold() -> Recorded:
-            state = state_at(run.events, moment.checkpoint_id, start=start)
-            end = next(
-                number
-                for number, event in enumerate(run.events)
-                if made_checkpoint(event) == moment.checkpoint_id
-            )
-            return Recorded(run, run.events[: end + 1], state)
+            events = held.run.events[: held.ends[moment.checkpoint_id] + 1]
+            return Recorded(held.run, events, state_at(events, moment.checkpoint_id, start=start))
 
+        if moment.checkpoint_id not in held.ends:
+            raise NotFoundError(
+                f"checkpoint not found: {moment.checkpoint_id}",
+                hint="perstack log lists the checkpoints of a job",
+            )
         return await to_thread.run_sync(fold)
 
     async def files(self, moment: Moment) -> Manifest | None:
@@ -136,7 +145,7 @@ class TravelService:
         Raises:
             NotFoundError: it is not recorded.
         """
-        run = await self._run(moment)
+        run = (await self._run(moment)).run
         if run.setting.delegated_by is not None:
             return "only the coordinator's checkpoints can be resumed: fork this one instead"
         look = await self.history.look_at_job(moment.job_id)
@@ -239,16 +248,22 @@ class TravelService:
 
     # ---------------------------------------------------------------- pieces
 
-    async def _run(self, moment: Moment) -> StoredRun:
+    async def _run(self, moment: Moment) -> _Held:
         """Return a run that has the moment: once recorded it stays, so it need not be read anew."""
         key = (moment.job_id, moment.run_id)
-        run = self._runs.pop(key, None)
-        if run is None or not _has(run, moment.checkpoint_id):
+        held = self._runs.pop(key, None)
+        if held is None or moment.checkpoint_id not in held.ends:
             run = await self.history.read_run(*key)
-        self._runs[key] = run
-        while len(self._runs) > _RUNS_KEPT:
+            held = _Held(run, await to_thread.run_sync(_ends, run.events))
+        self._runs[key] = held
+        while len(self._runs) > 1 and (
+            len(self._runs) > _RUNS_KEPT or self._events_held() > _EVENTS_KEPT
+        ):
             self._runs.popitem(last=False)
-        return run
+        return held
+
+    def _events_held(self) -> int:
+        return sum(len(held.run.events) for held in self._runs.values())
 
     async def files_taken(self, moment: Moment) -> Manifest:
         """Return the files at a moment.
@@ -304,8 +319,13 @@ def _is_same(one: MessageView, other: MessageView) -> bool:
     return one.id == other.id or one.kind == other.kind == "instruction"
 
 
-def _has(run: StoredRun, checkpoint_id: CheckpointId) -> bool:
-    return any(made_checkpoint(event) == checkpoint_id for event in run.events)
+def _ends(events: Sequence[Event]) -> dict[CheckpointId, int]:
+    """Return where each checkpoint was made: first, since a stop names the last one again."""
+    found: dict[CheckpointId, int] = {}
+    for at, event in enumerate(events):
+        if (made := made_checkpoint(event)) is not None:
+            found.setdefault(made, at)
+    return found
 
 
 def _no_text(one: Entry | None, other: Entry | None) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.projection.views import JobView
-from perstack_tui.state.lanes import Lanes, lanes_of
+from perstack_tui.state.lanes import Lanes
 from perstack_tui.state.timeline import Timeline, lane_along, point_detail, step_along
 from perstack_tui.text import width_of
 from tests.fakes.gateway import NOW, job, points, run, running_job
@@ -45,8 +45,8 @@ def test_lanes_that_grow_are_those_made_at_once(kinds: list[str], cuts: list[int
     for until in sorted(cuts):
         grown.update(cut(whole, NOW - 200_000 + until))
     found = [(lane.run.run_id, lane.columns) for lane in grown.update(whole)]
-    assert found == [(lane.run.run_id, lane.columns) for lane in lanes_of(whole)]
-    for lane in lanes_of(whole):
+    assert found == [(lane.run.run_id, lane.columns) for lane in Lanes().update(whole)]
+    for lane in Lanes().update(whole):
         assert lane.columns == sorted(set(lane.columns))
 
 

@@ -13,14 +13,14 @@ from perstack.projection.views import InboxView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
 from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.settings import Settings
-from perstack_tui.state.agents import AgentTable, matches, ranked
+from perstack_tui.state.agents import AgentTable, Ranking, matches
 from perstack_tui.state.bars import crumb_line, footer_line, header_line
 from perstack_tui.state.cockpit import CockpitState
 from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of, question_key
 from perstack_tui.state.index import index_of
-from perstack_tui.state.lanes import lanes_of
+from perstack_tui.state.lanes import Lanes
 from perstack_tui.state.layout import PANES, arrange
 from perstack_tui.state.lines import Line
 from perstack_tui.state.order import StickyOrder
@@ -119,7 +119,7 @@ def test_sticky_order_adds_at_the_end_and_sorts_only_when_not_held() -> None:
 
 
 def test_timeline_gives_parallel_runs_common_columns_after_their_delegation() -> None:
-    columns = {str(lane.run.expert_key): lane.columns for lane in lanes_of(running_job())}
+    columns = {str(lane.run.expert_key): lane.columns for lane in Lanes().update(running_job())}
     delegated = columns["coordinator"][-1]
     for child in ("researcher", "writer", "devops", "linter"):
         assert columns[child][0] > delegated
@@ -130,7 +130,7 @@ def test_parent_goes_on_after_its_children() -> None:
     parent = run("p", "run", kinds="sds", started=100_000, children=("c",))
     child = run("c", "done", parent="p", kinds="sss", started=85_000)
     late = replace(parent, points=(*parent.points[:2], replace(parent.points[2], timestamp=NOW)))
-    lanes = {lane.run.expert_key: lane.columns for lane in lanes_of(job("j", (late, child)))}
+    lanes = {lane.run.expert_key: lane.columns for lane in Lanes().update(job("j", (late, child)))}
     assert lanes[late.expert_key][2] > lanes[child.expert_key][-1]
 
 
@@ -201,7 +201,7 @@ def test_what_is_unknown_is_shown_so_and_what_was_not_spent_is_not_shown() -> No
 
 
 def test_agents_that_need_a_person_come_first() -> None:
-    order = ranked(index_of(busy_view()), "")
+    order = Ranking().order(index_of(busy_view()), "", "state")
     assert set(order[:2]) == {RunId("run-devops"), RunId("run-auditor")}
     assert order[-1] == RunId("run-fetcher")
 
@@ -353,3 +353,11 @@ def test_header_names_a_scripted_model() -> None:
     )
     assert "SCRIPTED MODEL" in text_of(header_line(state, "w", 80))
     assert "writer" in text_of(crumb_line(state))
+
+
+def test_long_name_of_a_folder_hides_nothing_that_needs_somebody() -> None:
+    state = shown_state(busy_view())
+    short, long = (text_of(header_line(state, name, 80)) for name in ("w", "a-long-name" * 9))
+    assert "▲" in short
+    assert long.count("▲") == short.count("▲")
+    assert width_of(long) <= 80

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack_tui.settings import Settings
-from perstack_tui.state.agents import AgentTable, Ranking, columns_for, ranked
+from perstack_tui.state.agents import AgentTable, Ranking, columns_for
 from perstack_tui.state.cockpit import CockpitState
 from perstack_tui.state.inbox import inbox_lines
 from perstack_tui.state.index import index_of
@@ -39,7 +39,7 @@ def test_wider_screens_have_the_columns_of_narrower_ones() -> None:
 @pytest.mark.parametrize("column", ["step", "tokens", "cost", "last", "age", "agent", "rate"])
 def test_order_follows_the_column(column: str) -> None:
     index = index_of(busy_view())
-    order = [index.runs[run_id] for run_id in ranked(index, "", column)]  # pyright: ignore[reportArgumentType]
+    order = [index.runs[run_id] for run_id in Ranking().order(index, "", column)]  # pyright: ignore[reportArgumentType]
     values = {
         "step": [-one.step_number for one in order],
         "tokens": [-one.usage.total_tokens for one in order],
@@ -58,7 +58,7 @@ def test_ranking_that_is_kept_is_the_one_made_anew() -> None:
     kept.order(index_of(view), "", "state")
     changed = replace(view.jobs[1], runs=(replace(view.jobs[1].runs[0], state="done"),))
     later = index_of(replace(view, jobs=(view.jobs[0], changed, *view.jobs[2:])))
-    assert kept.order(later, "", "state") == ranked(later, "")
+    assert kept.order(later, "", "state") == Ranking().order(later, "", "state")
     assert kept.order(later, "backfill", "state") == ["run-backfill"]
 
 

@@ -21,11 +21,16 @@ from perstack_tui.ports.steering import BudgetRaise
 from perstack_tui.screens.ask import AskSheet
 from perstack_tui.screens.confirm import Choice, ConfirmSheet
 from perstack_tui.state.budget import HINT, raise_words, read_raise, used_lines, why_not_raise
+from perstack_tui.state.definition_words import has_newest
 from perstack_tui.state.lines import note
 from perstack_tui.state.wording import short_id
 from perstack_tui.text import flat
 
 _LONGEST_NAME: Final = 200
+
+
+def _versions(before: str, after: str) -> str:
+    return f"still {flat(after)}" if before == after else f"{flat(before)} → {flat(after)}"
 
 
 class Changing:
@@ -119,6 +124,8 @@ class Changing:
         known = [one.key for one in self._host.state.definitions.experts]
         if run.expert_key not in known:
             return f"perstack.toml defines no {flat(run.expert_key)} now"
+        if has_newest(self._host.state, run):
+            return f"{flat(run.expert_key)} has not changed in perstack.toml since this run began"
         return None
 
     def _take(self) -> None:
@@ -129,7 +136,7 @@ class Changing:
         now = next(one for one in self._host.state.definitions.experts if one.key == key)
         lines = [
             f"From its next step on {name} goes by its definition as it is saved now:",
-            f"  {flat(run.expert_version)} → {flat(now.version)}: instruction, skills, delegates.",
+            f"  {_versions(run.expert_version, now.version)}: instruction, skills, delegates.",
             "Skills that differ are closed and started anew. Travel back to undo it.",
         ]
         sheet = ConfirmSheet(

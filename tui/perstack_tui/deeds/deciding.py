@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from perstack.projection.inert import has_hidden
 from perstack_tui.deeds.items import open_item, why_not_act
 from perstack_tui.deeds.table import Deed, Group
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.bulk import BulkSheet
 from perstack_tui.state.held import Choice, held_choice
-from perstack_tui.state.inbox import Item, ItemKey
+from perstack_tui.state.inbox import Item, ItemKey, shows_all
 from perstack_tui.state.review import Review, rejected_by_reviewer
+from perstack_tui.widgets.pane import Pane
 
 SETTLED_S: Final = 0.4
+_LINES_OF_AN_ITEM: Final = 2
 
 
 class Deciding:
@@ -22,6 +23,7 @@ class Deciding:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._shown: tuple[ItemKey | None, float] = (None, 0.0)
+        self._pane: Pane | None = None
 
     def group(self) -> Group:
         """Return the deeds."""
@@ -31,9 +33,10 @@ class Deciding:
             "undo": Deed(self._undo, self._why_not_undo),
         }
 
-    def note_shown(self, shown: bool) -> None:
-        """Remember since when the cursor is seen on an item; the inbox is `shown`, or is not."""
-        key = self._host.state.item_key if shown else None
+    def note_shown(self, pane: Pane | None) -> None:
+        """Remember since when the cursor is seen on an item of the inbox, None while it is not."""
+        self._pane = pane
+        key = self._host.state.item_key if pane is not None else None
         if key != self._shown[0]:
             self._shown = (key, self._host.monotonic())
 
@@ -71,19 +74,24 @@ class Deciding:
         self._host.incoming.alone(lambda: self._approve_here(item), self._review)
 
     def _may_be_approved_here(self, item: Item) -> bool:
+        host, gate = self._host, item.gate
         key, since = self._shown
-        gate = item.gate
-        if (
-            not self._host.incoming.calm
-            or gate is None
-            or item.key != key
-            or self._host.monotonic() - since < SETTLED_S
-        ):
+        settled = item.key == key and host.monotonic() - since >= SETTLED_S
+        if gate is None or not settled or not host.incoming.calm or not self._is_painted(item):
             return False
-        tasks = gate.proposed_subtasks
-        hidden = any(has_hidden(task.input + task.tool_name + task.agent_type) for task in tasks)
-        harmless = gate.risk_level == "low" and not rejected_by_reviewer(gate)
-        return harmless and len(tasks) == 1 and not hidden and "\n" not in tasks[0].input.strip()
+        review = host.state.reviews.get(gate.id)
+        if review is not None and review.dropped:
+            return False
+        return gate.risk_level == "low" and not rejected_by_reviewer(gate)
+
+    def _is_painted(self, item: Item) -> bool:
+        """Tell whether both lines of the item are in view and leave nothing out."""
+        pane, gate = self._pane, item.gate
+        if pane is None or gate is None:
+            return False
+        rows = [pane.line_at(pane.line_in(row)).key for row in range(pane.inner_height)]
+        whole = shows_all(gate, pane.inner_width, self._host.clock.now_ms())
+        return whole and rows.count(item.key) >= _LINES_OF_AN_ITEM
 
     def _approve_here(self, item: Item) -> None:
         if item.gate is None or held_choice(self._host.state.held, item.gate.id) is not None:

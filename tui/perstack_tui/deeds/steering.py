@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from perstack.domain.ids import RunId
+from perstack.errors import PerstackError
 from perstack.projection.views import RunView
 from perstack_tui.deeds.at_work import (
     is_at_work,
@@ -104,13 +105,29 @@ class SteeringDeeds:
         now = key == "n"
 
         async def stop(gateway: Gateway) -> None:
+            failed: list[tuple[RunView, PerstackError]] = []
             for run in runs:
-                await gateway.steering.stop(target_of(run), now=now)
-            self._host.state.marks -= {run.run_id for run in runs}
-            which = f"{count_of(len(runs), 'run')}: " if len(runs) > 1 else ""
-            self._host.tell(which + ("stopping" if now else "stops at its next step"))
+                try:
+                    await gateway.steering.stop(target_of(run), now=now)
+                except PerstackError as error:
+                    failed.append((run, error))
+            lost = {run.run_id for run, _ in failed}
+            self._host.state.marks -= {run.run_id for run in runs} - lost
+            if len(failed) == len(runs):
+                raise failed[0][1]
+            self._tell_stopped(len(runs) - len(failed), failed, now=now)
 
         self._host.command(stop)
+
+    def _tell_stopped(
+        self, count: int, failed: Sequence[tuple[RunView, PerstackError]], *, now: bool
+    ) -> None:
+        which = f"{count_of(count, 'run')}: " if count + len(failed) > 1 else ""
+        told = which + ("stopping" if now else "stops at its next step")
+        if failed:
+            run, error = failed[0]
+            told += f"; {len(failed)} not: {flat(run.expert_key)}: {flat(error.message)}"
+        self._host.tell(told, "bad" if failed else "info")
 
     # --- pausing, doing again ---------------------------------------------------------------
 

@@ -190,7 +190,7 @@ class Conversation:
         self._talk.say(f"At work in this process: {names or count_of(len(here), 'job')}.")
         self._talk.say("stop: at the next step, checkpoints kept. detach: they go on without this.")
         answer = await self._talk.ask("Type stop or detach, or Enter to stay: ")
-        if answer is None or answer == "stop":
+        if answer == "stop" or self._talk.ended:
             self._leave(0)
         elif answer == "detach":
             self._talk.say("Detaching.")

@@ -13,6 +13,7 @@ from perstack_tui.text import wrap
 
 MORE: Final = "Enter for more, q to leave it: "
 _TRIES: Final = 3
+_TOO_SOON: Final = "That was typed before this could be read; it does not count."
 _LEAST_ROWS: Final = 5
 
 
@@ -38,6 +39,8 @@ class Talk:
 
     def __init__(self, paper: Paper, lines: Lines) -> None:
         self.paper = paper
+        self.ended = False
+        """Whether the input has ended: nobody will answer any more."""
         self._lines = lines
         self.size = terminal_size
 
@@ -47,19 +50,26 @@ class Talk:
 
     async def command(self, prompt: str) -> str | None:
         """Return what is typed at the prompt, None at the end of input."""
-        return (await self._lines.line(prompt)).text
+        return self._noted(await self._lines.line(prompt)).text
 
     async def ask(self, prompt: str) -> str | None:
-        """Return what is answered, None when it is left; what was typed before does not count."""
+        """Return what is answered; what was typed before it could be read does not count.
+
+        None when nothing counted three times, or when the input has `ended`.
+        """
         for _ in range(_TRIES):
-            typed = await self._lines.line(prompt, afresh=True)
+            typed = self._noted(await self._lines.line(prompt, afresh=True))
             if typed.text is None:
                 self.say("")
                 return None
             if not typed.too_soon:
                 return cleaned(typed.text).strip()
-            self.say("That was typed before the question could be read; it does not count.")
+            self.say(_TOO_SOON)
         return None
+
+    def _noted(self, typed: Typed) -> Typed:
+        self.ended = typed.text is None
+        return typed
 
     async def read_out(self, text: str) -> bool:
         """Say all of `text`, a page at a time; say whether it was heard to its end."""
@@ -73,7 +83,6 @@ class Talk:
             left = len(lines) - at - page
             if left > 0:
                 self.say(f"{left} more lines.")
-                typed = await self._lines.line(MORE, afresh=True)
-                if typed.text is None or typed.text.strip():
+                if await self.ask(MORE) != "":
                     return False
         return True

@@ -20,6 +20,7 @@ from perstack.config.untrusted import Demand
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
+from perstack.domain.settings import SnapshotSettings
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
@@ -91,7 +92,7 @@ class LocalGateway:
             )
         )
         past = open_travel(workspace, self._history)
-        self.travel = LocalTravel(past, self._go_on, self._experts)
+        self.travel = LocalTravel(past, self._go_on, self._experts, self._left_out)
         self.records = LocalRecords(workspace, self._tables, self._history, self._project)
 
     @property
@@ -300,6 +301,12 @@ class LocalGateway:
         await self._tell(LocalJobsUpdate(frozenset(self._jobs)))
 
     # ---------------------------------------------------------------- what is watched
+
+    async def _left_out(self) -> SnapshotSettings | None:
+        try:
+            return (await self._project()).snapshots
+        except ConfigError:
+            return None  # restoring may be what mends it
 
     async def _project(self) -> Project:
         return await self._definitions.project(self._setup.overrides)

@@ -10,7 +10,7 @@ from perstack.errors import ConflictError, UsageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.services.forking import Forker
-from perstack.services.restoring import Restorer
+from perstack.services.restoring import Restorer, Today
 from perstack.services.travel import TravelService
 from perstack_tui.ports.travel import Comparison, ForkWish, Moment, MomentView, RestorePlan
 
@@ -19,13 +19,16 @@ Experts = Callable[[], Awaitable[Mapping[ExpertKey, Expert]]]
 
 
 class LocalTravel:
-    """Implements `ports.travel.Travel`. `go_on` drives a job here, `experts` are today's."""
+    """Implements `ports.travel.Travel`. `go_on` drives a job here, `experts` are today's.
 
-    def __init__(self, past: TravelService, go_on: GoOn, experts: Experts) -> None:
+    So is `left_out`: what snapshots are not to store.
+    """
+
+    def __init__(self, past: TravelService, go_on: GoOn, experts: Experts, left_out: Today) -> None:
         self._past = past
         self._go_on = go_on
         self._experts = experts
-        self._restorer = Restorer(past, ids=RandomIds())
+        self._restorer = Restorer(past, ids=RandomIds(), today=left_out)
         self._forker = Forker(past, clock=SystemClock(), ids=RandomIds())
 
     async def look(self, moment: Moment) -> MomentView:
@@ -56,17 +59,26 @@ class LocalTravel:
         """Return why the job cannot go on from there (a delegate's run, say), None if it can."""
         return await self._past.why_not_resume(moment)
 
+    async def wants_text(self, moment: Moment) -> str | None:
+        """Return why something has to be said to go on from there, None if nothing has to be."""
+        if await self._past.asks(moment):
+            return "a question waits there: say the answer to go on"
+        if await self._past.has_ended(moment):
+            return "the run was done there: say how it goes on"
+        return None
+
     async def resume(self, moment: Moment, text: str | None = None) -> JobId:
         """Go on with the job from the moment, in this process; later checkpoints stay, a branch.
 
         Raises:
             ConflictError: a process drives it, or it cannot go on from there.
+            UsageError: something has to be said.
         """
         if (why := await self.why_not_resume(moment)) is not None:
             raise ConflictError(why)
+        if not (text or "").strip() and (wants := await self.wants_text(moment)) is not None:
+            raise UsageError(wants)
         asks = await self._past.asks(moment)
-        if asks and not (text or "").strip():
-            raise UsageError("a question waits there", hint="say the answer to go on")
         wanted = Continuation(
             job_id=moment.job_id,
             checkpoint_id=moment.checkpoint_id,

@@ -65,11 +65,16 @@ class Travel(Protocol):
         """Return why the job cannot go on from there (a delegate's run, say), None if it can."""
         ...
 
+    async def wants_text(self, moment: Moment) -> str | None:
+        """Return why something has to be said to go on from there, None if nothing has to be."""
+        ...
+
     async def resume(self, moment: Moment, text: str | None = None) -> JobId:
         """Go on with the job from the moment, in this process; later checkpoints stay, a branch.
 
         Raises:
             ConflictError: a process drives it, or it cannot go on from there.
+            UsageError: something has to be said.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from textual import events
@@ -11,6 +12,7 @@ from textual.widgets import Input
 
 from perstack.errors import PerstackError
 from perstack.projection.views import QuestionView
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
@@ -19,7 +21,7 @@ from perstack_tui.state.inbox import question_key
 from perstack_tui.state.lines import Line, Span, line
 from perstack_tui.text import flat
 from perstack_tui.widgets.bar import Bar
-from perstack_tui.widgets.field import Field
+from perstack_tui.widgets.field import LongField
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
@@ -36,8 +38,9 @@ class AnswerSheet(Sheet[None]):
         self._answering.at = ids.index(question.tool_call_id)
         self._waiting = False
         self._error = ""
+        self._deliberate = Deliberate(host, self._refused)
         self._pane = Pane(id="question")
-        self._field = Field(id="answer")
+        self._field = LongField(id="answer")
 
     def compose(self) -> ComposeResult:
         """Question above, field below."""
@@ -96,11 +99,11 @@ class AnswerSheet(Sheet[None]):
     def _turn_to(self) -> None:
         """Show the question at hand, with what was typed for it."""
         self._waiting, self._error = False, ""
+        self._deliberate.restart()
         question = self._question
         draft = self.host.state.drafts.get(question_key(question), "")
-        self._field.value = draft
-        self._field.cursor_position = len(draft)
-        self._field.placeholder = "several, with commas" if question.several else "your answer"
+        self._field.put(draft)
+        self._field.hint("several, with commas" if question.several else "your answer")
         if question.choices and not draft:
             self._pane.focus()
         else:
@@ -146,8 +149,9 @@ class AnswerSheet(Sheet[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Keep the draft."""
-        self.host.state.drafts[question_key(self._question)] = event.value
-        if self.is_mounted and self._question.several:
+        self.host.state.drafts[question_key(self._question)] = self._field.text
+        if self.is_mounted and (self._question.several or self._error):
+            self._error = ""
             self._paint()
 
     def on_key(self, event: events.Key) -> None:
@@ -180,7 +184,7 @@ class AnswerSheet(Sheet[None]):
                 asked = self._question
                 job = self.host.state.index.jobs.get(asked.job_id)
                 expert = job.expert_key if job is not None else asked.expert_key
-                text = command(asked, expert, self._field.value.strip())
+                text = command(asked, expert, self._field.text)
                 self.host.copy(text, "the command")
             case "ctrl+o":
                 self._answering.unfolded = not self._answering.unfolded
@@ -205,7 +209,9 @@ class AnswerSheet(Sheet[None]):
         elif event.key in ("tab", "down", "enter"):
             self._field.focus()
         elif event.is_printable and character:
-            self._fill(self._field.value + character)
+            self._field.focus()
+            self._field.cursor_position = len(self._field.value)
+            self._field.insert_text_at_cursor(character)
 
     def on_pane_chosen(self, event: Pane.Chosen) -> None:
         """Take the choice that was clicked; sending is another key."""
@@ -217,29 +223,36 @@ class AnswerSheet(Sheet[None]):
         text = self._answering.chosen(self._field.value, number)
         if self._question.several:
             self._answering.cursor = number
-            self._field.value = text
-            self._field.cursor_position = len(text)
+            self._field.put(text)
             self._paint()
         else:
             self._fill(text)
 
     def _fill(self, text: str) -> None:
-        self._field.value = text
-        self._field.cursor_position = len(self._field.value)
+        self._field.put(text)
         self._field.focus()
 
     async def _edit(self) -> None:
-        text = await self.host.edit_text(self._field.value)
+        text = await self.host.edit_text(self._field.text)
         if text is not None and self.is_mounted:
-            self._fill(" ".join(text.split()))
+            self._fill(text)
 
     # --- sending ----------------------------------------------------------------------------
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the answer; send when none is missing any more."""
+        """Take the answer, if it was meant; send when none is missing any more."""
         event.stop()
-        text = event.value.strip()
-        if not text or self._waiting:
+        if self._field.text and not self._waiting:
+            self._deliberate.send(partial(self._take, self._question))
+
+    def _refused(self, why: str) -> None:
+        self._error = why
+        if self.is_mounted:
+            self._paint()
+
+    def _take(self, question: QuestionView) -> None:
+        text = self._field.text
+        if not text or self._waiting or self._is_left or question != self._question:
             return
         if not self._answering.take(text):
             self._turn_to()

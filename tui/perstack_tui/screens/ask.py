@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.lines import BLANK, Line, line
@@ -23,7 +24,8 @@ from perstack_tui.widgets.pane import Pane
 class AskSheet(Sheet[str]):
     """Gives what was typed, None when nothing is sent. What is typed stays there for next time.
 
-    `why_not` says what is wrong with a text. What is offered is picked with up and down.
+    `why_not` says what is wrong with a text. What is offered is picked with up and down. What
+    acts is sent only by an enter that was meant for it.
     """
 
     DEFAULT_CSS = """
@@ -40,6 +42,7 @@ class AskSheet(Sheet[str]):
         placeholder: str,
         why_not: Callable[[str], str | None],
         draft: Hashable,
+        acts: bool = True,
     ) -> None:
         super().__init__(host)
         self._title = title
@@ -48,6 +51,7 @@ class AskSheet(Sheet[str]):
         self._draft = draft
         self._offered: Sequence[tuple[str, str]] = ()
         self._picked: str | None = None
+        self._deliberate = Deliberate(host, self._say) if acts else None
         self._pane = Pane(id="ask")
         kept = host.state.drafts.get(draft, "")
         self._field = Field(id="ask-field", value=kept, placeholder=placeholder)
@@ -61,6 +65,8 @@ class AskSheet(Sheet[str]):
 
     def on_mount(self) -> None:
         """The field has the keyboard."""
+        if self._deliberate is not None:
+            self._deliberate.restart()
         self._field.focus()
         self._field.cursor_position = len(self._field.value)
         self._say(None)
@@ -134,9 +140,16 @@ class AskSheet(Sheet[str]):
         wrong = self._why_not(text)
         if wrong is not None:
             self._say(wrong)
-            return
-        self.host.state.drafts.pop(self._draft, None)
-        self.dismiss(text)
+        elif self._deliberate is None:
+            self._send()
+        else:
+            self._deliberate.send(self._send)
+
+    def _send(self) -> None:
+        text = self._field.value.strip()
+        if not self._is_left and self._why_not(text) is None:
+            self.host.state.drafts.pop(self._draft, None)
+            self.dismiss(text)
 
 
 _KEYS: Final = line((" ⏎", "accent"), (" send ", "muted"), (" esc", "accent"), (" close", "muted"))

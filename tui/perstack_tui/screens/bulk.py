@@ -30,14 +30,16 @@ class BulkSheet(Sheet[None]):
 
     def __init__(self, host: Host, keys: Sequence[ItemKey]) -> None:
         super().__init__(host)
-        self._ids = {key.id for key in keys}
+        self._ids = frozenset(key.id for key in keys)
+        self._draft = ("bulk", self._ids)
         self._groups: tuple[Group, ...] = ()
         self._deliberate = Deliberate(host, self._refused)
         self._reading = Reading()
         self._error = ""
         self._sending = False
         self._pane = Pane(id="bulk")
-        self._field = Field(id="bulk-note", placeholder="e: a note to all of them")
+        kept = host.state.drafts.get(self._draft, "")
+        self._field = Field(id="bulk-note", value=kept, placeholder="e: a note to all of them")
 
     def compose(self) -> ComposeResult:
         """All of it, a note, what would happen, the keys."""
@@ -57,10 +59,12 @@ class BulkSheet(Sheet[None]):
             return
         items = items_of(self.host.state.index.view.inbox)
         gates = [item.gate for item in items if item.gate is not None and item.gate.id in self._ids]
-        before, self._groups = self._groups, grouped(gates)
+        parted = {id_ for id_, review in self.host.state.reviews.items() if review.dropped}
+        whole = [gate for gate in gates if may_be_bulk(gate) and gate.id not in parted]
+        before, self._groups = self._groups, grouped(whole)
         if [group.gates for group in before] != [group.gates for group in self._groups]:
             self._reading = Reading()
-        left_out = [gate for gate in gates if not may_be_bulk(gate)]
+        left_out = [gate for gate in gates if gate not in whole]
         now, width = self.host.clock.now_ms(), self._pane.inner_width
         badge = f"▲ {count_of(self._count, 'item')}"
         frame = Frame("Decide together", badge, "J/K scroll", badge_role="need")
@@ -100,8 +104,9 @@ class BulkSheet(Sheet[None]):
         return line((" a approves ", "done"), (f"all {count_of(self._count, 'item')}", "text"))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """A note does not change what is decided."""
+        """Keep the note: closing the sheet, or undoing what it decided, loses nothing."""
         event.stop()
+        self.host.state.drafts[self._draft] = event.value
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter only leaves the field."""

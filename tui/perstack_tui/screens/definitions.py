@@ -144,7 +144,9 @@ class DefinitionsSheet(Sheet[None]):
     def _say(self) -> Line:
         if self._asking:
             runs, name = self._asking.runs, flat(self._asking.key)
-            names = ", ".join(f"{short_id(flat(run.job_id))} step {run.step_number}" for run in runs)
+            names = ", ".join(
+                f"{short_id(flat(run.job_id))} step {run.step_number}" for run in runs
+            )
             asked = f" {names}: take {name} as defined now, from the next step on? "
             return line((asked, "strong"))
         text, bad = self._said

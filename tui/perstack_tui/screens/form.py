@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from perstack.errors import PerstackError
+from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
@@ -38,6 +39,7 @@ class FormSheet(Sheet[None]):
         self._sending = False
         self._declining = False
         self._error = ""
+        self._deliberate = Deliberate(host, self._refused)
         self._pane = Pane(id="form")
         self._field = Field(id="form-field")
 
@@ -65,7 +67,13 @@ class FormSheet(Sheet[None]):
         self._pane.show(form_pane_lines(form, self._pane.inner_width), frame=frame)
         self.query_one("#form-keys", Bar).show(self._keys())
 
+    def _refused(self, why: str) -> None:
+        self._error = why
+        if self.is_mounted:
+            self.refresh_view()
+
     def _turn(self) -> None:
+        self._deliberate.restart()
         draft = self._form.draft()
         self._field.value = draft
         self._field.cursor_position = len(draft)
@@ -128,9 +136,9 @@ class FormSheet(Sheet[None]):
         character = event.character or ""
         choices = self._form.choices[:9]
         if event.key == "enter" and self._form.field is None:
-            self._send()
+            self._deliberate.send(self._send)
         elif event.key == "enter" and self._form.takes_several:
-            self._take(self._field.value)
+            self._enter()
         elif character.isdecimal() and 0 < int(character) <= len(choices):
             self._choose(choices[int(character) - 1])
         elif event.key in ("pagedown", "pageup"):
@@ -165,10 +173,19 @@ class FormSheet(Sheet[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the field; go to the next one, or send."""
         event.stop()
-        self._take(event.value)
+        self._enter()
 
-    def _take(self, text: str) -> None:
-        self._error = self._form.take(text.strip()) or ""
+    def _enter(self) -> None:
+        """Go on to the next field at once; send behind the last one only what was meant."""
+        if self._form.is_last:
+            self._deliberate.send(self._take)
+        else:
+            self._take()
+
+    def _take(self) -> None:
+        if self._is_left or self._sending:
+            return
+        self._error = self._form.take(self._field.value.strip()) or ""
         if self._error:
             self.refresh_view()
         elif self._form.is_last:
@@ -189,14 +206,19 @@ class FormSheet(Sheet[None]):
             self._decide(decision, "answered; the call goes on")
 
     def _decline(self) -> None:
-        if not self._declining:
+        if self._declining:
+            self._deliberate.send(self._refuse)
+        else:
             self._declining = True
+            self._deliberate.restart()
             self.refresh_view()
-            return
-        self._decide(self._form.refusal(self.host.reviewer), "declined; the call goes on")
+
+    def _refuse(self) -> None:
+        if self._declining:
+            self._decide(self._form.refusal(self.host.reviewer), "declined; the call goes on")
 
     def _decide(self, decision: Decision, told: str) -> None:
-        if self._sending or self.host.observing or self._form.why_closed():
+        if self._sending or self._is_left or self.host.observing or self._form.why_closed():
             return
         self._sending, self._error = True, ""
         gate = self._form.gate

@@ -10,6 +10,7 @@ from textual import events
 from perstack_tui.actions import is_deed
 from perstack_tui.ports.host import Host
 from perstack_tui.settings import Settings
+from perstack_tui.state.bars import keys_line
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.jump import Spot, labels_for, narrowed
 from perstack_tui.state.keymap import keymap_of
@@ -141,6 +142,14 @@ class Keys:
             typed = f" {self._typed}" if self._typed else ""
             spans: tuple[Span, ...] = ((f" jump{typed}  ", "strong"), ("type a label", "muted"))
             return Line(spans, (("esc ", "accent"), ("leave ", "muted")))
+        return None
+
+    def hints(self) -> Line | None:
+        """Return what the keys do while one is awaited."""
+        if self._menu is not None:
+            return keys_line(("a letter", "chooses"), ("esc", "leave"))
+        if self._labels is not None:
+            return keys_line(("a label", "goes to its line"), ("esc", "leave"))
         return None
 
     def paint_over(self) -> None:

@@ -26,9 +26,11 @@ from perstack_tui.deeds.working import Working
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.keys import Keys
 from perstack_tui.screens.picture import Picture
+from perstack_tui.state.bars import keys_line
 from perstack_tui.state.experts import ExpertRow
 from perstack_tui.state.inbox import ItemKey
 from perstack_tui.state.layout import PANES, PaneName
+from perstack_tui.state.lines import Line
 from perstack_tui.state.roster import AgentKey
 from perstack_tui.state.timeline import step_along
 from perstack_tui.state.tree import DoneKey
@@ -51,6 +53,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             host,
             lambda name: self.deeds.why_not(name) is None,
             lambda: self.prompt.line or self.keys.line(),
+            self._keys_elsewhere,
         )
         self.panes = self.picture.panes
         self._laid_out = False
@@ -106,6 +109,15 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """Fill the pane to its new size."""
         self.host.request_paint(now=True)
 
+    def on_screen_suspend(self) -> None:
+        """A sheet opened over it: its keys are not those of the panes."""
+        self.refresh_view()
+
+    def _keys_elsewhere(self) -> Line | None:
+        if not self.is_active:
+            return keys_line(("esc", "closes what is open; its keys are named in it"))
+        return self.prompt.keys if self.prompt.display else self.keys.hints()
+
     def on_screen_resume(self) -> None:
         """Paint what changed while a sheet was open."""
         self.refresh_view()
@@ -114,6 +126,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def go_to(self, name: PaneName) -> None:
         """Show and focus a pane."""
+        if name == "inbox" != self.active:
+            self.host.state.show_item()
         self.active = name
         self._lay_out(self.size.width, self.size.height)
         self.panes[name].focus()
@@ -149,7 +163,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self.keys.take_settings()
             self.keys.paint_over()
             self.picture.paint(self.size.width)
-            self._deciding.note_shown(self.active == "inbox" and self.is_current)
+            looked_at = self.active == "inbox" and self.is_current
+            self._deciding.note_shown(self.panes["inbox"] if looked_at else None)
 
     def forget_paint(self) -> None:
         """Paint everything anew (the theme changed)."""
@@ -179,10 +194,6 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """Select in every pane what was chosen in one."""
         self.select(event.key)
         self.host.request_paint(now=True)
-
-    def find_in_stream(self, needle: str) -> list[int]:
-        """Return the stream's lines that hold `needle`, from top to bottom."""
-        return self.picture.stream.find(needle)
 
     def select(self, key: Hashable) -> None:
         """Select a run or an item of the inbox; None selects nothing."""

@@ -35,11 +35,16 @@ class Picture:
     """The widgets of the main screen, and how each is painted. It knows no keys.
 
     `possible` says whether an action can be done now, by its id; `asked` is the line of whoever
-    asks for keys just now, if anybody does.
+    asks for keys just now, if anybody does, and `elsewhere` names the keys while something else
+    than the panes has the keyboard.
     """
 
     def __init__(
-        self, host: Host, possible: Callable[[str], bool], asked: Callable[[], Line | None]
+        self,
+        host: Host,
+        possible: Callable[[str], bool],
+        asked: Callable[[], Line | None],
+        elsewhere: Callable[[], Line | None],
     ) -> None:
         self.host = host
         self.stream = StreamView(host)
@@ -50,7 +55,7 @@ class Picture:
         self.bars = {name: Bar(id=name) for name in _BARS}
         self.desk = Desk(self.panes)
         self.crumbs_below = False
-        self._possible, self._asked = possible, asked
+        self._possible, self._asked, self._elsewhere = possible, asked, elsewhere
         self._agents, self._tree, self._timeline = AgentTable(), Tree(), Timeline()
         self._active: PaneName = "tree"
 
@@ -94,7 +99,7 @@ class Picture:
         asked = self._asked()
         notice = asked or notice_line(state, now, inbox_shown="inbox" in arrangement.visible)
         told = asked is not None or state.notice is not None
-        footer = footer_line(state, width, self._possible, now)
+        footer = self._elsewhere() or footer_line(state, width, self._possible, now)
         if arrangement.size == "line":
             bars["header"].show(notice if told else summary_line(state))
             return

@@ -29,6 +29,7 @@ from perstack_tui.state.records import (
     records_badge,
     verbs_line,
 )
+from perstack_tui.timers import after
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
@@ -120,7 +121,7 @@ class RecordsScreen(Sheet[None]):
         """Follow the tables; try again while the runtime is still being opened."""
         if not self.loader.following:
             self.loader.open()
-            self.set_timer(RETRY_S, self._begin)
+            after(self, RETRY_S, self._begin)
 
     def on_unmount(self) -> None:
         """Load nothing any more."""

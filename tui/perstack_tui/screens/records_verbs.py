@@ -100,6 +100,7 @@ def ask_for_kind(host: Host, show: Callable[[RecordKind, str], None]) -> None:
         placeholder="memory singleton",
         why_not=wrong,
         draft="records:goto",
+        acts=False,
     )
     host.open_sheet(sheet, chosen)
     sheet.offer([(kind, "") for kind in RECORD_KINDS])

@@ -90,7 +90,7 @@ class ReviewSheet(Sheet[None]):
             return line((f" ✗ {self._error}", "fail"))
         if self._sending:
             return line((" ● deciding…", "run"))
-        told = self._review.consequence(self._field.value)
+        told = self._review.consequence(self._field.text)
         return Line(((" ", "text"), *told.left))
 
     # --- typing -----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class ReviewSheet(Sheet[None]):
         if event.input is self._word:
             self._typed_word(event.value)
         else:
-            self.host.state.drafts[("feedback", self._review.gate.id)] = event.value
+            self.host.state.drafts[("feedback", self._review.gate.id)] = self._field.text
         if self.is_mounted:
             self._paint_bars()
 
@@ -191,7 +191,7 @@ class ReviewSheet(Sheet[None]):
             case "u":
                 self.host.holding.undo(self._review.gate.id)
             case "y":
-                command = self._review.command(self._field.value.strip())
+                command = self._review.command(self._field.text)
                 self.host.copy(command, "the command")
             case "F" | "shift+f" | "upper_f":
                 self._fork()
@@ -214,9 +214,9 @@ class ReviewSheet(Sheet[None]):
 
     def _edit_note(self) -> None:
         async def edit() -> None:
-            text = await self.host.edit_text(self._field.value)
+            text = await self.host.edit_text(self._field.text)
             if text is not None and self.is_mounted:
-                self._field.value = " ".join(text.split())
+                self._field.put(text)
             self._to_list()
 
         self.run_worker(edit(), group="editor", exclusive=True)
@@ -234,7 +234,8 @@ class ReviewSheet(Sheet[None]):
         self._review = review_of(self.host.state.reviews, gate)
         self._deliberate.turned()
         self._sending, self._error = False, ""
-        self._field.value, self._word.value = self._draft, ""
+        self._field.put(self._draft)
+        self._word.value = ""
         self._pane.scroll_lines(-self._pane.top)
         self._detail.scroll_lines(-self._detail.top)
 
@@ -257,7 +258,7 @@ class ReviewSheet(Sheet[None]):
         if review.why_unready() is None and review.wants_word:
             self._word.focus()
         elif review.why_not_approve() is None:
-            self._decide(review.approval(self._field.value.strip(), self.host.reviewer))
+            self._decide(review.approval(self._field.text, self.host.reviewer))
         else:
             # Whoever presses what cannot be done is not looking: the next key waits, too.
             self._deliberate.restart()
@@ -269,12 +270,12 @@ class ReviewSheet(Sheet[None]):
             self._deliberate.restart()
             self.refresh_view()
         else:
-            decision = review.approval(self._field.value.strip(), self.host.reviewer)
+            decision = review.approval(self._field.text, self.host.reviewer)
             self._decide(decision, standing=True)
 
     def _reject(self) -> None:
         if self._review.why_closed() is None:
-            self._decide(self._review.rejection(self._field.value.strip(), self.host.reviewer))
+            self._decide(self._review.rejection(self._field.text, self.host.reviewer))
 
     def _decide(self, decision: Decision, *, standing: bool = False) -> None:
         if self._sending or self._is_left or self.host.observing:

@@ -22,7 +22,7 @@ from perstack_tui.state.review_lines import (
 from perstack_tui.state.wording import RISK_WORDS, Role, countdown, outcome_of
 from perstack_tui.text import width_of
 from perstack_tui.widgets.bar import Bar
-from perstack_tui.widgets.field import Field, TypedWord
+from perstack_tui.widgets.field import LongField, TypedWord
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
@@ -37,7 +37,8 @@ class ReviewParts:
     def __init__(self, monotonic: Callable[[], float], draft: str) -> None:
         self.rows = Pane(id="review", heads=HEADS)
         self.detail = Pane(id="detail")
-        self.field = Field(id="feedback", value=draft, placeholder=_NOTE)
+        self.field = LongField(id="feedback", placeholder=_NOTE)
+        self.field.put(draft)
         self.word = TypedWord(id="review-word", monotonic=monotonic)
         self._label = Bar(id="review-word-label")
         self._word_row = Horizontal(self._label, self.word, id="review-word-row")

@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 
 from perstack.domain.ids import JobId
-from perstack.errors import PerstackError
+from perstack.errors import ConflictError, PerstackError
 from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
@@ -51,7 +51,7 @@ class PlanSheet(Sheet[bool]):
         self._consequence = Pane(id="plan-consequence", framed=False)
         self._consequence.can_focus = False
         self._loads = Latest(host, self.refresh_view)
-        self._doing = self._editing = False
+        self._doing = self._editing = self._restored = False
         self._error = ""
 
     def compose(self) -> ComposeResult:
@@ -74,6 +74,7 @@ class PlanSheet(Sheet[bool]):
         plan, travel = self._plan, gateway.travel
         if plan.going == "resume":
             plan.refused = await travel.why_not_resume(plan.moment) or ""
+            plan.wants = await travel.wants_text(plan.moment) or ""
         files = (await travel.look(plan.moment)).files
         plan.files = files
         if files is None:
@@ -82,6 +83,7 @@ class PlanSheet(Sheet[bool]):
         elif plan.going != "fork" and not plan.refused:
             plan.plan = await travel.plan_restore(plan.moment)
             plan.selected = next(iter(plan.plan.kept), None)
+            plan.also &= set(plan.plan.kept)
         plan.loaded = True
 
     def _not_found(self, error: PerstackError) -> None:
@@ -208,12 +210,16 @@ class PlanSheet(Sheet[bool]):
         self.host.command(self._done, self._failed)
 
     async def _done(self, gateway: Gateway) -> None:
-        plan, travel = self._plan, gateway.travel
+        plan, travel, text = self._plan, gateway.travel, self._plan.text.strip() or None
         try:
+            if plan.going == "resume" and (why := await travel.why_not_resume(plan.moment)):
+                # Asked again before any file is touched: a process may drive the job by now.
+                raise ConflictError(why)
             if plan.restores:
                 await travel.restore(plan.moment, also=sorted(plan.also))
+                self._restored = True
             if plan.going == "resume":
-                self._resumed(await travel.resume(plan.moment, plan.text.strip() or None))
+                self._resumed(await travel.resume(plan.moment, text))
             elif plan.going == "fork":
                 job = await travel.fork(plan.moment, plan.wish())
                 self.host.state.await_run(job)
@@ -231,5 +237,10 @@ class PlanSheet(Sheet[bool]):
         state.await_run(job_id, after=job.coordinator_run_id if job is not None else None)
 
     def _failed(self, error: PerstackError) -> None:
-        self._doing, self._error = False, told(error)
+        """Say what failed and what was done before it; what would happen now is looked up anew."""
+        done = "the files are as they were then, but " if self._restored else ""
+        self._doing, self._restored = False, False
+        self._error = done + told(error)
+        self._plan.loaded = False
+        self._loads.want(self._look_up, self._not_found)
         self.refresh_view()

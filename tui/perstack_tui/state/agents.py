@@ -132,11 +132,6 @@ def _ranked_job(job: JobView, needle: str, sort: SortColumn) -> list[tuple[_Rank
     return [(rank(run), run.run_id) for run in job.runs if matches(run, job, needle)]
 
 
-def ranked(index: Index, needle: str, sort: SortColumn = "state") -> list[RunId]:
-    """Return the runs that match the filter, by default most urgent first, then the newest."""
-    return Ranking().order(index, needle, sort)
-
-
 def matches(run: RunView, job: JobView | None, needle: str) -> bool:
     """Say whether the row passes the filter."""
     if not needle:

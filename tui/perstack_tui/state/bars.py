@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from perstack.projection.money import cost_cell
@@ -31,7 +31,7 @@ from perstack_tui.state.wording import (
     spent,
     tokens,
 )
-from perstack_tui.text import flat, width_of
+from perstack_tui.text import crop, flat, width_of
 
 _COUNTS: Final[tuple[tuple[str, str, str, Role], ...]] = (
     ("run", "●", "running", "run"),
@@ -40,6 +40,13 @@ _COUNTS: Final[tuple[tuple[str, str, str, Role], ...]] = (
     ("fail", "✗", "failed", "fail"),
 )
 _AS_SHIPPED: Final = Settings()
+_LEAST_NAME: Final = 6
+_SHORT: Final[Mapping[str, str]] = {
+    "retry": "retry",
+    "model": "model",
+    "take": "new definition",
+    "budget": "budget",
+}
 _WALL: Final = 160
 _WIDE: Final = 100
 _TONES: dict[Tone, tuple[str, Role]] = {
@@ -71,7 +78,7 @@ def header_line(
     observing: bool = False,
 ) -> Line:
     """Return the top line: where, what runs, who needs you, what it cost; on a wall, more."""
-    spans: list[Span] = [(" ◆ perstack ", "accent"), (flat(workspace) + "  ", "strong")]
+    spans: list[Span] = []
     counts = state.counts()
     for name, glyph, word, role in _COUNTS:
         number = counts[name]
@@ -94,7 +101,11 @@ def header_line(
     if width >= _WIDE and settings.motion and state.ticking:
         clock = clock_time(now_ms)
         right.append((f"  {clock if width >= _WALL else clock[:5]} ", "muted"))
-    return Line(tuple(spans), tuple(right))
+    # A long name gives way to what is counted, since that is what needs somebody.
+    brand = " ◆ perstack "
+    taken = sum(width_of(text) for text, _ in (*spans, *right)) + width_of(brand) + 2
+    name = crop(flat(workspace), max(_LEAST_NAME, width - taken))
+    return Line(((brand, "accent"), (name + "  ", "strong"), *spans), tuple(right))
 
 
 def _money(state: CockpitState, width: int) -> list[Span]:
@@ -215,10 +226,10 @@ def footer_line(
         right = [(f" {keymap.shown('undo')} {undo} ", "chip"), (" ", "text")]
     spans: list[Span] = [(" 1-6", "accent"), (" pane  ", "muted")]
     room = width - sum(width_of(text) for text, _ in right) - 12
-    for action in footer_actions():
+    for action in sorted(footer_actions(), key=lambda one: one.id not in _called_for(state)):
         if action in last or not keymap.shown(action.id) or not possible(action.id):
             continue
-        hint = _hint(action, keymap)
+        hint = _hint(action, keymap, _short_label(action, state))
         room -= sum(width_of(text) for text, _ in hint)
         if room < 0:
             break
@@ -226,5 +237,31 @@ def footer_line(
     return Line(tuple(spans), tuple(right))
 
 
-def _hint(action: Action, keymap: Keymap) -> tuple[Span, Span]:
-    return (keymap.shown(action.id), "accent"), (f" {action.label}  ", "muted")
+def _hint(action: Action, keymap: Keymap, label: str = "") -> tuple[Span, Span]:
+    return (keymap.shown(action.id), "accent"), (f" {label or action.label}  ", "muted")
+
+
+def _called_for(state: CockpitState) -> tuple[str, ...]:
+    """Return the actions that mend what stopped the selected run; they are named first."""
+    run = state.run
+    if run is None:
+        return ()
+    if run.paused is not None:
+        return ("pause", "budget") if run.paused.by_limits else ("pause",)
+    return {"limit": ("budget",), "fail": ("retry",)}.get(run.state, ())
+
+
+def _short_label(action: Action, state: CockpitState) -> str:
+    if action.id == "pause" and state.run is not None:
+        above = state.index.path_to(state.run)
+        return "resume" if any(run.paused is not None for run in above) else "pause"
+    return _SHORT.get(action.id, action.label)
+
+
+def keys_line(*hints: tuple[str, str]) -> Line:
+    """Return the footer while something else than the panes has the keyboard: keys and words."""
+    return Line(tuple(span for hint in hints for span in _key_and_word(*hint)))
+
+
+def _key_and_word(key: str, word: str) -> tuple[Span, Span]:
+    return (f" {key}", "accent"), (f" {word} ", "muted")

@@ -70,10 +70,18 @@ def bulk_lines(
         for gate in group.gates:
             lines.extend(_gate_lines(gate, width, now_ms))
         lines.append(BLANK)
-    for gate in left_out:
-        why = "HIGH, decided one by one" if gate.status == "pending" else "decided meanwhile"
-        lines.append(line(("not among them  ", "fail"), (f"{_first(gate)}: {why}", "text")))
+    lines += [
+        line(("not among them  ", "fail"), (f"{_first(gate)}: {_why(gate)}", "text"))
+        for gate in left_out
+    ]
     return tuple(lines) or (note("Nothing is left that can be decided together."),)
+
+
+def _why(gate: ConsensusCheckpoint) -> str:
+    if gate.status != "pending":
+        return "decided meanwhile"
+    part = "a part of it is dropped, decided by itself"
+    return part if may_be_bulk(gate) else "HIGH, decided one by one"
 
 
 def _gate_lines(gate: ConsensusCheckpoint, width: int, now_ms: int) -> list[Line]:

@@ -144,7 +144,10 @@ class CockpitState:
 
     def take(self, view: WorkspaceView, *, hold_inbox: bool) -> None:
         """Take in a new view; what was selected stays selected."""
+        was_open = self.job is not None and is_open(self.job, self.index, self.folded)
         self.index = index_of(view)
+        if was_open and view.caught_up:
+            self._keep_open()
         items = {item.key: item for item in (*items_of(view.inbox), *pauses_of(view))}
         keys = self.item_order.arrange(list(items), held=hold_inbox)
         self.items = [items[key] for key in keys if key.kind != "decided"]
@@ -170,6 +173,11 @@ class CockpitState:
         item = self.item
         if item is not None and item.run_id in self.index.runs:
             self.run_id, self.point, self.row = item.run_id, None, None
+
+    def show_item(self) -> None:
+        """Show in every pane what the selected item waits for: its list has the cursor now."""
+        if self.item is not None and self.item.key.kind != "decided":
+            self.select_item(self.item.key)
 
     def select_row(self, row: AgentKey | DoneKey) -> None:
         """Select a row that is no run's, and the run nearest to it."""
@@ -281,6 +289,11 @@ class CockpitState:
         run = self.run
         shown = run.provider_name if run is not None else ""
         return "scripted" in (shown, self.definitions.provider_name)
+
+    def _keep_open(self) -> None:
+        """Keep the selected job's runs listed, though it has ended or is no longer the newest."""
+        if self.job is not None and not is_open(self.job, self.index, self.folded):
+            self.folded[self.job.job_id] = False
 
     def _settle_item(self) -> None:
         known = [item.key for item in self.items]

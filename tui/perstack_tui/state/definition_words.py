@@ -16,6 +16,7 @@ from perstack_tui.text import cell, crop, flat, width_of, wrap
 
 if TYPE_CHECKING:
     from perstack.config.definition_diff import ExpertDiff, FieldChange
+    from perstack_tui.state.cockpit import CockpitState
 
 # Above so many lines a diff is shown in part until `d` shows all of it.
 SHORT_DIFF: Final = 12
@@ -107,6 +108,22 @@ def resting(index: Index, diff: ExpertDiff) -> list[RunView]:
         for run in index.runs.values()
         if run.expert_key == diff.key and run.state in ("stop", "limit", "idle", "lost")
     ]
+
+
+def has_newest(state: CockpitState, run: RunView) -> bool:
+    """Say whether the run certainly goes by what is defined now: nothing would change.
+
+    That is known of jobs of this process that brought no definitions of their own.
+    """
+    definitions, job = state.definitions, state.index.jobs.get(run.job_id)
+    if job is None or job.job_id not in state.local_jobs:
+        return False
+    if any(one.forked_from is not None for one in job.runs):
+        return False
+    now = next((one for one in definitions.experts if one.key == run.expert_key), None)
+    saved = [save for save in definitions.saves if save.at >= job.started_at]
+    changed = {diff.key for save in saved for diff in save.diff.experts}
+    return now is not None and now.version == run.expert_version and run.expert_key not in changed
 
 
 # --- the sheet ------------------------------------------------------------------------------------

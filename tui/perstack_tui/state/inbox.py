@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from perstack.domain.ids import RunId
+from perstack.projection.inert import has_hidden
 from perstack.projection.views import InboxView, QuestionView, RunView, WorkspaceView
 from perstack_tui.state.form import asked_text
 from perstack_tui.state.inbox_detail import detail_lines
@@ -163,11 +164,30 @@ def _gate_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) 
     head: tuple[Span, ...] = (
         ("▲ ", "need"),
         (f"{risk:<5}", RISK_ROLES[gate.risk_level]),
-        (crop(headline(item), width - 8 - width_of(left)), "text"),
+        (crop(headline(item), _room(gate, width, now_ms)), "text"),
     )
     yield Line(head, ((" " + left, role),), item.key)
-    detail = f"  {flat(gate.expert_key)}{_for_whom(gate)}"
-    yield Line(((crop(detail, width), "muted"),), key=item.key)
+    yield Line(((crop(_gate_detail(gate), width), "muted"),), key=item.key)
+
+
+def _room(gate: ConsensusCheckpoint, width: int, now_ms: int) -> int:
+    return width - 8 - width_of(_time_left(gate, now_ms)[0])
+
+
+def _gate_detail(gate: ConsensusCheckpoint) -> str:
+    return f"  {flat(gate.expert_key)}{_for_whom(gate)}"
+
+
+def shows_all(gate: ConsensusCheckpoint, width: int, now_ms: int) -> bool:
+    """Tell whether the two lines of the list have every character of what would be run, and who."""
+    if len(gate.proposed_subtasks) != 1:
+        return False
+    task = gate.proposed_subtasks[0]
+    if has_hidden(task.input + task.tool_name + task.agent_type):
+        return False
+    said = gate_headline(gate)
+    whole = said == task.input and width_of(said) <= _room(gate, width, now_ms)
+    return whole and width_of(_gate_detail(gate)) <= width
 
 
 def _input_lines(item: Item, gate: ConsensusCheckpoint, width: int, now_ms: int) -> Iterable[Line]:

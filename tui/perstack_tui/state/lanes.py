@@ -137,8 +137,3 @@ class Lanes:
             if point.kind == "delegate" and point.timestamp <= lane.run.started_at + 1:
                 return parent.columns[at]
         return parent.columns[end - 1] if end else -1
-
-
-def lanes_of(job: JobView) -> list[Lane]:
-    """Return the job's lanes, parents first, with columns given to all checkpoints."""
-    return Lanes().update(job)

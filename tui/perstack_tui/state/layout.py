@@ -188,11 +188,6 @@ def zoomed(zoom: Zoom, by: int) -> Zoom:
     return ZOOMS[max(0, min(len(ZOOMS) - 1, ZOOMS.index(zoom) + by))]
 
 
-def zoom_of(zooms: Mapping[SizeClass, Zoom], columns: int, rows: int) -> Zoom:
-    """Return the zoom that was chosen for terminals of this size."""
-    return zooms.get(size_class(columns, rows), "normal")
-
-
 def _stacked(
     column: Place, rows: Mapping[PaneName, int], active: PaneName
 ) -> dict[PaneName, Place]:

@@ -216,9 +216,7 @@ def objected_to(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
     return high_tasks(gate) & rejected_by_reviewer(gate)
 
 
-def review_of(
-    reviews: dict[ConsensusId, Review], gate: ConsensusCheckpoint
-) -> Review:
+def review_of(reviews: dict[ConsensusId, Review], gate: ConsensusCheckpoint) -> Review:
     """Return the review of a checkpoint as it was left: what was dropped stays so, what was read.
 
     The word is typed anew. Of those in `reviews` the last few are kept.

@@ -24,15 +24,9 @@ LONGEST: Final = 20_000
 Text = Annotated[str, Field(max_length=LONGEST)]
 Id = Annotated[str, Field(max_length=200)]
 ItemKind = Literal["gate", "ask", "input", "pause", "decided"]
-_KINDS: Final[dict[str, ItemKind]] = {
-    "gate": "gate",
-    "ask": "ask",
-    "input": "input",
-    "pause": "pause",
-}
 DraftKey: TypeAlias = "tuple[Id, ...]"
-# What an ItemKey becomes as a draft's key; no other key begins with it.
-_ITEM: Final = "\0item"
+# What is typed into a tool server's form may be a password: it never reaches the disk.
+_IN_MEMORY: Final = "form"
 
 
 class Item(BaseModel):
@@ -113,22 +107,12 @@ def _drafts(drafts: Mapping[Hashable, str]) -> Iterable[tuple[DraftKey, str]]:
 
 
 def draft_key(key: Hashable) -> DraftKey | None:
-    """Return a draft's key as texts, None for one that cannot be remembered."""
-    if isinstance(key, ItemKey):
-        return (_ITEM, key.kind, key.id, *((key.run_id,) if key.run_id else ()))
+    """Return a draft's key as texts, None for one that is not kept: answers stay in memory."""
     if isinstance(key, tuple):
         parts: tuple[object, ...] = key  # pyright: ignore[reportUnknownVariableType]
-        if all(isinstance(part, str) for part in parts):
+        if all(isinstance(part, str) for part in parts) and parts[:1] != (_IN_MEMORY,):
             return tuple(str(part) for part in parts)
     return None
-
-
-def key_of_draft(key: DraftKey) -> Hashable:
-    """Return the key that `draft_key` made texts of."""
-    if len(key) in (3, 4) and key[0] == _ITEM:
-        kind = _KINDS.get(key[1], "decided")
-        return ItemKey(kind, key[2], RunId(key[3]) if len(key) == 4 else None)
-    return key
 
 
 def apply(session: Session, state: CockpitState, *, selection: bool) -> None:
@@ -142,7 +126,7 @@ def apply(session: Session, state: CockpitState, *, selection: bool) -> None:
     state.folded.update({JobId(job_id): closed for job_id, closed in session.folded.items()})
     state.recalled[:], state.recents[:] = session.recalled, session.recents
     for key, text in session.drafts:
-        state.drafts.setdefault(key_of_draft(key), text)
+        state.drafts.setdefault(key, text)
     if not selection:
         return
     state.run_id = RunId(session.run_id) if session.run_id else None

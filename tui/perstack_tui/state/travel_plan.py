@@ -25,7 +25,8 @@ class Plan:
     """What is to be done from a moment. `what` names it, `later` counts checkpoints after it.
 
     `plan` is None until it is loaded and where there is no snapshot (`without` says so then);
-    `files` are what a fork takes along. `also` are kept files that are to be overwritten.
+    `files` are what a fork takes along. `also` are kept files that are to be overwritten. `wants`
+    is why something has to be said to resume, empty if nothing has to be.
     """
 
     going: Going
@@ -37,6 +38,7 @@ class Plan:
     loaded: bool = False
     without: str = ""
     refused: str = ""
+    wants: str = ""
     also: set[str] = field(default_factory=set[str])
     selected: str | None = None
     text: str = ""
@@ -56,6 +58,8 @@ class Plan:
             return "what it would do is still being looked up"
         if self.refused:
             return self.refused
+        if self.going == "resume" and self.wants and not self.text.strip():
+            return f"{self.wants} (e)"
         if self.going != "restore":
             return None
         if self.plan is None:

@@ -6,7 +6,7 @@ import hmac
 import secrets
 from typing import Final
 
-COOKIE: Final = "perstack-cockpit"
+_COOKIE: Final = "perstack-cockpit"
 _NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -16,6 +16,8 @@ class Door:
     def __init__(self, port: int) -> None:
         self._hosts = frozenset(f"{name}:{port}" for name in _NAMES)
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
+        # Cookies know names, no ports: servers beside each other must not take each other's.
+        self.cookie_name = f"{_COOKIE}-{port}"
         self._token: str | None = secrets.token_urlsafe(32)
         self._cookie = secrets.token_urlsafe(32)
         self.address = f"http://127.0.0.1:{port}/"

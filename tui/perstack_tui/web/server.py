@@ -21,7 +21,7 @@ from textual_serve.download_manager import DownloadManager
 
 from perstack.errors import UsageError
 from perstack.ports.frontend import IN_BROWSER, WebRequest
-from perstack_tui.web.door import COOKIE, Door
+from perstack_tui.web.door import Door
 from perstack_tui.web.page import POLICY, SCRIPT, STYLE, page
 
 LOOPBACK: Final = "127.0.0.1"
@@ -100,7 +100,7 @@ class CockpitServer:
         token = request.query.get("token")
         if request.path == "/" and token is not None:
             return self._welcome(token)
-        if not self._door.knows(request.cookies.get(COOKIE)):
+        if not self._door.knows(request.cookies.get(self._door.cookie_name)):
             raise web.HTTPForbidden(
                 text="Open the address that perstack start --web printed. It counts once.\n"
             )
@@ -114,7 +114,8 @@ class CockpitServer:
         if cookie is None:
             raise web.HTTPForbidden(text="This address was used before, or is wrong.\n")
         response = web.HTTPSeeOther("/")
-        response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path="/")
+        name = self._door.cookie_name
+        response.set_cookie(name, cookie, httponly=True, samesite="Strict", path="/")
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-store"
         raise response

@@ -50,6 +50,62 @@ class Field(Input):
             self.replace(text, *sorted(self.selection))
 
 
+class LongField(Field):
+    """A field whose text may have lines, once it was written in `$EDITOR`.
+
+    They stand beside it and are sent as they are: the field then says how many there are and takes
+    no letter, until the editor is opened again or they are deleted.
+    """
+
+    def __init__(self, *, id: str, placeholder: str = "") -> None:  # noqa: A002
+        super().__init__(id=id, placeholder=placeholder)
+        self._written = ""
+        self._hint = placeholder
+
+    @property
+    def text(self) -> str:
+        """What is sent: the lines as they were written, else what was typed."""
+        return self._written or self.value.strip()
+
+    def put(self, text: str) -> None:
+        """Hold `text`, in the field where it is of one line."""
+        lines = text if "\n" in text.strip() else ""
+        told = lines != self._written
+        self._written = lines
+        self.placeholder = _lines_words(lines) if lines else self._hint
+        before, self.value = self.value, "" if lines else clean(text.strip())
+        self.cursor_position = len(self.value)
+        if told and self.value == before and self.is_mounted:
+            self.post_message(self.Changed(self, self.value))
+
+    def hint(self, text: str) -> None:
+        """Say what is wanted while nothing stands there."""
+        self._hint = text
+        if not self._written:
+            self.placeholder = text
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Replace a range, unless lines stand there."""
+        if not self._written:
+            super().replace(text, start, end)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Delete the lines as a whole."""
+        if self._written and event.key in _DELETING:
+            event.stop()
+            event.prevent_default()
+            self.put("")
+        else:
+            await super()._on_key(event)
+
+
+def _lines_words(text: str) -> str:
+    return f"{len(text.strip().splitlines())} lines · ^g edits them, backspace drops them"
+
+
+_DELETING: Final = ("backspace", "delete", "ctrl+u", "ctrl+k", "ctrl+w")
+
+
 class TypedWord(Field):
     """A field for a word that a person types key by key; what is pasted into it is not taken."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input
 
+from perstack_tui.state.bars import keys_line
 from perstack_tui.state.goto import Completion
 from perstack_tui.state.lines import Line, Span
 from perstack_tui.text import flat, width_of
@@ -19,6 +20,16 @@ from perstack_tui.widgets.field import Field
 
 Purpose = Literal["follow_up", "filter", "goto"]
 Complete = Callable[[str], Sequence[Completion]]
+_ENTERED: Final[Mapping[Purpose, str]] = {
+    "follow_up": "send",
+    "filter": "keep the filter",
+    "goto": "go there",
+}
+_LEFT: Final[Mapping[Purpose, str]] = {
+    "follow_up": "leave; what you typed is kept",
+    "filter": "take the filter away",
+    "goto": "leave",
+}
 
 
 class Asker(Protocol):
@@ -104,6 +115,14 @@ class Prompt(Horizontal):
     def complain(self, text: str) -> None:
         """Say what is wrong with what was entered, until it is changed."""
         self._complaint = text
+
+    @property
+    def keys(self) -> Line:
+        """What the keys do while it is open."""
+        entered = _ENTERED[self.purpose or "follow_up"]
+        recall = (("↑ ↓", "what was typed before"),) if self._past else ()
+        offered = (("tab", "complete"),) if self._complete is not None else ()
+        return keys_line(("⏎", entered), *offered, *recall, ("esc", _LEFT[self.purpose or "goto"]))
 
     @property
     def line(self) -> Line | None:

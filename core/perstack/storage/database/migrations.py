@@ -21,6 +21,7 @@ from perstack.storage.database.schema import (
     reviews,
     sessions,
     standing,
+    standing_skill,
     tasks,
 )
 
@@ -41,6 +42,7 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     reviewing.create,
     standing.create,
     orders.create,
+    standing_skill.create,
 )
 
 

@@ -39,7 +39,7 @@ def remove_job(layout: Layout, job_id: JobId) -> int:
 
 def _remove_tree(folder: Path) -> None:
     while folder.exists():
-        # Another process may be removing it, too: then one of them goes on, and this one looks again.
+        # Another process may be removing it, too: then it is looked at again.
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, TypeVar
 
 from perstack.domain.ids import CheckpointId
 from perstack.domain.snapshots import Entry, EntryKind, Manifest, Mark
@@ -26,11 +27,18 @@ from perstack.storage.history.codec import seal, unseal
 from perstack.storage.snapshots.ignored import HISTORIES, NEVER
 from perstack.storage.snapshots.walk import STORAGE
 
+_T = TypeVar("_T")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _LETTERS: Final[dict[str, EntryKind]] = {"f": "file", "l": "link", "d": "folder"}
 _SMALLEST_FULL: Final = 16_384
 _WHOLE_ROW: Final = 4
 _RESTORE: Final = "restore the file from a backup, or remove it: its snapshots are lost"
+_TAIL: Final = 1 << 16
+# What a line begins with; of those that say nothing more of themselves, that is all that is parsed.
+_HEAD: Final = re.compile(
+    rb'\{"n":(\d{1,12}),"at":(\d{1,18}),"point":(?:null|"([^"\\]*)"),'
+    rb'(?:"full":"([0-9a-f]{64})"\}|"set":\{")'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,23 @@ class _Line:
     full: str | None
     changed: Mapping[str, Entry]
     gone: tuple[str, ...]
-    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a line is of, and where it lies, in bytes; what it says is read when it is wanted."""
+
+    mark: Mark
+    full: str | None
+    start: int
+    end: int
 
 
 class SnapshotIndex:
-    """One index. All methods block; one writer at a time, any number of readers."""
+    """One index. All methods block; one writer at a time, any number of readers.
+
+    What was read is not read again while the file only grows.
+    """
 
     def __init__(
         self, files: Files, path: Path, put: Callable[[bytes], str], get: Callable[[str], bytes]
@@ -56,9 +76,16 @@ class SnapshotIndex:
         self._next = 0
         self._since_full = 0
         self._full_size = 0
-        self._good_bytes: int | None = None
+        self._is_checked = False
+        self._guard = threading.Lock()
+        self._heads: list[_Head] = []
+        self._inode = 0
 
     # ---------------------------------------------------------------- writing
+
+    def with_note(self, members: bytes, note: object) -> bytes:
+        """Return the members with a note, which may be any JSON."""
+        return b"%b,%b" % (members, _members({"note": note}))
 
     def prepare(self, manifest: Mapping[str, Entry] | None) -> bytes:
         """Return what is to be appended of this; stores the manifest if that is shorter.
@@ -128,12 +155,13 @@ class SnapshotIndex:
         fd = self._files.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         if is_new:
             self._files.sync_folder(self._path.parent)
-        if self._good_bytes is None:
-            lines = list(self._lines())
-            self._good_bytes = sum(line.size for line in lines)
-            self._next = max(self._next, len(lines))
-            if os.fstat(fd).st_size > self._good_bytes:  # the end of a process that was killed
-                self._files.truncate(fd, self._good_bytes)
+        if not self._is_checked:
+            heads = self._read_heads()
+            good = heads[-1].end if heads else 0
+            self._next = max(self._next, len(heads))
+            if os.fstat(fd).st_size > good:  # the end of a process that was killed
+                self._files.truncate(fd, good)
+            self._is_checked = True
         return fd
 
     # ---------------------------------------------------------------- reading
@@ -142,9 +170,44 @@ class SnapshotIndex:
         """Return all, in order.
 
         Raises:
-            CorruptRecordError: a line before the last one is damaged.
+            CorruptRecordError: a line is damaged, other than by being cut off at the end.
         """
-        return [line.mark for line in self._lines()]
+        return [head.mark for head in self._read_heads()]
+
+    def last_taken(self) -> Mark | None:
+        """Return the last mark that has files, None where there is none; reads only the end.
+
+        Raises:
+            CorruptRecordError: a line after it, or its own, is damaged.
+        """
+        with explained("read", self._path):
+            try:
+                size = self._path.stat().st_size
+            except FileNotFoundError:
+                return None
+            piece = _TAIL
+            while True:
+                start = max(0, size - piece)
+                data = self._files.read_piece(self._path, start=start, size=size - start)
+                lines = data.split(b"\n")[0 if start == 0 else 1 : -1]
+                for line in reversed(lines):
+                    mark, _ = self._parsed(_mark_of, line, None)
+                    if mark.why is None:
+                        return mark
+                if start == 0:
+                    return None
+                piece *= 4
+
+    def note(self) -> object:
+        """Return the note of the first line, None where it has none.
+
+        Raises:
+            CorruptRecordError: the line is damaged.
+        """
+        heads = self._read_heads()
+        if not heads:
+            return None
+        return self._parsed(_object, self._piece(heads[0].start, heads[0].end - 1), 0).get("note")
 
     def manifest(self, number: int) -> dict[str, Entry]:
         """Return the files of a mark.
@@ -153,18 +216,19 @@ class SnapshotIndex:
             NotFoundError: there is no such mark, or it says that there is no snapshot.
             CorruptRecordError: something that it needs is damaged.
         """
-        lines = list(self._lines())
-        if not 0 <= number < len(lines):
+        heads = self._read_heads()
+        if not 0 <= number < len(heads):
             raise NotFoundError(f"no snapshot {number} in {self._path}")
-        if (why := lines[number].mark.why) is not None:
+        if (why := heads[number].mark.why) is not None:
             raise NotFoundError(f"no snapshot was taken: {why}")
         first = number
-        while lines[first].full is None:
+        while heads[first].full is None:
             if first == 0:
                 raise self._corrupt(0, "it names no manifest")
             first -= 1
-        found = self._read_full(lines[first])
-        for line in lines[first + 1 : number + 1]:
+        whole, *rest = self._lines(heads[first : number + 1])
+        found = self._read_full(whole)
+        for line in rest:
             found.update(line.changed)
             for path in line.gone:
                 found.pop(path, None)
@@ -176,7 +240,7 @@ class SnapshotIndex:
         Raises:
             CorruptRecordError: something is damaged, so that nobody knows what is named.
         """
-        for line in self._lines():
+        for line in self._lines(self._read_heads()):
             if line.full is not None:
                 yield line.full
                 yield from _digests(self._read_full(line))
@@ -188,30 +252,62 @@ class SnapshotIndex:
         except (ValueError, NotFoundError) as error:
             raise self._corrupt(line.mark.number, "its manifest cannot be read") from error
 
-    def _lines(self) -> Iterator[_Line]:
-        with explained("read", self._path):
-            try:
-                data = self._files.read(self._path)
-            except FileNotFoundError:
-                return
-        start = number = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            document = unseal(data[start:end])
-            try:
-                if document is None:
-                    raise ValueError("the checksum does not fit")  # noqa: TRY301
-                line = _line(json.loads(document), number, end + 1 - start)
-            except (ValueError, KeyError, TypeError) as error:
-                if end + 1 == len(data) and document is None:
-                    return
-                raise self._corrupt(number, str(error)) from error
-            yield line
-            start, number = end + 1, number + 1
+    def _read_heads(self) -> Sequence[_Head]:
+        """Return the heads of all lines; only what was appended since is read.
 
-    def _corrupt(self, number: int, why: str) -> CorruptRecordError:
-        return CorruptRecordError(
-            f"{self._path}, line {number + 1} is damaged: {why}", hint=_RESTORE
-        )
+        A last line without its end is that of a process that was killed: it says nothing.
+        """
+        with self._guard, explained("read", self._path):
+            try:
+                found = self._path.stat()
+            except FileNotFoundError:
+                self._heads, self._inode = [], 0
+                return self._heads
+            read_to = self._heads[-1].end if self._heads else 0
+            if found.st_ino != self._inode or found.st_size < read_to:
+                self._heads, self._inode, read_to = [], found.st_ino, 0
+            if found.st_size == read_to:
+                return self._heads
+            data = self._files.read(self._path, start=read_to)
+            start = 0
+            while (end := data.find(b"\n", start)) >= 0:
+                number = len(self._heads)
+                mark, full = self._parsed(_mark_of, data[start:end], number)
+                if mark.number != number:
+                    raise self._corrupt(number, "it has another number")
+                self._heads.append(_Head(mark, full, read_to + start, read_to + end + 1))
+                start = end + 1
+            return self._heads
+
+    def _lines(self, heads: Sequence[_Head]) -> Iterator[_Line]:
+        """Yield what these neighbours say, one read at a time."""
+        at = 0
+        while at < len(heads):
+            start, first = heads[at].start, at
+            while at < len(heads) and (at == first or heads[at].end - start <= _TAIL):
+                at += 1
+            data = self._piece(start, heads[at - 1].end)
+            for head in heads[first:at]:
+                line = data[head.start - start : head.end - start - 1]
+                yield self._parsed(_line_of, line, head.mark.number)
+
+    def _piece(self, start: int, end: int) -> bytes:
+        with explained("read", self._path):
+            return self._files.read_piece(self._path, start=start, size=end - start)
+
+    def _parsed(self, parse: Callable[[bytes], _T], line: bytes, number: int | None) -> _T:
+        """Return what `parse` makes of an unsealed line, the `number`th where that is known."""
+        try:
+            document = unseal(line)
+            if document is None:
+                raise ValueError("the checksum does not fit")  # noqa: TRY301
+            return parse(document)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._corrupt(number, str(error)) from error
+
+    def _corrupt(self, number: int | None, why: str) -> CorruptRecordError:
+        which = "one of the last lines" if number is None else f"line {number + 1}"
+        return CorruptRecordError(f"{self._path}, {which} is damaged: {why}", hint=_RESTORE)
 
 
 def _members(members: Mapping[str, object]) -> bytes:
@@ -225,12 +321,29 @@ def _row(entry: Entry) -> list[object]:
     return [letter, entry.mode, entry.size, entry.target if letter == "l" else entry.digest]
 
 
-def _line(found: object, number: int, size: int) -> _Line:
+def _mark_of(document: bytes) -> tuple[Mark, str | None]:
+    """Return a line's mark and the manifest that it names, if it names one."""
+    head = _HEAD.match(document)
+    if head is None:
+        line = _line_of(document)
+        return line.mark, line.full
+    point = None if head[3] is None else CheckpointId(head[3].decode())
+    full = None if head[4] is None else head[4].decode()
+    return Mark(int(head[1]), int(head[2]), point), full
+
+
+def _object(document: bytes) -> dict[str, object]:
+    found: object = json.loads(document)
     if not _is_object(found):
         raise TypeError("it is no object")
-    at, point, why, full = (found.get(key) for key in ("at", "point", "why", "full"))
-    if found.get("n") != number or not isinstance(at, int):
-        raise ValueError("it has no number or no time")
+    return found
+
+
+def _line_of(document: bytes) -> _Line:
+    found = _object(document)
+    number, at, point, why, full = (found.get(key) for key in ("n", "at", "point", "why", "full"))
+    if not isinstance(number, int) or not isinstance(at, int):
+        raise TypeError("it has no number or no time")
     if full is not None and not _is_digest(full):
         raise ValueError("its manifest has no name")
     if not isinstance(point, str | None) or not isinstance(why, str | None):
@@ -243,7 +356,6 @@ def _line(found: object, number: int, size: int) -> _Line:
         full=full,
         changed=_entries(found.get("set", {})),
         gone=tuple(str(each) for each in gone),
-        size=size,
     )
 
 

@@ -44,8 +44,10 @@ class FileRecorder:
         """
         return self.record(points) is not None
 
-    def record(self, points: Sequence[str | None]) -> dict[str, Entry] | None:
-        """Do what `take` does, and return the files."""
+    def record(
+        self, points: Sequence[str | None], *, note: object = None
+    ) -> dict[str, Entry] | None:
+        """Do what `take` does, and return the files. A `note` may be any JSON."""
         if self._too_many is not None:
             return None
         with self._blobs.held(alone=False, stopped=lambda: self.survey.is_stopped):
@@ -54,7 +56,7 @@ class FileRecorder:
                 self._is_first = False
             self._writing.begin()
             try:
-                return self._survey(points)
+                return self._survey(points, note)
             except BaseException:
                 # What was stored for nothing may be removed: nothing of it counts as known.
                 self._index.forget()
@@ -87,7 +89,7 @@ class FileRecorder:
         except (StorageError, OSError) as error:
             _log.warning("what was read of %s is not kept: %s", self.survey.root, error)
 
-    def _survey(self, points: Sequence[str | None]) -> dict[str, Entry] | None:
+    def _survey(self, points: Sequence[str | None], note: object) -> dict[str, Entry] | None:
         now = self._clock.now_ms()
         with explained("store files of", self.survey.root):
             try:
@@ -100,5 +102,7 @@ class FileRecorder:
                 raise StorageError("a snapshot was cut off by a stop") from error
             members = self._index.prepare(manifest)
             self._writing.finish()
+        if note is not None:
+            members = self._index.with_note(members, note)
         self._index.append(members, points, at=now)
         return manifest

@@ -8,15 +8,19 @@ blobs/lock, blobs/seen-…          who adds or removes; what was read of a work
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from perstack.domain.ids import JobId, check_path_id
 from perstack.domain.settings import SnapshotSettings
-from perstack.domain.snapshots import Entry, Manifest, Mark
-from perstack.errors import ConflictError, LimitError, NotFoundError
+from perstack.domain.snapshots import Entry, KeptFiles, Manifest, Mark
+from perstack.errors import ConflictError, CorruptRecordError, LimitError, NotFoundError
 from perstack.ports.snapshots import Restored, Swept
 from perstack.ports.system import Clock
 from perstack.storage.files import Files, explained, make_folders, replace_file
@@ -29,6 +33,7 @@ from perstack.storage.snapshots.seen import load_seen, seen_path, seen_paths
 from perstack.storage.snapshots.survey import Survey
 
 INDEX: Final = "snapshots.jsonl"
+_READERS_KEPT: Final = 8
 
 
 class FileSnapshots:
@@ -40,6 +45,8 @@ class FileSnapshots:
         self._files = files or Files()
         self._layout = Layout(workspace.absolute(), folder.absolute() if folder else None)
         self._clock = clock
+        self._guard = threading.Lock()
+        self._readers: OrderedDict[Path, SnapshotIndex] = OrderedDict()
         self.blobs = Blobs(
             self._files, self._layout.storage / "blobs", below=self._layout.workspace
         )
@@ -62,7 +69,7 @@ class FileSnapshots:
         if index.exists():
             raise ConflictError(f"a snapshot {name} exists already")
         recorder = self._recorder(index, workspace, settings)
-        manifest = recorder.record([str(workspace)])
+        manifest = recorder.record([str(workspace)], note=settings.model_dump(mode="json"))
         recorder.close()
         if manifest is None:
             raise LimitError("there are too many files for a snapshot")
@@ -91,7 +98,7 @@ class FileSnapshots:
         Raises:
             CorruptRecordError: the index is damaged.
         """
-        return self._index(self._of_job(job_id)).marks()
+        return self._reader(self._of_job(job_id)).marks()
 
     def manifest(self, job_id: JobId, number: int) -> Manifest:
         """Return the files of a mark.
@@ -100,18 +107,29 @@ class FileSnapshots:
             NotFoundError: no such mark.
             CorruptRecordError: what it needs is damaged or gone.
         """
-        return self._index(self._of_job(job_id)).manifest(number)
+        return self._reader(self._of_job(job_id)).manifest(number)
 
-    def kept(self, name: str) -> Manifest:
+    def kept(self, name: str) -> KeptFiles:
         """Return what `keep_now` recorded.
 
         Raises:
             NotFoundError: nothing of that name.
+            CorruptRecordError: it is damaged.
         """
-        index = self._index(self._outside(name))
-        if not index.marks():
-            raise NotFoundError(f"no snapshot {name}")
-        return index.manifest(0)
+        path = self._outside(name)
+        index = self._index(path)
+        marks = index.marks()
+        if not marks:
+            raise NotFoundError(
+                f"neither a checkpoint nor a snapshot has this name: {name}",
+                hint="perstack log --verbose lists the checkpoints of a job",
+            )
+        files = index.manifest(0)
+        try:
+            settings = SnapshotSettings.model_validate(index.note())
+        except ValidationError as error:
+            raise CorruptRecordError(f"{path} does not say what was left out") from error
+        return KeptFiles(Path(marks[0].point or ""), files, settings)
 
     def newest(
         self, workspace: Path, job_ids: Sequence[JobId], *, without: str | None = None
@@ -121,12 +139,16 @@ class FileSnapshots:
         Raises:
             CorruptRecordError: an index is damaged.
         """
-        best: tuple[int, SnapshotIndex, int] | None = None
+        best: tuple[int, Path, int] | None = None
         outside = [path for path in self._all_outside() if path.stem != without]
-        for index, mark in self._last_marks(workspace, job_ids, outside):
+        of_jobs = [self._of_job(job_id) for job_id in job_ids]
+        for path in (*of_jobs, *outside):
+            mark = self._index(path).last_taken()
+            if mark is None or (path in outside and mark.point != str(workspace)):
+                continue
             if best is None or mark.at >= best[0]:
-                best = (mark.at, index, mark.number)
-        return best[1].manifest(best[2]) if best is not None else {}
+                best = mark.at, path, mark.number
+        return self._reader(best[1]).manifest(best[2]) if best is not None else {}
 
     def content(self, digest: str) -> bytes:
         """Return a stored content.
@@ -136,20 +158,6 @@ class FileSnapshots:
             CorruptRecordError: it is damaged.
         """
         return self.blobs.get(digest)
-
-    def _last_marks(
-        self, workspace: Path, job_ids: Sequence[JobId], outside: Sequence[Path]
-    ) -> Iterator[tuple[SnapshotIndex, Mark]]:
-        for path in (self._of_job(job_id) for job_id in job_ids):
-            index = self._index(path)
-            taken = [mark for mark in index.marks() if mark.why is None]
-            if taken:
-                yield index, taken[-1]
-        for path in outside:
-            index = self._index(path)
-            marks = index.marks()
-            if marks and marks[-1].point == str(workspace) and marks[-1].why is None:
-                yield index, marks[-1]
 
     # ---------------------------------------------------------------- changing
 
@@ -218,6 +226,15 @@ class FileSnapshots:
 
     def _index(self, path: Path) -> SnapshotIndex:
         return SnapshotIndex(self._files, path, digest_of, self.blobs.get)
+
+    def _reader(self, path: Path) -> SnapshotIndex:
+        """Return an index that remembers what it read; those that were used last are kept."""
+        with self._guard:
+            index = self._readers.pop(path, None) or self._index(path)
+            self._readers[path] = index
+            while len(self._readers) > _READERS_KEPT:
+                self._readers.popitem(last=False)
+            return index
 
     def _of_job(self, job_id: JobId) -> Path:
         return self._layout.job(job_id) / INDEX
