@@ -123,6 +123,7 @@ class FakeSkills:
     hosts: list[SkillHost] = field(default_factory=list[SkillHost])
     closed: list[RunId] = field(default_factory=list[RunId])
     slow_start: anyio.Event | None = None
+    on_opening: Callable[[], None] | None = None
     at_the_end_of_opening: Callable[[], None] | None = None
 
     @asynccontextmanager
@@ -152,6 +153,8 @@ class FakeSkills:
         self.opened.append(context.run_id)
         if host is not None:
             self.hosts.append(host)
+        if self.on_opening is not None:
+            self.on_opening()
         if self.slow_start is not None:
             await self.slow_start.wait()
         notice(_connected())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from textual import events
@@ -24,6 +25,29 @@ from tests.fakes.consensus import SetClock
 from tests.fakes.gateway import NOW, FakeGateway, ShownFold, definitions, local
 
 _CHARACTERS = {"space": " ", "slash": "/", "question_mark": "?", "enter": "\r", "tab": "\t"}
+
+
+class _Caught(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def no_bugs(*, expected: bool) -> Generator[None]:
+    """Fail for a bug that the cockpit only logged, unless it is `expected`."""
+    caught, log = _Caught(), logging.getLogger("perstack_tui.bugs")
+    log.addHandler(caught)
+    try:
+        yield
+    finally:
+        log.removeHandler(caught)
+    bug = next((record.exc_info[1] for record in caught.records if record.exc_info), None)
+    if bug is not None and not expected:
+        raise bug
 
 
 class HandClock:
@@ -52,8 +76,10 @@ class Stage:
         answers: bool = False,
         failing: PerstackError | None = None,
         hold_s: float = 0.0,
+        bugs: bool = False,
     ) -> None:
         self._failing = failing
+        self._bugs = bugs
         self.gateway = FakeGateway()
         self.fold = ShownFold(view)
         self.seconds = HandClock()
@@ -99,7 +125,8 @@ class Stage:
     ) -> AsyncGenerator[None]:
         async with self.app.run_test(size=size) as pilot:
             await self.join(pilot, defined or definitions(), here)
-            yield
+            with no_bugs(expected=self._bugs):
+                yield
 
     async def join(
         self, pilot: Pilot[int], defined: DefinitionsUpdate, here: tuple[str, ...]

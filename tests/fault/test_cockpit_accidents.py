@@ -132,6 +132,7 @@ async def test_a_hand_that_types_elsewhere_decides_nothing() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(10))
 async def test_ten_thousand_hands_that_type_elsewhere_decide_nothing(seed: int) -> None:
     await races(RACES // 10, seed=1_000 + seed)

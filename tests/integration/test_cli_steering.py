@@ -11,7 +11,10 @@ from typing import Final
 import anyio
 import pytest
 
-from perstack.domain.ids import AgentId, RunId
+from perstack.domain.ids import AgentId, JobId, RunId
+from perstack.domain.jobs import SomeLimits
+from perstack.ports.system import RandomIds, SystemClock
+from perstack.storage.history.store import FileHistory
 from tests.fakes.cli import SCRIPTED, Program, Ran
 from tests.integration.test_cli_coordination import at_work, roll_of, tables_of
 
@@ -222,3 +225,16 @@ text = "Tried."
     assert ran.code == 0, ran.stderr
     assert "cannot give orders to agents" in json.dumps(ran.one("toolReturned"))
     assert not ran.all("changeModel")
+
+
+async def test_a_limit_that_is_typed_counts_though_the_job_was_given_more(tmp_path: Path) -> None:
+    program = Program.make(tmp_path, SCRIPTED + LEAD, scenario=ENDLESS)
+    first = await program.run("run", "lead", "look", "--max-steps", "1")
+    assert first.code == 6
+    history = FileHistory(tmp_path, clock=SystemClock(), ids=RandomIds())
+    async with history.drive_job(JobId(first.job_id)) as held:
+        await held.save(held.job.model_copy(update={"raised": SomeLimits(max_steps=400)}))
+    again = await program.run("run", "lead", "--continue", "--max-steps", "3")
+    assert again.code == 6
+    job = await history.get_job(JobId(first.job_id))
+    assert (job.total_steps, job.max_steps, job.raised) == (3, 3, None)

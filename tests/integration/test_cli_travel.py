@@ -22,7 +22,7 @@ turn = 1
 calls = [{ tool = "writeTextFile", args = { path = "a.txt", text = "one" } }]
 [[turns]]
 turn = 2
-calls = [{ tool = "writeTextFile", args = { path = "b\\u202E.txt", text = "two" } }]
+calls = [{ tool = "writeTextFile", args = { path = "b\\u202E.txt", text = "two\\u001B[2J" } }]
 [[turns]]
 turn = 3
 calls = [{ tool = "attemptCompletion" }]
@@ -51,6 +51,8 @@ async def test_a_jobs_files_are_compared_and_restored(program: Program) -> None:
     diff = await program.run("diff", points[0], points[1])
     assert "A b‹U+202E›.txt  +1 -0" in diff.stdout
     left = program.workspace / "b\u202e.txt"
+    shown = await program.run("diff", points[0], points[1], "b\u202e.txt")
+    assert shown.stdout == "--- b‹U+202E›.txt\n@@ -0,0 +1 @@\n+two‹U+001B›[2J\n"
     dry = await program.run("restore", points[0], "--dry-run")
     assert dry.stdout == "remove: b‹U+202E›.txt\n"
     assert left.exists()
@@ -66,7 +68,7 @@ async def test_a_fork_goes_on_and_outlives_the_job_that_it_is_of(program: Progra
         {"path": "b\u202e.txt", "change": "added", "added": 1, "removed": 0, "on_disk": False}
     ]
     forked = json.loads((await program.run("fork", points[1], "--json")).stdout)
-    assert (Path(forked["workspace"]) / "b\u202e.txt").read_text() == "two"
+    assert (Path(forked["workspace"]) / "b\u202e.txt").read_text() == "two\x1b[2J"
     again = await program.run(
         "run", "writer", "more", "--continue-job", forked["job"], "--own-definitions"
     )

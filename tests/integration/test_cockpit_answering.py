@@ -14,6 +14,7 @@ from perstack.projection.views import InboxView, QuestionView
 from perstack_tui.screens.answer import AnswerSheet
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.state.answer import Answering, picked
+from perstack_tui.widgets.field import LongField
 from tests.fakes.gateway import WRITER_ENTRIES, busy_view, job, question, run
 from tests.fakes.stage import Stage
 
@@ -102,21 +103,60 @@ async def test_what_came_before_stands_above_and_the_arguments_unfold() -> None:
         assert '"question"' in stage.text_of("#question")
 
 
-async def test_answer_is_written_in_the_editor_and_copied_as_a_command() -> None:
+async def test_answer_is_written_in_the_editor_keeps_its_lines_and_is_copied_as_a_command() -> None:
     stage = asking(question(choices=()))
     copied: list[str] = []
+    edited: list[str] = []
 
     async def edit(text: str, *, suffix: str = ".md") -> str:
-        return f"{text} and\nmore"
+        edited.append(text)
+        return f"{text} and\n    more\n\nlines"
 
     async with stage.play():
         stage.app.edit_text = edit
         stage.app.copy = lambda text, what: copied.append(text)
         await stage.press("4", "enter")
         await stage.write("this")
-        await stage.press("ctrl+g", "ctrl+y", "enter")
-        assert copied == ["perstack run auditor 'this and more' --continue-job job-5c1e -i"]
-        assert stage.gateway.calls == [("answer", ToolCallId("q1"), "this and more")]
+        await stage.press("ctrl+g")
+        field = stage.app.screen.query_one("#answer", LongField)
+        assert "4 lines" in field.placeholder
+        await stage.press("x")  # A letter among lines that are not shown would be lost.
+        await stage.press("escape", "enter", "ctrl+y", "enter")
+        written = "this and\n    more\n\nlines"
+        assert copied == [f"perstack run auditor '{written}' --continue-job job-5c1e -i"]
+        assert stage.gateway.calls == [("answer", ToolCallId("q1"), written)]
+        assert edited == ["this"]
+
+
+async def test_lines_are_dropped_as_a_whole_and_a_line_is_typed_in_their_place() -> None:
+    stage = asking(question(choices=()))
+
+    async def edit(text: str, *, suffix: str = ".md") -> str:
+        return "one\ntwo"
+
+    async with stage.play():
+        stage.app.edit_text = edit
+        await stage.press("4", "enter", "ctrl+g", "backspace")
+        await stage.write("short")
+        await stage.press("enter")
+        assert [call[2] for call in stage.gateway.calls] == ["short"]
+
+
+async def test_enter_on_its_way_elsewhere_sends_no_answer() -> None:
+    """A key that repeats, text that was typed on, a read that brings several keys at once."""
+    stage = asking(question(choices=()))
+    async with stage.play():
+        await stage.press("4", "enter")
+        await stage.write("never meant")
+        await stage.press("escape")
+        await stage.press("enter")
+        await stage.press("enter", "enter", after=0.03)
+        assert stage.gateway.calls == []
+        assert "press it once more" in stage.text_of("#answer-keys")
+        await stage.burst("o", "k", "enter")
+        assert stage.gateway.calls == []
+        await stage.press("enter")
+        assert [call[2] for call in stage.gateway.calls] == ["never meantok"]
 
 
 async def test_refused_answer_keeps_the_sheet_and_the_text() -> None:
@@ -140,6 +180,17 @@ async def test_going_on_with_an_answer_opens_what_the_job_asks() -> None:
         assert isinstance(stage.app.screen, AnswerSheet)
         await stage.press("1", "enter")
         assert stage.gateway.calls == [("go_on",), ("answer", ToolCallId("q1"), "developers")]
+
+
+async def test_question_that_comes_while_somebody_works_here_opens_nothing_and_is_told() -> None:
+    asked = question(job_name="job-started")
+    stage = asking(question("other", run_name="writer", job_name="job-8f3a"))
+    stage.app.opening = replace(stage.app.opening, goes_on=True, answers=True)
+    async with stage.play():
+        await stage.press("1", "j")
+        await stage.show(replace(busy_view(), inbox=InboxView(questions=(asked,))))
+        assert isinstance(stage.app.screen, MainScreen)
+        assert "auditor asks: i answers" in stage.text_of("#notice")
 
 
 async def test_given_answer_opens_only_what_the_job_asks_next() -> None:

@@ -132,34 +132,46 @@ async def test_key_pressed_several_times_at_once_does_one_thing(name: str, times
                 await press_at_once(stage, name, [key] * times)
 
 
-@pytest.mark.parametrize("keys", ["ss", "sss", "dd", "ddd", "ds", "sd"])
-async def test_leaving_twice_at_once_leaves_once(keys: str) -> None:
-    stage = stage_for("quit")
-    async with stage.play():
-        await stage.press("q")
-        await stage.burst(*keys)
-    assert [call[0] for call in stage.gateway.calls] == (["detach"] if keys[0] == "d" else [])
-    assert stage.app.return_code == 0
-
-
 CLOSING: list[tuple[str, str, list[str]]] = [
-    ("quit", "s", []),
-    ("quit", "d", ["detach"]),
     ("quit", "escape", []),
-    ("stop", "s", ["stop"]),
-    ("stop", "n", ["stop"]),
     ("stop", "escape", []),
     ("help", "q", []),
     ("help", "question_mark", []),
     ("help", "escape", []),
     ("new run", "enter", ["start"]),
     ("new run", "escape", []),
-    ("trust", "a", ["accept", "start"]),
     ("trust", "escape", []),
     ("review", "escape", []),
     ("answer", "escape", []),
     ("form", "escape", []),
 ]
+DECIDING: list[tuple[str, str, list[str]]] = [
+    ("quit", "s", []),
+    ("quit", "d", ["detach"]),
+    ("stop", "s", ["stop"]),
+    ("stop", "n", ["stop"]),
+    ("trust", "a", ["accept", "start"]),
+    ("answer", "enter", ["answer"]),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "made"), DECIDING)
+async def test_key_that_decides_counts_alone_and_what_is_typed_behind_it_does_nothing(
+    name: str, key: str, made: list[str]
+) -> None:
+    stage = stage_for(name)
+    async with stage.play():
+        await SHEETS[name].open(stage)
+        await stage.burst(key, key)
+        await stage.burst("x", key)
+        assert stage.gateway.calls == []
+        assert isinstance(stage.app.screen, SHEETS[name].kind)
+        await stage.press(key)
+        if stage.app.return_code is None:
+            await stage.press("n", "a", "r", "i", "x", "q", after=0.05)
+            assert isinstance(stage.app.screen, (MainScreen, SHEETS[name].kind))
+    assert [call[0] for call in stage.gateway.calls] == made
+    assert (stage.app.return_code == 0) == (name == "quit")
 
 
 @pytest.mark.parametrize(("name", "key", "made"), CLOSING)

@@ -151,25 +151,43 @@ async def test_several_keys_at_once_decide_nothing() -> None:
         assert len(decisions(stage)) == 1
 
 
-async def test_next_item_needs_no_wait_and_keeps_each_draft() -> None:
+async def test_next_item_is_decided_after_a_quiet_moment_and_keeps_each_draft() -> None:
     stage = Stage(view(medium("gate-1", "first"), medium("gate-2", "second")))
     async with stage.play():
         await stage.press("4", "enter", "e")
         await stage.write("one")
         await stage.press("escape", "right_square_bracket")
         assert "second" in stage.text_of("#review")
-        await stage.press("r", after=0.01)
+        await stage.press("r", after=0.05)
+        assert decisions(stage) == []
+        await stage.press("r", after=0.41)
         assert decisions(stage) == [("gate-2", Decision(approved=False, reviewed_by="ana@pi"))]
         assert stage.app.state.drafts[("feedback", GATE)] == "one"
 
 
+async def click(stage: Stage, y: int, x: int = 5) -> None:
+    for kind in (events.MouseDown, events.MouseUp):
+        stage.app.post_message(kind(None, x, y, 0, 0, 1, shift=False, meta=False, ctrl=False))
+        await stage.settle()
+
+
+@pytest.mark.parametrize("from_the_list", [False, True])
+async def test_key_right_behind_a_click_decides_nothing(from_the_list: bool) -> None:
+    stage = Stage(view(low() if from_the_list else medium("gate-1")))
+    async with stage.play():
+        await stage.press("4", *(() if from_the_list else ("enter",)))
+        stage.seconds.now += 1
+        inbox = stage.app.main.panes["inbox"].region
+        await click(stage, inbox.y + 1, inbox.x + 5)
+        await stage.press("a", after=0.2)
+        assert decisions(stage) == []
+        assert isinstance(stage.app.screen, ReviewSheet)
+        await stage.press("a", after=0.5)
+        assert len(decisions(stage)) == 1
+
+
 async def test_first_click_after_the_terminal_got_the_focus_is_dropped() -> None:
     stage = Stage(view(medium("gate-1"), medium("gate-2")))
-
-    async def click(y: int) -> None:
-        for kind in (events.MouseDown, events.MouseUp):
-            stage.app.post_message(kind(None, 5, y, 0, 0, 1, shift=False, meta=False, ctrl=False))
-            await stage.settle()
 
     async with stage.play(size=(80, 24)):
         await stage.press("4")
@@ -181,10 +199,10 @@ async def test_first_click_after_the_terminal_got_the_focus_is_dropped() -> None
             if y >= widget.region.y + 3 and y < widget.region.y + 4
         )
         stage.app.post_message(events.AppFocus())
-        await click(row)
+        await click(stage, row)
         assert stage.app.state.item_key == before
         stage.seconds.now += 1
-        await click(row)
+        await click(stage, row)
         assert stage.app.state.item_key != before
 
 
@@ -282,7 +300,7 @@ async def test_leaving_on_purpose_writes_what_is_held_and_anything_else_drops_it
     async with stage.play(here=()):
         await stage.press("4", "enter", "a")
         if code == 0:
-            await stage.press("q")
+            await stage.press("q", "w", after=0.7)
         else:
             stage.app.leave(code)
         await stage.until(lambda: stage.gateway.closed)

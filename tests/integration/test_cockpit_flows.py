@@ -82,6 +82,7 @@ async def test_gated_tool_is_named_wherever_it_is_shown(size: tuple[int, int]) -
         detail = stage.text_of("#detail")
         assert "deleteFile (skill @perstack/base)" in detail
         assert f"deleteFile {args}" in detail
+        await stage.confirm()
         await stage.press("a")
         assert "approved: deleteFile x.txt" in stage.text_of("#notice")
 

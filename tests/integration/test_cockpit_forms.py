@@ -163,10 +163,14 @@ async def test_a_single_text_is_asked_for_in_one_field() -> None:
         assert answer(stage) == {"why": "because"}
 
 
-async def test_a_question_without_fields_is_agreed_to_with_enter() -> None:
+async def test_a_question_without_fields_is_agreed_to_with_enter_that_was_meant() -> None:
     stage = Stage(view(asked({"type": "object", "properties": {}}, "Go on?")))
     async with stage.play():
-        await stage.press("4", "enter", "enter")
+        await stage.press("4", "enter")
+        await stage.press("enter", "enter", after=0.03)
+        await stage.burst("enter", "enter")
+        assert sent(stage) == []
+        await stage.press("enter")
         assert answer(stage) == {}
 
 
@@ -175,6 +179,8 @@ async def test_declining_takes_the_key_twice() -> None:
     async with stage.play():
         await stage.press("4", "enter", "ctrl+r")
         assert "again declines" in stage.text_of("#form-keys")
+        await stage.press("ctrl+r", "ctrl+r", after=0.03)
+        assert sent(stage) == []
         await stage.press("x", "ctrl+r")
         assert sent(stage) == []
         await stage.press("ctrl+r")

@@ -122,10 +122,11 @@ async def test_a_model_is_picked_from_those_known_or_typed() -> None:
 
 
 async def test_the_new_definition_is_taken_only_when_confirmed() -> None:
-    stage = Stage(running_view())
-    async with stage.play(defined=definitions()):
+    stage, known = Stage(running_view()), definitions()
+    saved = tuple(replace(one, version="1.3.0") for one in known.experts)
+    async with stage.play(defined=replace(known, experts=saved)):
         await stage.press("T")
-        assert "1.0.0 →" in stage.text_of("#confirm")
+        assert "1.0.0 → 1.3.0" in stage.text_of("#confirm")
         await stage.press("enter", "escape")
         assert not stage.gateway.calls
         await stage.press("T", "t")

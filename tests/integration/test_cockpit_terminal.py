@@ -72,6 +72,21 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     made.child.close(force=True)
 
 
+def test_a_bug_ends_the_screen_with_a_sentence_and_shows_no_variables(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.await_screen()
+    (tmp_path / "break").touch()
+    terminal.child.send(b"j")
+    terminal.child.expect(ALT_SCREEN_OFF)
+    terminal.child.expect(rb"internal error: RuntimeError")
+    terminal.child.expect(rb"commands were given")
+    said = terminal.child.before or b""
+    assert b"Hint: /w/release-notes/perstack/logs/perstack.log" in said
+    assert b"Traceback" not in said
+    assert terminal.await_end() == 1
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )

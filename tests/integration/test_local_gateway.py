@@ -19,7 +19,7 @@ from perstack.config.untrusted import UntrustedError
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.events import Event
 from perstack.domain.ids import ExpertKey, JobId
-from perstack.errors import ConflictError, DeniedError, PerstackError, UsageError
+from perstack.errors import ConflictError, DeniedError, PerstackError, StorageError, UsageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
 from perstack.ports.history import FeedBatch
 from perstack.project import open_project
@@ -27,7 +27,9 @@ from perstack.projection.workspace import WorkspaceFold
 from perstack.runtime import open_history
 from perstack.services.consensus import whoami
 from perstack.wiring import open_tables
+from perstack_tui.local import gateway as local_gateway
 from perstack_tui.local.gateway import open_local_gateway
+from perstack_tui.local.jobs import LocalJob
 from perstack_tui.ports.gateway import (
     DefinitionsUpdate,
     Gateway,
@@ -344,6 +346,27 @@ async def test_a_detached_job_with_a_server_goes_on_in_a_process_of_its_own(
         await opened.until(lambda: bool(opened.events("completeRun")))
         assert job_id not in opened.local
         assert opened.events("suspendRun")
+
+
+async def test_detaching_hands_over_each_it_can_and_none_that_was_stopped(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[JobId] = []
+
+    def spawn(job: LocalJob) -> None:
+        asked.append(job.job_id)
+        if len(asked) == 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(local_gateway, "spawn_headless", spawn)
+    async with cockpit(workspace) as opened:
+        jobs = [await opened.gateway.start(ExpertKey("served"), "go") for _ in range(3)]
+        await opened.until(lambda: len(opened.events("startGeneration")) == 3)
+        runs = {event.job_id: event.run_id for event in opened.events("startGeneration")}
+        await opened.gateway.steering.stop(Target(jobs[0], runs[jobs[0]]))
+        with pytest.raises(StorageError, match="cannot be detached: No space left"):
+            await opened.gateway.detach(jobs)
+        assert asked == jobs[1:]
 
 
 def wait_for(file: Path, words: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 from perstack.domain.ids import ExpertKey, JobId
+from perstack.domain.settings import SnapshotSettings
 from perstack.domain.travel import ForkWish, Moment
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConflictError, NotFoundError, UnknownExpertError
@@ -49,7 +50,7 @@ class Stage:
         self.world = World(folder, self._mind, (expert("writer"),), skills=skills)
         self.world.snapshots = SnapshotKeeping(partial(open_snapshots, folder))
         self.past = TravelService(self.world.history, open_snapshots(folder), folder)
-        self.restorer = Restorer(self.past, ids=RandomIds())
+        self.restorer = Restorer(self.past, ids=RandomIds(), today=_nothing_more)
         self.forker = Forker(self.past, clock=SystemClock(), ids=RandomIds())
 
     def _mind(self, request: ModelRequest, turn: int) -> Generation:
@@ -76,6 +77,10 @@ class Stage:
         assert self.world.heard.warnings == []
         points = [made_checkpoint(event) for event in self.world.heard.events]
         return ended, [Moment(ended.job_id, ended.run_id, point) for point in points if point]
+
+
+async def _nothing_more() -> SnapshotSettings | None:
+    return None
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 from textual import events
@@ -30,7 +29,7 @@ from perstack_tui.leaving import (
 )
 from perstack_tui.opening import Opening
 from perstack_tui.pacer import BREATH_S, Pacer
-from perstack_tui.ports.gateway import Gateway, Update
+from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.records import RecordKind
 from perstack_tui.ports.travel import Moment
 from perstack_tui.remembering import Remembering
@@ -115,13 +114,13 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         if self.opening.trouble is not None:
             self.tell(self.opening.trouble, "bad")
         self.updates = self.run_worker(self._open, group="updates")
-        self.run_worker(self.follow_files, group="files")
+        self.beside(self.follow_files, "files")
 
     async def _open(self) -> None:
         try:
             self._pump = Pump(self.opening.make_fold(), self.monotonic)
             self.gateway = await self.opening.open_gateway()
-            await self._consume(self.gateway.updates())
+            await self._pump.consume(self.gateway.updates(), self.request_paint)
         except PerstackError as error:
             self.report(error)
         except ExceptionGroup as group:
@@ -130,12 +129,10 @@ class Cockpit(TerminalApp, inherit_bindings=False):
                 raise
             self.report(PerstackError(_first_of(told)))
 
-    async def _consume(self, updates: AsyncGenerator[Update, None]) -> None:
-        async with aclosing(updates):
-            async for update in updates:
-                if self._pump is not None:
-                    self._pump.offer(update)
-                self.request_paint()
+    def let_updates_pass(self) -> None:
+        """Fold nothing any more."""
+        if self._pump is not None:
+            self._pump.let_pass()
 
     @property
     def paint_pending(self) -> bool:
@@ -321,6 +318,11 @@ class Cockpit(TerminalApp, inherit_bindings=False):
     def _in_loop(self, work: Callable[[], object]) -> None:
         if self._from_threads is not None:
             self._from_threads.run(work)
+
+    def lost(self) -> str:
+        """Return in words which decisions are dropped when the program ends now."""
+        held = self.holding.in_words()
+        return f"Not sent, so it waits still: {held}" if held else ""
 
     def leave(self, code: int, within_s: float = LEAVE_S) -> None:
         """Stop what runs here at a step boundary, close everything, end with `code`."""

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -134,6 +135,7 @@ def show(
         reviewer=reviewer_name(),
         signals=_signals(),
         end_after=_end_after,
+        open_log=partial(_open_log, request.workspace, environ),
     )
     app = Cockpit(opening, _web_driver() if in_browser else SturdyDriver)
     app.run(mouse=kept.settings.mouse)
@@ -161,6 +163,13 @@ def reviewer_name() -> str:
     from perstack.services.consensus import whoami
 
     return whoami()
+
+
+def _open_log(workspace: Path, environ: Mapping[str, str]) -> None:
+    from perstack.config.secrets import secret_values
+    from perstack.runtime import log_to_file
+
+    log_to_file(workspace, tuple(secret_values(environ)))
 
 
 def _make_fold() -> Fold:

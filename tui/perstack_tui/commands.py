@@ -38,9 +38,10 @@ class Commands:
                 self._ask_for_trust(error, lambda: app.command(work, failed))
             except PerstackError as error:
                 (failed or app.report)(error)
-            app.request_paint()
+            finally:
+                app.request_paint()
 
-        app.run_worker(run(), group="commands")
+        app.beside(run, "commands")
 
     def _ask_for_trust(self, error: UntrustedError, again: Callable[[], None]) -> None:
         app = self._app

@@ -25,26 +25,19 @@ class Deliberate:
         self._refused = refused
         self._grace = Grace(host.monotonic)
         self._opened = host.monotonic()
-        self._turned = self._just_turned = False
 
     def restart(self) -> None:
         """Begin anew, as when the sheet opens."""
         self._grace.restart()
         self._opened = self._host.monotonic()
-        self._turned = self._just_turned = False
-
-    def turned(self) -> None:
-        """A key of the sheet shows another item: the next key may decide it at once."""
-        self._turned = True
 
     def admits(self) -> bool:
         """Say whether a key pressed now may look about; one that may not prolongs the wait."""
-        self._just_turned, self._turned = self._turned, False
         return self._grace.admits()
 
     def decide(self, work: Callable[[], None]) -> None:
         """Do `work` if the key at hand came alone, after a quiet moment; else say why not."""
-        if self._grace.calm and (self._host.incoming.calm or self._just_turned):
+        if self._grace.calm and self._host.incoming.calm:
             self._host.incoming.alone(work, lambda: self._refuse(CROWDED))
         else:
             self._refuse(NOISY)

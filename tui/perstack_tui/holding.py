@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perstack_tui.app import Cockpit
 
 _LEAST_S: Final = 0.05
+_NAMED: Final = 5
 
 Failed = Callable[[PerstackError], None]
 
@@ -129,6 +130,15 @@ class Holding:
                 self._keep_note(choice)
                 names = ", ".join(sorted(map(flat, fresh)))
                 self._app.tell(f"not sent: the reviewer objects to {names}; it waits again", "bad")
+
+    def in_words(self) -> str:
+        """Return what is held, empty when nothing is: `approve: deploy; reject: push`."""
+        choices = [choice for held in self._app.state.held for choice in held.choices]
+        if not choices:
+            return ""
+        named = "; ".join(_what((choice,)) for choice in choices[:_NAMED])
+        more = f"; and {len(choices) - _NAMED} more" if len(choices) > _NAMED else ""
+        return named + more
 
     async def flush(self, gateway: Gateway) -> str | None:
         """Write all that is held; return what kept the last of those that were not written."""

@@ -16,7 +16,7 @@ _ROUNDING_S: Final = 1e-6
 
 @dataclass(slots=True)
 class _Breath:
-    """What was typed and pasted at once, as one read of the terminal gave it."""
+    """What was typed, pasted and clicked at once, as one read of the terminal gave it."""
 
     count: int = 0
 
@@ -39,7 +39,7 @@ class Incoming:
         self._typed_at = -QUIET_S
         self._silence = (-QUIET_S, -QUIET_S)
         self.calm = False
-        """Whether the keyboard was quiet for 0.4 s before the latest key."""
+        """Whether keyboard and mouse buttons were quiet for 0.4 s before the latest key."""
         self.used = False
         """Whether anything was typed, pasted or clicked since the cockpit was opened."""
 
@@ -48,12 +48,13 @@ class Incoming:
         if isinstance(event, events.AppFocus):
             self._woken_at = self._monotonic()
         elif isinstance(event, events.MouseDown):
-            self.used = True
+            self._breathe()
             self._dropping = self._monotonic() - self._woken_at < WAKING_S
             return not self._dropping
-        elif isinstance(event, events.MouseUp) and self._dropping:
-            self._dropping = False
-            return False
+        elif isinstance(event, events.MouseUp):
+            self._breathe()
+            dropped, self._dropping = self._dropping, False
+            return not dropped
         elif isinstance(event, (events.Key, events.Paste)):
             self._breathe()
         return True
@@ -62,13 +63,13 @@ class Incoming:
         """Do `work` if the key at hand came alone, else `otherwise`.
 
         Keys that come together were pasted, or typed ahead: none of them was meant for what is
-        on the screen now.
+        on the screen now. Nor was a key that comes together with a click.
         """
         breath = self._breath
         self._later(lambda: work() if breath.count <= 1 else otherwise())
 
     def was_quiet_since(self, moment: float) -> bool:
-        """Say whether no key came for 0.4 s at some time since `moment`, up to the latest key."""
+        """Say whether nothing came for 0.4 s at some time since `moment`, up to the latest key."""
         began, ended = self._silence
         return ended - max(began, moment) >= QUIET_S - _ROUNDING_S
 

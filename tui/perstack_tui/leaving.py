@@ -13,7 +13,8 @@ import anyio
 from textual.worker import WorkerError
 
 from perstack.errors import PerstackError
-from perstack_tui.screens.quit import DETACH, STOP, quit_sheet
+from perstack_tui.screens.quit import DETACH, SEND, STOP, TAKE_BACK, quit_sheet
+from perstack_tui.state.wording import count_of
 from perstack_tui.text import flat
 
 if TYPE_CHECKING:
@@ -39,13 +40,16 @@ class Leaving:
     def ask(self) -> None:
         """Leave, asking first when runs of this process would be affected."""
         app = self._app
-        if not app.state.local_jobs:
+        if not (app.state.local_jobs or app.state.held):
             self.leave(0, LEAVE_S)
         elif not self.detaching:
             app.open_sheet(quit_sheet(app), self._quit_chosen)
 
     def _quit_chosen(self, key: str | None) -> None:
-        if key == STOP:
+        if key == TAKE_BACK:
+            while self._app.holding.undo():
+                pass
+        if key in (STOP, SEND, TAKE_BACK):
             self.leave(0, LEAVE_S)
         elif key == DETACH:
             self.detach()
@@ -69,6 +73,8 @@ class Leaving:
         self._interrupted = now
         count = len(app.state.local_jobs)
         what = f"stops {count} at work here at the next step and " if count else ""
+        held = sum(len(one.choices) for one in app.state.held)
+        what += f"drops {count_of(held, 'held decision')} and " if held else ""
         app.tell(f"ctrl+c again {what}quits")
 
     def signalled(self, number: int, code: int) -> None:
@@ -85,18 +91,20 @@ class Leaving:
         app.tell("stopping at the next step…" if app.state.local_jobs else "leaving…")
         app.refresh_screens()
         self.begun = True
+        app.let_updates_pass()
         app.run_worker(self._leave(code, within_s), group="leaving")
 
     async def _leave(self, code: int, within_s: float) -> None:
         """Close the gateway while its updates are still taken: what it runs, runs inside them."""
         app = self._app
-        message: str | None = None
+        # Whoever leaves on purpose meant what is held; whatever else ends this leaves it open.
+        message = None if code in (0, HANGUP_CODE) else app.lost()
         await app.remembering.write()
         try:
             with anyio.move_on_after(within_s):
                 if app.gateway is not None:
-                    # Whoever leaves on purpose meant it; whatever else ends this leaves it open.
-                    message = await app.holding.flush(app.gateway) if code == 0 else None
+                    if code == 0:
+                        message = await app.holding.flush(app.gateway)
                     await app.gateway.aclose()
         except PerstackError as error:
             code, message = code or error.exit_code, flat(error.message)
@@ -104,7 +112,7 @@ class Leaving:
             app.updates.cancel()
             with anyio.move_on_after(CLEANUP_S), suppress(WorkerError):
                 await app.updates.wait()
-        app.exit(return_code=code, message=message)
+        app.exit(return_code=code, message=message or None)
 
     def detach(self) -> None:
         """Hand over what runs here, then leave; meanwhile nothing of it is handed over again."""

@@ -22,6 +22,10 @@ def _stay(code: int, after_s: float) -> None:
     """End no process: whoever shows the app may do more than that."""
 
 
+def _log_nowhere() -> None:
+    """Leave the log to whoever shows the app."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """Everything from outside, clocks included; `signals` maps signal numbers to exit codes.
@@ -33,6 +37,7 @@ class Opening:
     those of them that were read before, `session` is what was remembered of the workspace, and
     `trouble` what of it could not be used. `environ` is the process's environment.
     `end_after(code, seconds)` sees to it that the process has ended by then, come what may.
+    `open_log` sends the log to the workspace's file, for what happens before the runtime does.
     """
 
     workspace: Path
@@ -57,3 +62,4 @@ class Opening:
     monotonic: Callable[[], float] = time.monotonic
     signals: dict[int, int] = field(default_factory=dict[int, int])
     end_after: Callable[[int, float], None] = _stay
+    open_log: Callable[[], None] = _log_nowhere

@@ -14,7 +14,6 @@ from perstack_tui.timers import after
 FRAME_S: Final = 0.08
 # While the history is being read, the loop is free this long between two helpings of it.
 BREATH_S: Final = 0.006
-_SHORTEST_S: Final = 0.001
 
 
 class Pacer:
@@ -38,7 +37,7 @@ class Pacer:
         if wait <= 0:
             self._app.call_later(self._fire)
         elif self._timer is None:
-            self._timer = after(self._app, max(wait, _SHORTEST_S), self._fire)
+            self._timer = after(self._app, wait, self._fire)
 
     def _fire(self) -> None:
         if self._timer is not None:

@@ -14,6 +14,7 @@ from perstack.errors import UsageError
 from perstack_tui.text import flat
 
 MASK: Final = "█"
+PICTURES: Final = Path("perstack", "pictures")
 # Pieces this long of a secret are masked: wrapped and cropped ones are pieces only.
 _PIECE: Final = 6
 _MOST_NAMES: Final = 1000
@@ -51,7 +52,9 @@ def _masked(text: str, pieces: set[str]) -> str:
 
 
 def save_picture(svg: str, environ: Mapping[str, str], folder: Path, path: Path | None) -> Path:
-    """Write the picture to `path`, taken from `folder`, or to a new name in it; return where.
+    """Write the picture to `path`, taken from `folder`, or to a new name in its pictures.
+
+    Those lie where snapshots of the files do not take them along. Return where it is.
 
     Raises:
         OSError: it cannot be written, or `path` is there already.
@@ -60,10 +63,12 @@ def save_picture(svg: str, environ: Mapping[str, str], folder: Path, path: Path 
     text = without_secrets(svg, environ)
     if path is not None:
         return _write(_named(folder, path), text)
+    pictures = folder / PICTURES
+    pictures.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("cockpit-%Y%m%d-%H%M%S")
     for number in range(_MOST_NAMES):
         try:
-            return _write(folder / f"{stem}{f'-{number}' if number else ''}.svg", text)
+            return _write(pictures / f"{stem}{f'-{number}' if number else ''}.svg", text)
         except FileExistsError:
             continue
     raise FileExistsError(17, "every name is taken")

@@ -37,7 +37,8 @@ class Remembering:
         apply(session, self._app.state, selection=not asked)
         if session.theme is not None and session.theme == self._app.theme_name:
             self._app.chosen_theme = session.theme
-        self._app.main.go_to(session.pane)
+        # What was asked for is to be seen, and is no Expert's definition.
+        self._app.main.go_to("tree" if asked and session.pane == "experts" else session.pane)
 
     def restore_scroll(self) -> None:
         """Scroll to where it was, once, when all there is was read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,7 @@ from textual.driver import Driver
 
 from perstack.errors import ConfigError, PerstackError, UsageError
 from perstack_tui import editor
+from perstack_tui.bugs import last_words, logged
 from perstack_tui.outside import LARGEST_COPY, HasMouse, Outside
 from perstack_tui.palettes import read_own
 from perstack_tui.picture import save_picture
@@ -58,6 +61,29 @@ class TerminalApp(Inked, inherit_bindings=False):
     def repaint_all(self) -> None:
         """Paint everything anew: colours, glyphs or keys have changed."""
         raise NotImplementedError
+
+    # --- bugs -------------------------------------------------------------------------------
+
+    def beside(self, work: Callable[[], Awaitable[None]], group: str) -> None:
+        """Do `work` beside the screen; a bug in it is logged and told, and ends nothing else."""
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception as bug:  # noqa: BLE001  the edge between a piece of work and the rest
+                self.report(logged(bug, self.opening))
+
+        self.run_worker(guarded(), group=group)
+
+    def lost(self) -> str:
+        """Return in words what is dropped when the program ends now."""
+        return ""
+
+    def _fatal_error(self) -> None:
+        """End with a sentence: what Textual prints shows variables, and so secrets."""
+        bug = sys.exc_info()[1]
+        if bug is not None and not self._exit_renderables:
+            self.panic(last_words(bug, self.opening, self.lost()))
 
     # --- themes -----------------------------------------------------------------------------
 
@@ -158,7 +184,7 @@ class TerminalApp(Inked, inherit_bindings=False):
             else:
                 self.edit_file(places.settings)
 
-        self.run_worker(edit(), group="editing")
+        self.beside(edit, "editing")
 
     def set_mouse(self, *, on: bool | None = None) -> None:
         """Take the mouse, or leave it to the terminal; None turns it round."""
@@ -192,10 +218,12 @@ class TerminalApp(Inked, inherit_bindings=False):
                 )
             except OSError as error:
                 self.tell(f"the picture cannot be saved: {error.strerror}", "bad")
+            except UsageError as error:
+                self.report(error)
             else:
                 self.tell(f"saved: {saved}", "good")
 
-        self.run_worker(save(), group="pictures")
+        self.beside(save, "pictures")
 
     def _write(self, text: str) -> None:
         driver = self._driver
@@ -240,7 +268,7 @@ class TerminalApp(Inked, inherit_bindings=False):
             except UsageError as error:
                 self.report(error)
 
-        self.run_worker(edit(), group="editing")
+        self.beside(edit, "editing")
 
     async def _edit(self, path: Path, line: int) -> editor.Editor | None:
         """Give the terminal to the editor; return which it was, None when it failed, as told."""

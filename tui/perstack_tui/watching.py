@@ -16,6 +16,7 @@ import anyio.to_thread
 _LOG: Final = logging.getLogger(__name__)
 _BEGUN_S: Final = 0.3
 _STEP_MS: Final = 200
+_LOOK_AGAIN_MS: Final = 500
 _DEBOUNCE_MS: Final = 400
 
 
@@ -28,7 +29,7 @@ async def follow(
     nearest one above them. Where the system has no file events, it is not called again.
     """
     await anyio.to_thread.run_sync(import_module, "watchfiles")
-    places = await anyio.to_thread.run_sync(_places, files, folders)
+    places = await anyio.to_thread.run_sync(watched_folders, files, folders)
     while places:
         try:
             async with anyio.create_task_group() as group:
@@ -36,7 +37,7 @@ async def follow(
                 async with aclosing(_changes(places)) as changes:
                     async for _ in changes:
                         await saved()
-                        now = await anyio.to_thread.run_sync(_places, files, folders)
+                        now = await anyio.to_thread.run_sync(watched_folders, files, folders)
                         if now != places:
                             places = now
                             break
@@ -59,12 +60,13 @@ def _changes(places: frozenset[Path]) -> AsyncGenerator[Collection[object], None
         watch_filter=lambda _change, path: path.endswith(".toml") or Path(path).suffix == "",
         debounce=_DEBOUNCE_MS,
         step=_STEP_MS,
-        rust_timeout=0,
+        # Not for ever: a thread that waits so cannot be told that the cockpit ends.
+        rust_timeout=_LOOK_AGAIN_MS,
         recursive=False,
     )
 
 
-def _places(files: Sequence[Path], folders: Sequence[Path]) -> frozenset[Path]:
+def watched_folders(files: Sequence[Path], folders: Sequence[Path]) -> frozenset[Path]:
     """Return the folders to watch: a file's own, and where a link to it leads."""
     wanted = [*folders]
     for file in files:

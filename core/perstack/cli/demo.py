@@ -120,12 +120,16 @@ async def _perform(project: Project, over: Overrides) -> int:
         async with open_runtime(project) as runtime, anyio.create_task_group() as group:
             group.start_soon(watch_signals, control, stopped_by)
             group.start_soon(_review, runtime)
-            endings.append(await start_or_go_on(asked, runtime, listener, control, over=over, wait=True))
+            endings.append(
+                await start_or_go_on(asked, runtime, listener, control, over=over, wait=True)
+            )
             while endings[-1].outcome.ending == "asked":
                 job_id = endings[-1].job_id
                 answer = await _answer(runtime, job_id)
                 asked = replace(asked, query=answer, continue_job=job_id, is_answer=True)
-                endings.append(await start_or_go_on(asked, runtime, listener, control, over=over, wait=True))
+                endings.append(
+                    await start_or_go_on(asked, runtime, listener, control, over=over, wait=True)
+                )
             group.cancel_scope.cancel()
     listener.on_end(endings[-1])
     again = go_on_command(asked, over, endings[-1])

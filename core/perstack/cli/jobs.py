@@ -147,18 +147,19 @@ def prune(
 async def _pruner(workspace: Path) -> AsyncGenerator[Pruner]:
     from perstack.cli.looking import history_of, snapshots_of
     from perstack.ports.system import SystemClock
-    from perstack.runtime import open_consensus
     from perstack.services.job_gates import JobGates
     from perstack.services.pruning import Pruner
-    from perstack.wiring import has_database
+    from perstack.wiring import consensus_over, has_database, open_tables
 
     history, snapshots = history_of(workspace), snapshots_of(workspace)
     if not has_database(workspace.absolute()):
         yield Pruner(history, snapshots)
         return
-    inbox = open_consensus(workspace.absolute())
+    tables = open_tables(workspace.absolute())
+    inbox = consensus_over(tables)
     try:
-        yield Pruner(history, snapshots, JobGates(inbox, clock=SystemClock()))
+        gates = JobGates(inbox, tables.stores, clock=SystemClock())
+        yield Pruner(history, snapshots, gates)
     finally:
         await inbox.aclose()
 

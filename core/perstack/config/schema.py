@@ -333,7 +333,7 @@ def _snapshots() -> Schema:
                 usual.max_total_bytes,
             ),
             "exclude": texts(
-                "Patterns as in .gitignore of files that are listed, not stored.",
+                "Patterns as in .gitignore of what is listed, not stored; env files always are.",
                 default=usual.exclude,
             ),
         },

@@ -37,12 +37,21 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """A file as a snapshot has it. Without a `digest` it is listed only, and `why` says so."""
+    """A file as a snapshot has it. Without a `digest` it is listed only, and `why` says so.
+
+    `as_such`: a link or an empty folder, which is stored without a content.
+    """
 
     path: str
     size: int
     digest: str | None = None
     why: str | None = None
+    as_such: bool = False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it can be put back."""
+        return self.as_such or self.digest is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
 
     async def one(call: ToolCallPart) -> None:
         async with limiter:
+            if run.control.stopping:
+                return
             begun.add(call.tool_call_id)
             outcome = await _made(run, call)
         await run.record(ToolReturned(result=_of(run, call, outcome)))
@@ -42,8 +44,6 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     if writing := [call.tool_call_id for call in calls if _may_write(run, call)]:
         with run.control.interruptible():
             await run.job.files.before_writing(writing)
-    if run.control.stopping:
-        return  # nothing has begun, so nothing need be in doubt: all are made when the run goes on
     with run.control.finishing() as scope:
         async with anyio.create_task_group() as group:
             for call in calls:

@@ -60,8 +60,7 @@ _NO_PAST: Final = Past()
 
 
 class JobDriver:
-    """One job being driven by this process, which holds its lock.
-    """
+    """One job being driven by this process, which holds its lock."""
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from perstack.projection.views import CallView, EntryView
 
 ENTRY_CHARACTERS: Final = 20_000
 TITLE_CHARACTERS: Final = 200
+PATH_CHARACTERS: Final = 4096
 _ENTRY_BYTES: Final = 600
 
 
@@ -57,7 +58,8 @@ def call_entry(call: ToolCallPart, route: ToolRoute | None, at: int) -> EntryVie
 def _called(call: ToolCallPart, skill_name: str) -> CallView:
     before, after = None, None
     args = dict(call.args)
-    if skill_name == BASE_SKILL and isinstance(args.get("path"), str):
+    path = args.get("path")
+    if skill_name == BASE_SKILL and isinstance(path, str):
         before, after = _taken(args, "oldText"), _taken(args, "newText")
         after = after if after is not None else _taken(args, "text")
     if after is not None and args.keys() == {"path"}:
@@ -70,6 +72,7 @@ def _called(call: ToolCallPart, skill_name: str) -> CallView:
         before,
         after,
         appends=call.tool_name == "appendTextFile",
+        path=path if isinstance(path, str) and len(path) <= PATH_CHARACTERS else "",
     )
 
 
@@ -94,7 +97,11 @@ def outcome_words(body: ResolveApproval) -> str:
 def weight_of(entry: EntryView) -> int:
     """Return about how many bytes an entry takes in memory, where its text is Latin."""
     call = entry.call
-    told = 0 if call is None else len(call.args) + len(call.before or "") + len(call.after or "")
+    told = (
+        0
+        if call is None
+        else len(call.args) + len(call.before or "") + len(call.after or "") + len(call.path)
+    )
     return len(entry.text) + len(entry.title) + told + _ENTRY_BYTES
 
 

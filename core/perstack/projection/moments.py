@@ -47,9 +47,9 @@ def file_views(files: Manifest) -> Iterator[FileView]:
     for path in sorted(files):
         entry = files[path]
         if entry.kind == "link" and entry.target is not None:
-            yield FileView(path, entry.size, why=f"link to {entry.target}")
+            yield FileView(path, entry.size, why=f"link to {entry.target}", as_such=entry.is_stored)
         elif entry.kind == "folder":
-            yield FileView(f"{path}/", 0, why=entry.why or "empty folder")
+            yield FileView(f"{path}/", 0, why=entry.why or "empty folder", as_such=entry.is_stored)
         else:
             yield FileView(path, entry.size, entry.digest, entry.why)
 

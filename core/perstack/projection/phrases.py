@@ -202,7 +202,7 @@ def _spoken_args(tool_name: str, args: Mapping[str, JsonValue], limit: int) -> s
         case {"newTodos": [*todos]} if todos:
             return "+ " + ", ".join(str(todo) for todo in todos[:limit])
         case {"completedTodos": [*done]}:
-            return "✓ " + ", ".join(str(number) for number in done[:limit])
+            return "done: " + ", ".join(f"#{number}" for number in done[:limit])
         case _:
             return _first_text(args, _SPOKEN_ARGS) or _any_text(args) or ""
 

@@ -41,7 +41,7 @@ class CallView:
 
     `args` is its input as JSON, without what `before` and `after` hold: the text that an edit
     replaces, None for what is written or appended (`appends`), and what it puts there. `child` is
-    the run that a delegation began.
+    the run that a delegation began, `path` the file that the call names.
     """
 
     tool_name: str
@@ -51,6 +51,7 @@ class CallView:
     after: str | None = None
     appends: bool = False
     child: RunId | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,13 +244,6 @@ class ConsensusService:
         """Return a job's standing approvals; also those taken back."""
         return await self._ask(lambda store: store.list_standing(job_id))
 
-    async def take_back(self, job_id: JobId) -> None:
-        """Take back what was let pass for the rest of a job that was removed."""
-        now = self._clock.now_ms()
-        for given in await self.standing_of(job_id):
-            if not given.is_revoked:
-                await self._ask(partial(_revoke, id_=given.id, now=now))
-
     async def record_verdict(
         self, consensus_id: ConsensusId, verdict: Verdict, *, reviewer: str
     ) -> ConsensusCheckpoint:
@@ -354,10 +347,6 @@ def whoami() -> str:
     except (ImportError, KeyError):
         user = f"uid-{os.getuid()}"
     return f"{user}@{socket.gethostname()}"
-
-
-async def _revoke(store: ConsensusStore, *, id_: StandingId, now: int) -> None:
-    await store.revoke_standing(id_, by=SYSTEM, now_ms=now)
 
 
 def _the_one(wanted: str, found: Sequence[ConsensusId]) -> ConsensusId:

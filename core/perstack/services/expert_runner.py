@@ -12,6 +12,7 @@ from perstack.config.builtin import reachable
 from perstack.domain.events import Delta, Event
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, IdentityId, RunId
+from perstack.domain.jobs import SomeLimits
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, JobOutcome, Plan

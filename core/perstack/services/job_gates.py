@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from perstack.domain.consensus import ConsensusCheckpoint
-from perstack.domain.ids import JobId
+from perstack.domain.consensus import SYSTEM, ConsensusCheckpoint
+from perstack.domain.ids import JobId, StandingId
+from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.consensus import ConsensusService
+from perstack.services.handle import Handle
 
 _MOST: Final = 10_000
 _REMOVED: Final = "its job was removed"
 
 
 class JobGates:
-    """The consensus checkpoints that jobs wait at."""
+    """The consensus checkpoints that jobs wait at; `stores` are those of the service."""
 
-    def __init__(self, service: ConsensusService, *, clock: Clock) -> None:
+    def __init__(self, service: ConsensusService, stores: Handle[Stores], *, clock: Clock) -> None:
         self._service = service
+        self._stores = stores
         self._clock = clock
 
     async def waiting(self) -> frozenset[JobId]:
@@ -39,7 +42,15 @@ class JobGates:
             if each.job_id in job_ids:
                 await self._service.withdraw(each.id, _REMOVED)
         for job_id in job_ids:
-            await self._service.take_back(job_id)
+            for given in await self._service.standing_of(job_id):
+                if not given.is_revoked:
+                    await self._take_back(given.id)
+
+    async def _take_back(self, standing_id: StandingId) -> None:
+        now = self._clock.now_ms()
+        await self._stores.ask(
+            lambda stores: stores.consensus.revoke_standing(standing_id, by=SYSTEM, now_ms=now)
+        )
 
     async def _pending(self) -> Sequence[ConsensusCheckpoint]:
         now = self._clock.now_ms()

@@ -164,8 +164,8 @@ def test_powers_are_those_that_were_not_there(old: str, new: str, powers: tuple[
         ),
         ("", "[consensus]\nmaxDepth = 9", "what is delegated that deep no longer waits"),
         ("", "[consensus]\nmaxDepth = 2", None),
-        ("", "[snapshots]\nexclude = []", "now stored in snapshots: .env*"),
-        ("", '[snapshots]\nexclude = [".env*", "*.pem"]', None),
+        ('[snapshots]\nexclude = ["*.pem"]', "", "now stored in snapshots: *.pem"),
+        ("", '[snapshots]\nexclude = ["*.pem"]', None),
         (
             "",
             "[snapshots]\nenabled = false",

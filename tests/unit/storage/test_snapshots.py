@@ -21,6 +21,7 @@ from perstack.errors import CorruptRecordError, LimitError, NotFoundError
 from perstack.ports.snapshots import Restored
 from perstack.ports.system import SystemClock
 from perstack.services.restore_plan import plan_restoration
+from perstack.storage.files import Files
 from perstack.storage.history.codec import seal
 from perstack.storage.snapshots.recorder import FileRecorder
 from perstack.storage.snapshots.store import FileSnapshots
@@ -279,11 +280,19 @@ def test_what_changes_while_files_are_put_back_stays(tmp_path: Path) -> None:
 def test_a_forged_index_leads_nowhere(tmp_path: Path, path: str) -> None:
     store_in(tmp_path)
     row = {path: ["f", 420, 0, "0" * 64]}
-    line: dict[str, object] = {"n": 0, "at": 1, "point": "p", "set": row, "gone": []}
+    whole = store_in(tmp_path).blobs.writing()
+    store_in(tmp_path).blobs.make()
+    full = whole.put(json.dumps(row).encode())
+    whole.finish()
+    first: dict[str, object] = {"n": 0, "at": 1, "point": "p", "set": row, "gone": []}
+    second: dict[str, object] = {"n": 0, "at": 1, "point": "p", "full": full}
     index = tmp_path / "perstack" / "jobs" / JOB / "snapshots.jsonl"
-    index.write_bytes(seal(json.dumps(line).encode()) + b"\n")
-    with pytest.raises(CorruptRecordError):
-        store_in(tmp_path).marks(JOB)
+    for line in (first, second):
+        index.write_bytes(seal(json.dumps(line, separators=(",", ":")).encode()) + b"\n")
+        with pytest.raises(CorruptRecordError):
+            store_in(tmp_path).manifest(JOB, 0)
+        with pytest.raises(CorruptRecordError):
+            store_in(tmp_path).sweep()
 
 
 def test_a_line_that_was_cut_off_is_no_snapshot_and_the_next_one_follows(tmp_path: Path) -> None:
@@ -295,6 +304,141 @@ def test_a_line_that_was_cut_off_is_no_snapshot_and_the_next_one_follows(tmp_pat
     assert [mark.point for mark in store_in(tmp_path).marks(JOB)] == ["p0"]
     recorder_in(tmp_path).take(["p1"])
     assert [mark.point for mark in store_in(tmp_path).marks(JOB)] == ["p0", "p1"]
+
+
+def test_a_whole_last_line_that_is_damaged_is_said_and_nothing_it_names_is_swept(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "f").write_text("1")
+    recorder_in(tmp_path).take(["p0"])
+    (tmp_path / "f").write_text("2")
+    recorder_in(tmp_path).take(["p1"])
+    index = tmp_path / "perstack" / "jobs" / JOB / "snapshots.jsonl"
+    damaged = bytearray(index.read_bytes())
+    damaged[-30] ^= 1
+    index.write_bytes(damaged)
+    store = store_in(tmp_path)
+    for ask in (
+        lambda: store.marks(JOB),
+        lambda: store.newest(tmp_path, [JOB]),
+        store.sweep,
+        lambda: recorder_in(tmp_path).take(["p2"]),
+    ):
+        with pytest.raises(CorruptRecordError, match="damaged"):
+            ask()
+    assert index.read_bytes() == damaged
+
+
+class Power(Files):
+    """Notes which files were synced, before they got their names."""
+
+    def __init__(self) -> None:
+        self.at: dict[int, Path] = {}
+        self.opened: set[Path] = set()
+        self.synced: set[Path] = set()
+        self.named_unsynced: list[Path] = []
+
+    def open(self, path: Path, flags: int) -> int:
+        fd = super().open(path, flags)
+        self.at[fd] = path
+        self.opened.add(path)
+        return fd
+
+    def sync(self, fd: int) -> None:
+        self.synced.add(self.at[fd])
+
+    def rename(self, source: Path, target: Path) -> None:
+        if source not in self.synced and len(target.name) == 62:
+            self.named_unsynced.append(target)
+        super().rename(source, target)
+
+
+@pytest.mark.parametrize("files", [3, 60])
+def test_a_content_has_its_name_only_once_it_is_on_the_disk(
+    tmp_path: Path, files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(files):
+        (tmp_path / f"{number}.txt").write_text(f"{number}")
+    power = Power()
+    monkeypatch.setattr(os, "sync", lambda: power.synced.update(power.opened))
+    (tmp_path / "perstack" / "jobs" / JOB).mkdir(parents=True)
+    store = FileSnapshots(tmp_path, clock=SystemClock(), files=power, folder=None)
+    store.recorder(JOB, tmp_path, USUAL).take(["p0"])
+    assert power.named_unsynced == []
+    assert len(store.manifest(JOB, 0)) == files
+
+
+def test_an_empty_content_that_a_power_failure_left_is_stored_again(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("1")
+    recorder_in(tmp_path).take(["p0"])
+    store = store_in(tmp_path)
+    digest = store.manifest(JOB, 0)["f"].digest or ""
+    store.blobs.path(digest).write_bytes(b"")
+    (tmp_path / "g").write_text("1")
+    recorder_in(tmp_path).take(["p1"])
+    assert store.content(digest) == b"1"
+
+
+def test_looking_again_reads_only_what_was_appended(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("1")
+    recorder = recorder_in(tmp_path)
+    recorder.take(["p0"])
+    reading = Reading()
+    store = FileSnapshots(tmp_path, clock=SystemClock(), files=reading, folder=None)
+    for number in range(50):
+        (tmp_path / "f").write_text(str(number))
+        recorder.take([f"q{number}"])
+    assert len(store.marks(JOB)) == 51
+    reading.read_bytes = 0
+    assert len(store.marks(JOB)) == 51
+    assert reading.read_bytes == 0
+    recorder.take(["last"])
+    assert store.marks(JOB)[-1].point == "last"
+    assert 0 < reading.read_bytes < 1_000
+    manifest = store.manifest(JOB, 20)
+    assert store.content(manifest["f"].digest or "") == b"19"
+
+
+class Reading(Files):
+    """Counts what is read."""
+
+    def __init__(self) -> None:
+        self.read_bytes = 0
+
+    def read(self, path: Path, *, start: int = 0) -> bytes:
+        data = super().read(path, start=start)
+        self.read_bytes += len(data)
+        return data
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("1")
+    recorder_in(tmp_path).take(["p0"])
+    left = [tmp_path / "perstack" / "blobs" / name for name in ("00.tmp", "aa/11.tmp")]
+    left[1].parent.mkdir(exist_ok=True)
+    for path in left:
+        path.touch()
+    store_in(tmp_path).sweep()
+    assert not any(path.exists() for path in left)
+
+
+def test_what_is_not_stored_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"small")
+    (tmp_path / "notes").write_text("v1")
+    small = SnapshotSettings(max_file_bytes=100)
+    recorder_in(tmp_path, small).take(["p"])
+    target = store_in(tmp_path).manifest(JOB, 0)
+    (tmp_path / "big").write_bytes(b"b" * 500)
+    (tmp_path / "notes").write_text("v2")
+    (tmp_path / ".gitignore").write_text("notes\n")
+    store = store_in(tmp_path)
+    now = store.look(tmp_path, small)
+    planned = plan_restoration(target, now, now, only=["big", "notes"])
+    assert (planned.plan.kept, dict(planned.wanted)) == (("big", "notes"), {})
+    # Nor by whoever has it put in place all the same.
+    done = store.restore(tmp_path, {"big": target["big"], "notes": target["notes"]}, now)
+    assert done.kept == ("big", "notes")
+    assert ((tmp_path / "big").stat().st_size, (tmp_path / "notes").read_text()) == (500, "v2")
 
 
 def test_only_what_nothing_names_is_swept(tmp_path: Path) -> None:

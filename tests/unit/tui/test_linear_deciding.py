@@ -52,7 +52,9 @@ class Said:
         return "".join(self._written)
 
 
-LOW = gate("g1", subtasks=(subtask("s1", "tidy up", "low"), subtask("s2", "sweep", "low")))
+LOW = gate(
+    "g1", risk="low", subtasks=(subtask("s1", "tidy up", "low"), subtask("s2", "sweep", "low"))
+)
 HIGH = gate("g2", subtasks=(subtask("s1", "deploy docs to prod", "high"),))
 
 
@@ -91,8 +93,24 @@ async def test_what_was_typed_ahead_never_decides() -> None:
     assert await approval(Said(early, "yes").talk, LOW, WHO, "") is not None
 
 
+async def test_pages_are_read_before_enter_counts_and_too_soon_is_not_the_end() -> None:
+    early, page = Typed("", 0.1), [f"line {n}" for n in range(30)]
+    held_down = Said(early, early, early, "", rows=24)
+    assert not await held_down.talk.read_lines(page)
+    assert "line 29" not in held_down.text
+    assert not held_down.talk.ended
+    assert await Said(early, "", rows=24).talk.read_lines(page)
+    over = Said()
+    assert await over.talk.ask("stay? ") is None
+    assert over.talk.ended
+
+
 async def test_what_was_not_read_to_its_end_cannot_be_approved() -> None:
-    long = gate("g3", subtasks=(subtask("s1", "\n".join(f"line {n}" for n in range(60)), "low"),))
+    long = gate(
+        "g3",
+        risk="low",
+        subtasks=(subtask("s1", "\n".join(f"line {n}" for n in range(60)), "low"),),
+    )
     left = Said("q", "yes", rows=12)
     assert await approval(left.talk, long, WHO, "") is None
     assert left.typist.prompts == [MORE]
@@ -120,7 +138,7 @@ async def test_some_can_be_left_out_and_what_is_not_there_is_told() -> None:
 
 
 async def test_hidden_characters_are_shown_and_warned_of() -> None:
-    tricky = gate("g4", subtasks=(subtask("s1", "rm \u202efdp.exe\x1b[2J", "low"),))
+    tricky = gate("g4", risk="low", subtasks=(subtask("s1", "rm \u202efdp.exe\x1b[2J", "low"),))
     said = Said("")
     await approval(said.talk, tricky, WHO, "")
     assert "‹U+202E›fdp.exe‹U+001B›[2J" in said.text

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perstack_tui.picture import MASK, save_picture, without_secrets
+from perstack.errors import UsageError
+from perstack_tui.picture import MASK, PICTURES, save_picture, without_secrets
 
 ENV = {"MY_API_KEY": "sk-very&secret-0123456789", "HOME": "/home/ana"}
 
@@ -32,10 +33,16 @@ def test_picture_without_secrets_stays_as_it_is() -> None:
 def test_picture_is_saved_under_a_new_name_or_the_one_given(tmp_path: Path) -> None:
     first = save_picture(svg("x"), ENV, tmp_path, None)
     second = save_picture(svg("y"), ENV, tmp_path, None)
-    assert first.parent == second.parent == tmp_path
+    assert first.parent == second.parent == tmp_path / PICTURES
     assert first != second
     named = save_picture(svg("z"), ENV, tmp_path, Path("here"))
     assert named == tmp_path / "here.svg"
     with pytest.raises(FileExistsError):
         save_picture(svg("z"), ENV, tmp_path, Path("here"))
     assert named.read_text() == svg("z")
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "/", "a\0b"])
+def test_what_cannot_name_a_picture_is_refused_in_words(tmp_path: Path, path: str) -> None:
+    with pytest.raises((UsageError, OSError)):
+        save_picture(svg("x"), ENV, tmp_path / "there", Path(path))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+import anyio
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +14,8 @@ from perstack.domain.events import Delta, Event
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.ports.history import FeedBatch
 from perstack.projection.workspace import WorkspaceFold
-from perstack_tui.state.pump import PIECE, Pump, pieces
+from perstack_tui.ports.gateway import Update
+from perstack_tui.state.pump import MOST_WAITING, PIECE, Pump, pieces
 from tests.fakes.events import called_tools, completed, generation, make_event
 
 
@@ -68,3 +72,26 @@ def test_a_helping_ends_long_before_a_long_batch() -> None:
 def test_a_short_batch_is_not_taken_apart() -> None:
     batch = replace(FeedBatch(events=history(3)), caught_up=True)
     assert list(pieces(batch)) == [batch]
+
+
+@pytest.mark.anyio
+async def test_what_comes_faster_than_it_is_folded_waits_and_leaving_lets_it_pass() -> None:
+    pump, asked = Pump(WorkspaceFold(), lambda: 0.0), 0
+
+    async def flood() -> AsyncGenerator[Update, None]:
+        nonlocal asked
+        for _ in range(3 * MOST_WAITING):
+            asked += 1
+            yield FeedBatch()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(pump.consume, flood(), lambda: None)
+            await anyio.wait_all_tasks_blocked()
+            assert asked == MOST_WAITING + 1
+            pump.drain(10_000)
+            await anyio.wait_all_tasks_blocked()
+            assert asked == 2 * (MOST_WAITING + 1)
+            pump.let_pass()
+    assert asked == 3 * MOST_WAITING
+    assert not pump.dirty

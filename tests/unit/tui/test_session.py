@@ -55,7 +55,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     state = CockpitState()
     apply(found, state, selection=True)
     assert remembered(state) == session
-    assert state.drafts[ASKED] == "for whom?"
+    assert state.drafts == {("follow_up", "job-1"): "once more"}
 
 
 def test_what_was_asked_for_on_opening_is_not_overruled() -> None:

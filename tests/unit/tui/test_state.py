@@ -9,14 +9,15 @@ import pytest
 
 from perstack.domain.ids import CheckpointId, JobId, RunId, SubtaskId
 from perstack.domain.usage import Cost, Usage
-from perstack.projection.views import InboxView, WorkspaceView
+from perstack.projection.views import InboxView, PauseView, WorkspaceView
 from perstack_tui.actions import ACTIONS, BY_ID
 from perstack_tui.ports.gateway import DefinitionsUpdate
 from perstack_tui.settings import Settings
 from perstack_tui.state.agents import AgentTable, Ranking, matches
 from perstack_tui.state.bars import crumb_line, footer_line, header_line
-from perstack_tui.state.cockpit import CockpitState
+from perstack_tui.state.cockpit import CockpitState, Tone, notice_seconds
 from perstack_tui.state.definitions import definitions_problem
+from perstack_tui.state.filters import found_in
 from perstack_tui.state.grace import Grace
 from perstack_tui.state.inbox import ItemKey, inbox_lines, items_of, question_key
 from perstack_tui.state.index import index_of
@@ -302,7 +303,7 @@ def test_review_needs_something_kept_and_everything_kept_read() -> None:
 PROBLEMS = [
     (
         '/w/x/perstack.toml: Validation failed:\n  - "a".skills (line 26): no table\n  - b: c',
-        'perstack.toml:26: "a".skills: no table (and 1 more)',
+        'perstack.toml:26: "a".skills: no table (and 1 more: ^r)',
     ),
     (
         "/w/x/perstack.toml is not valid TOML at line 3, column 7: Expected '='",
@@ -361,3 +362,91 @@ def test_long_name_of_a_folder_hides_nothing_that_needs_somebody() -> None:
     assert "▲" in short
     assert long.count("▲") == short.count("▲")
     assert width_of(long) <= 80
+
+
+def footer(state: CockpitState, *possible: str, width: int = 120) -> str:
+    return text_of(footer_line(state, width, lambda name: name in possible))
+
+
+def test_footer_names_first_what_mends_the_selected_run() -> None:
+    failed = shown_state(WorkspaceView((job("job-8f3a", (run("writer", "fail"),)),)))
+    assert footer(failed, "new_run", "retry").index(". retry") < footer(
+        failed, "new_run", "retry"
+    ).index("n new")
+    limit = shown_state(WorkspaceView((job("job-8f3a", (run("writer", "limit"),)),)))
+    assert "b budget" in footer(limit, "new_run", "reply", "budget", "follow", width=80)
+    held = replace(run("writer", "stop"), paused=PauseView("ana", None, NOW))
+    paused = shown_state(WorkspaceView((job("job-8f3a", (held,)),)))
+    assert "z resume" in footer(paused, "pause")
+    assert "z pause" in footer(shown_state(running_view()), "pause")
+
+
+def test_failure_that_was_done_again_is_counted_once() -> None:
+    first = run("worker", "fail", parent="lead", started=9_000, ended=8_000)
+    again = replace(
+        run("again", parent="lead", started=5_000), expert_key=first.expert_key, query=first.query
+    )
+    lead = run("lead", "waits", started=10_000)
+    state = shown_state(WorkspaceView((job("job-8f3a", (lead, first)),)))
+    assert state.counts()["fail"] == 1
+    state.take(WorkspaceView((job("job-8f3a", (lead, first, again)),)), hold_inbox=False)
+    assert state.counts()["fail"] == 0
+    failed = replace(again, state="fail")
+    state.take(WorkspaceView((job("job-8f3a", (lead, first, failed)),)), hold_inbox=False)
+    assert state.counts()["fail"] == 1
+
+
+def test_parallel_failures_of_one_query_count_each() -> None:
+    first = run("worker", "fail", parent="lead", started=9_000, ended=8_000)
+    beside = replace(first, run_id=RunId("run-beside"), started_at=NOW - 8_900)
+    lead = run("lead", "waits", started=10_000)
+    state = shown_state(WorkspaceView((job("job-8f3a", (lead, first, beside)),)))
+    assert state.counts()["fail"] == 2
+
+
+def test_job_at_its_limit_is_counted_in_the_top_line() -> None:
+    state = shown_state(WorkspaceView((job("job-8f3a", (run("writer", "limit"),), alive=False),)))
+    assert "■ 1 at a limit" in text_of(header_line(state, "w", 120))
+
+
+def test_crumbs_say_which_step_the_cursor_is_at() -> None:
+    state = shown_state(running_view())
+    assert "step 3 of" not in text_of(crumb_line(state))
+    assert state.run is not None
+    state.point = state.run.points[0].checkpoint_id
+    assert f"step 1 of {state.run.step_number}" in text_of(crumb_line(state))
+
+
+def test_times_above_the_lanes_stay_where_they_are_as_the_cursor_moves() -> None:
+    made = run("writer", kinds="ssssssssssss")
+    state = shown_state(WorkspaceView((job("job-8f3a", (made,)),)))
+    timeline = Timeline()
+    still = text_of(timeline.lines(state, 90, NOW)[0]).split()
+    for point in made.points:
+        state.point = point.checkpoint_id
+        shown = text_of(timeline.lines(state, 90, NOW)[0]).split()
+        assert len(set(shown) - set(still)) <= 1
+        assert len(set(still) - set(shown)) <= 2
+
+
+def test_letters_in_order_are_looked_for_within_a_word_and_not_in_ids() -> None:
+    assert found_in("worker run", "~wrk")
+    assert not found_in("waits for asker", "~wrk")
+    assert not found_in("asker w1r2k3w1r2k3w1r2k3", "~wrk")
+
+
+def test_misspelt_key_is_told_before_the_one_that_is_missing() -> None:
+    error = (
+        '/w/x/perstack.toml: Validation failed:\n  - "a".instruction (line 2): is missing'
+        '\n  - "a".instrucion (line 3): unknown; did you mean instruction?'
+    )
+    told = definitions_problem(DefinitionsUpdate(path=Path("/w/x/perstack.toml"), error=error))
+    assert told.startswith('perstack.toml:3: "a".instrucion')
+    assert "did you mean instruction?" in told
+    assert "(and 1 more: ^r)" in told
+
+
+@pytest.mark.parametrize("tone", ["info", "good", "bad"])
+def test_only_errors_with_a_line_of_their_own_stay_until_a_key(tone: Tone) -> None:
+    assert notice_seconds(tone, roomy=False)
+    assert (notice_seconds(tone, roomy=True) is None) == (tone == "bad")

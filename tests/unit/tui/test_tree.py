@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from perstack.domain.ids import ExpertKey
 from perstack.domain.usage import Cost
 from perstack.projection.views import JobView, WorkspaceView
 from perstack_tui.settings import Settings
@@ -13,7 +14,7 @@ from perstack_tui.state.lines import Line
 from perstack_tui.state.roster import AgentKey
 from perstack_tui.state.tree import DoneKey, Tree
 from perstack_tui.text import width_of
-from tests.fakes.gateway import NOW, busy_view, job, run
+from tests.fakes.gateway import NOW, busy_view, definitions, job, run
 from tests.fakes.wide import agent, everything_view, siblings_job
 
 
@@ -134,3 +135,51 @@ def test_every_row_has_the_width_of_the_pane() -> None:
     for width in (36, 39, 44, 60, 150):
         wide = {width_of(text_of(line)) for line in tree(state, width) if line.key is not None}
         assert wide == {width}
+
+
+def test_selected_job_stays_open_as_another_one_begins() -> None:
+    old = job("job-old", (run("gater", "done", job="job-old", ended=1_000), run("x", "done")))
+    state = state_of(old)
+    late = job("job-new", (run("late", job="job-new", started=10),))
+    state.take(WorkspaceView((late, old), caught_up=True), hold_inbox=False)
+    assert state.run_id == "run-gater"
+    assert "run-x" in keys(tree(state))
+    state.select(late.runs[0].run_id)
+    assert "run-x" in keys(tree(state))
+
+
+def test_what_is_read_back_in_pieces_opens_no_old_job() -> None:
+    old = job("job-old", (run("gater", "done", job="job-old", ended=1_000), run("x", "done")))
+    state = CockpitState()
+    state.take(WorkspaceView((old,)), hold_inbox=False)
+    late = job("job-new", (run("late", job="job-new", started=10),))
+    state.take(WorkspaceView((late, old), caught_up=False), hold_inbox=False)
+    assert "run-x" not in keys(tree(state))
+
+
+def test_time_is_how_long_a_run_has_gone_on_in_every_row() -> None:
+    waits = run("writer", "gate", started=120_000)
+    done = run("old", "done", job="job-old", started=600_000, ended=590_000)
+    pair = (done, replace(run("x", "done", job="job-old"), parent_run_id=done.run_id))
+    state = state_of(job("job-8f3a", (waits,)), job("job-old", pair))
+    shown = [text_of(line) for line in tree(state) if line.key is not None]
+    assert "2m00" in shown[0]
+    assert "10s" in shown[1]
+
+
+def test_delegations_to_one_expert_say_what_each_is_about() -> None:
+    children = tuple(
+        replace(run(name, parent="boss"), expert_key=ExpertKey("worker"), query=f"Read {name}.md")
+        for name in ("one", "two")
+    )
+    boss = run("boss", "waits", children=("one", "two"))
+    shown = [text_of(line) for line in tree(state_of(job("job-8f3a", (boss, *children))))]
+    assert "worker …one.md" in shown[2]
+    assert "worker …two.md" in shown[3]
+
+
+def test_without_experts_nobody_is_told_to_press_a_key_that_refuses() -> None:
+    state = state_of()
+    assert "starts an Expert" not in "".join(map(text_of, tree(state)))
+    state.definitions = definitions()
+    assert "starts an Expert" in "".join(map(text_of, tree(state)))

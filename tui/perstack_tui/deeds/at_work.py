@@ -36,7 +36,7 @@ def why_not_at_work(host: Host) -> str | None:
     if (refused := why_not_act(host)) is not None:
         return refused
     if job is None or run is None:
-        return "nothing is running here"
+        return "nothing is running here" if state.index.view.caught_up else "still reading"
     if not state.is_driven(job):
         ended = "this job has ended; i follows up"
         return ended if has_ended(job) else "nothing runs it; i goes on with it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perstack_tui.deeds.naming import Named
 from perstack_tui.deeds.table import Deed, Group
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.definitions import ExpertSheet, open_definitions_file
@@ -20,13 +21,14 @@ class Defining:
     def __init__(self, screen: MainScreen, host: Host) -> None:
         self._screen = screen
         self._host = host
+        self._named = Named(screen, host)
 
     def group(self) -> Group:
         """Return the deeds."""
         return {
             "definitions": Deed(self._host.show_definitions, self._why_not_changes),
-            "edit": Deed(lambda: open_definitions_file(self._host), self._why_not_edit),
-            "open_path": Deed(lambda: open_definitions_file(self._host), self._why_not_open),
+            "edit": Deed(self._open, self._why_not_edit),
+            "open_path": Deed(self._open, self._why_not_open),
         }
 
     def open(self) -> None:
@@ -41,12 +43,22 @@ class Defining:
             return None
         return "perstack.toml has not changed since the cockpit was opened"
 
+    def _open(self) -> None:
+        if self._screen.active == "stream" and self._named.why_not_open() is None:
+            self._named.open()
+        else:
+            open_definitions_file(self._host)
+
     def _why_not_edit(self) -> str | None:
+        if self._screen.active == "stream":
+            return self._named.why_not_edit()
         if self._screen.active != "experts":
-            return "e edits a definition: go to the Experts first"
+            return "e edits a definition, or a file that an entry of the stream names: go there"
         return None
 
     def _why_not_open(self) -> str | None:
         if self._screen.active == "experts" or self._host.state.definitions.error:
             return None
+        if self._screen.active == "stream":
+            return self._named.why_not_open()
         return "nothing here can be opened in the editor"

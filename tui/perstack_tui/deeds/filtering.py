@@ -74,6 +74,7 @@ class Filtering:
         if pane == "agents":
             wanted = next((run for run in state.index.runs if run == self._before), None)
             state.filter_agents(text, wanted)
+            state.agents(held=False)
         else:
             if pane == "tree":
                 state.filter_tree(text, self._before)
@@ -82,7 +83,7 @@ class Filtering:
             else:
                 state.filters[pane] = text
             if pane == "stream":
-                self._show_match(0)
+                self._tell_matches(text)
         self._host.request_paint(now=True)
 
     def clear(self, pane: PaneName) -> bool:
@@ -91,6 +92,9 @@ class Filtering:
             return False
         self._before = None
         self._host.state.filters[pane] = ""
+        if pane == "agents":
+            # What matched does not stay above the rest.
+            self._host.state.agents(held=False)
         return True
 
     # --- matches ----------------------------------------------------------------------------
@@ -103,6 +107,14 @@ class Filtering:
     def _step(self, by: int) -> None:
         if not self._show_match(by):
             self._host.tell("nothing is found")
+
+    def _tell_matches(self, text: str) -> None:
+        """Go to the first match from here on, and say how many there are."""
+        found = self._show_match(0)
+        if not text:
+            self._host.state.notice = None
+        elif not found:
+            self._host.tell("no match in what is in memory")
 
     def _show_match(self, by: int) -> bool:
         """Scroll to the match `by` matches from the one in view; 0: to the first from here on."""
@@ -119,6 +131,5 @@ class Filtering:
         self._at = found[place]
         pane.following = False
         pane.scroll_lines(max(0, self._at - pane.inner_height // 3) - pane.top)
-        if by:
-            self._host.tell(f"match {place + 1} of {len(found)}")
+        self._host.tell(f"match {place + 1} of {len(found)}")
         return True

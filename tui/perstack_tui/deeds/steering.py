@@ -54,7 +54,8 @@ class SteeringDeeds:
         if (refused := why_not_act(self._host)) is not None or self._marked:
             return refused
         if self._host.state.job is None:
-            return "nothing is running here to stop"
+            reading = not self._host.state.index.view.caught_up
+            return "still reading what runs here" if reading else "nothing is running here to stop"
         return why_not_at_work(self._host)
 
     def _stop(self) -> None:

@@ -40,7 +40,8 @@ class Working:
 
     def _why_not_new(self) -> str | None:
         definitions = self._host.state.definitions
-        if (refused := why_not_act(self._host)) is not None or definitions.experts:
+        refused = why_not_act(self._host)
+        if refused is not None or definitions.experts or definitions.builtins:
             return refused
         error = definitions_problem(definitions)
         return "no Expert is defined" + (f": {error}" if error else ": write a perstack.toml")

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from perstack.config.builtin import builtin_experts
 from perstack.config.definition_diff import DefinitionDiff, diff_definitions, expert_fields
 from perstack.config.load import LoadedConfig, read_config
 from perstack.config.positions import locate_keys
@@ -21,7 +22,7 @@ from perstack.config.typed import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import estimate_risk, why_required
 from perstack.domain.expert import Expert
-from perstack.domain.settings import ConsensusSettings
+from perstack.domain.settings import ConsensusSettings, SnapshotSettings
 from perstack.errors import ConfigError, PerstackError
 from perstack.ports.frontend import Setup
 from perstack.ports.system import SystemClock
@@ -50,6 +51,7 @@ class Definitions:
         self._file: LoadedConfig | None = None
         self._saves: tuple[SavedDefinitions, ...] = ()
         self._experts: tuple[ExpertSummary, ...] = ()
+        self._builtins: tuple[ExpertSummary, ...] = ()
         self._config_error: ConfigError | None = None
         self._config_read = anyio.Event()
 
@@ -96,6 +98,12 @@ class Definitions:
             saved = SavedDefinitions(SystemClock().now_ms(), diff)
             self._saves = (saved, *self._saves)[:KEPT_SAVES]
         self._experts = summaries_of(config)
+        rules = config.settings.consensus
+        self._builtins = tuple(
+            _summary(expert, rules, None)
+            for expert in builtin_experts().values()
+            if expert.key not in config.experts
+        )
 
     def _use(self, project: Project) -> None:
         self._good = project
@@ -116,6 +124,7 @@ class Definitions:
         return replace(
             shown,
             experts=self._experts,
+            builtins=self._builtins,
             saves=self._saves,
             model=settings.model,
             provider_name=settings.provider.name,
@@ -137,6 +146,13 @@ class Definitions:
             )
         read = partial(self._read, self._good.file, overrides)
         return await anyio.to_thread.run_sync(read)
+
+    async def left_out(self) -> SnapshotSettings | None:
+        """Return what snapshots leave out now, None where nobody can tell."""
+        try:
+            return (await self.project(self._setup.overrides)).snapshots
+        except ConfigError:
+            return None  # restoring may be what mends the file
 
 
 def summaries_of(config: LoadedConfig) -> tuple[ExpertSummary, ...]:

@@ -20,7 +20,6 @@ from perstack.config.untrusted import Demand
 from perstack.domain.consensus import ConsensusCheckpoint, Decision
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
-from perstack.domain.settings import SnapshotSettings
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, ConflictError, PerstackError, StorageError
 from perstack.ports.frontend import CockpitRequest, Continuation, Setup
@@ -92,7 +91,7 @@ class LocalGateway:
             )
         )
         past = open_travel(workspace, self._history)
-        self.travel = LocalTravel(past, self._go_on, self._experts, self._left_out)
+        self.travel = LocalTravel(past, self._go_on, self._experts, self._definitions.left_out)
         self.records = LocalRecords(workspace, self._tables, self._history, self._project)
 
     @property
@@ -177,14 +176,21 @@ class LocalGateway:
         for job in jobs:
             job.control.stop("detach", tool_grace_s=DETACH_GRACE_S)
         await self._ended(jobs, within_s=DETACH_WITHIN_S)
-        left = [job for job in jobs if job.can_go_on]
-        for job in left:
-            await anyio.to_thread.run_sync(_go_on_headless, job)
+        failed: list[PerstackError] = []
+        for job in (job for job in jobs if job.was_detached):
+            try:
+                await anyio.to_thread.run_sync(_go_on_headless, job)
+            except PerstackError as error:
+                failed.append(error)
         if late := [job.job_id for job in jobs if not job.over.is_set()]:
-            raise ConflictError(
-                f"{', '.join(late)} did not stop within {DETACH_WITHIN_S:g} s",
-                hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
+            failed.append(
+                ConflictError(
+                    f"{', '.join(late)} did not stop within {DETACH_WITHIN_S:g} s",
+                    hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
+                )
             )
+        if failed:
+            raise _together(failed)
 
     async def accept(self, demands: Sequence[Demand]) -> None:
         """Remember that the user accepted what the configuration asks for."""
@@ -302,12 +308,6 @@ class LocalGateway:
 
     # ---------------------------------------------------------------- what is watched
 
-    async def _left_out(self) -> SnapshotSettings | None:
-        try:
-            return (await self._project()).snapshots
-        except ConfigError:
-            return None  # restoring may be what mends it
-
     async def _project(self) -> Project:
         return await self._definitions.project(self._setup.overrides)
 
@@ -354,6 +354,12 @@ def _go_on_headless(job: LocalJob) -> None:
             f"job {job.job_id} cannot be detached: {error.strerror}",
             hint=f"perstack run {job.expert_key} --continue-job {job.job_id}",
         ) from error
+
+
+def _together(failed: Sequence[PerstackError]) -> PerstackError:
+    if len(failed) == 1:
+        return failed[0]
+    return PerstackError("; ".join(error.message for error in failed), hint=failed[0].hint)
 
 
 def _logged(bug: Exception, job_id: JobId, workspace: Path) -> PerstackError:

@@ -10,7 +10,7 @@ import anyio
 
 from perstack.config.process_env import process_environment
 from perstack.config.typed import Overrides
-from perstack.domain.events import Delta, Event
+from perstack.domain.events import Delta, Event, SuspendRun
 from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome
@@ -36,19 +36,25 @@ class LocalJob:
         self.error: PerstackError | None = None
         self.expert_key = ExpertKey("")
         self.outcome: JobOutcome | None = None
+        self._stopped_for: dict[RunId, str] = {}
         # Where its runs can be steered, once it is opened.
         self.desk: AgentDesk | None = None
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether it was stopped with work left."""
-        return self.outcome is not None and self.outcome.outcome.ending == "stopped"
+    def was_detached(self) -> bool:
+        """Whether it was stopped to be handed over, and by nobody else for another reason."""
+        outcome = self.outcome
+        if outcome is None or outcome.outcome.ending != "stopped":
+            return False
+        return self._stopped_for.get(outcome.run_id, self.control.reason) == "detach"
 
     def on_taken_up(self, run_id: RunId, state: RunState) -> None:
         """Nothing to remember: the history has it."""
 
     def on_event(self, event: Event) -> None:
         """The first event says that the job runs, and whose it is."""
+        if isinstance(event.body, SuspendRun):
+            self._stopped_for[event.run_id] = event.body.reason
         self.going.set()
         self.expert_key = self.expert_key or event.expert_key
 

@@ -57,7 +57,8 @@ class DefinitionsUpdate:
     `changes` says in short phrases what the last save changed ("writer changed", "reviewer new");
     `error` is set while the file does not parse and `experts` are the last good ones;
     `loaded_at` is Unix ms, None before the first good reading. `saves` are those that changed
-    something since the cockpit was opened, newest first.
+    something since the cockpit was opened, newest first. `builtins` can be started as well: those
+    that come with Perstack and that the file does not define itself.
     """
 
     path: Path | None
@@ -70,6 +71,7 @@ class DefinitionsUpdate:
     error_hint: str | None = None
     loaded_at: int | None = None
     saves: tuple[SavedDefinitions, ...] = ()
+    builtins: tuple[ExpertSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

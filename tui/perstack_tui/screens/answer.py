@@ -133,7 +133,9 @@ class AnswerSheet(Sheet[None]):
                 (" close", "muted"),
             )
         asked, keys = self._question, list[tuple[str, str]]()
-        if asked.choices:
+        if asked.choices and self._field.has_focus:
+            keys.append((" tab", "choices "))
+        elif asked.choices:
             keys.append((f" 1-{min(9, len(asked.choices))}", "choose "))
             keys.append((" space", "take ") if asked.several else (" tab", "other text "))
         more = len(self._answering.questions) - len(self._answering.taken) > 1
@@ -152,6 +154,11 @@ class AnswerSheet(Sheet[None]):
         self.host.state.drafts[question_key(self._question)] = self._field.text
         if self.is_mounted and (self._question.several or self._error):
             self._error = ""
+            self._paint()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Say which keys count now: a digit is a choice in the list, text in the field."""
+        if self.is_mounted:
             self._paint()
 
     def on_key(self, event: events.Key) -> None:

@@ -71,6 +71,8 @@ class Keys:
             self._press_action(name)
         elif (clash := self._host.state.keymap.clash(event.key)) is not None:
             self._host.tell(clash, "bad")
+        elif (lost := self._host.state.keymap.lost(event.key)) is not None:
+            self._host.tell(lost)
         else:
             return
         event.stop()

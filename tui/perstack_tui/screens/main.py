@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 from textual import events
 from textual.app import ComposeResult
@@ -27,6 +28,7 @@ from perstack_tui.ports.host import Host
 from perstack_tui.screens.keys import Keys
 from perstack_tui.screens.picture import Picture
 from perstack_tui.state.bars import keys_line
+from perstack_tui.state.cockpit import Notice, notice_seconds
 from perstack_tui.state.experts import ExpertRow
 from perstack_tui.state.inbox import ItemKey
 from perstack_tui.state.layout import PANES, PaneName
@@ -43,6 +45,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     AUTO_FOCUS = None
     ALLOW_SELECT = False
+    _aging: Notice | None = None
 
     def __init__(self, host: Host) -> None:
         super().__init__()
@@ -110,16 +113,18 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.host.request_paint(now=True)
 
     def on_screen_suspend(self) -> None:
-        """A sheet opened over it: its keys are not those of the panes."""
+        """A sheet opened over it: its keys are not those of the panes, and it tells messages."""
+        self.picture.below = True
         self.refresh_view()
 
     def _keys_elsewhere(self) -> Line | None:
-        if not self.is_active:
+        if self.picture.below:
             return keys_line(("esc", "closes what is open; its keys are named in it"))
         return self.prompt.keys if self.prompt.display else self.keys.hints()
 
     def on_screen_resume(self) -> None:
         """Paint what changed while a sheet was open."""
+        self.picture.below = False
         self.refresh_view()
 
     # --- layout and focus -------------------------------------------------------------------
@@ -162,9 +167,27 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if self.is_mounted and self._laid_out:
             self.keys.take_settings()
             self.keys.paint_over()
+            self._age_notice()
             self.picture.paint(self.size.width)
             looked_at = self.active == "inbox" and self.is_current
             self._deciding.note_shown(self.panes["inbox"] if looked_at else None)
+
+    def _age_notice(self) -> None:
+        """Take a message away once it could be read; an error with a line of its own stays."""
+        state = self.host.state
+        if state.notice is self._aging:
+            return
+        self._aging = state.notice
+        if state.notice is not None:
+            roomy = state.size_class in ("tabs", "desk", "wall")
+            seconds = notice_seconds(state.notice.tone, roomy=roomy)
+            if seconds:
+                self.set_timer(seconds, partial(self._end_notice, state.notice))
+
+    def _end_notice(self, notice: Notice) -> None:
+        if self.host.state.notice is notice:
+            self.host.state.notice = None
+            self.host.request_paint()
 
     def forget_paint(self) -> None:
         """Paint everything anew (the theme changed)."""

@@ -13,7 +13,7 @@ from perstack.domain.ids import ExpertKey
 from perstack_tui.ports.gateway import ExpertSummary, Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.lines import Line, line
+from perstack_tui.state.lines import Line, line, note
 from perstack_tui.text import cell, flat, wrap
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.field import Field
@@ -34,7 +34,8 @@ class NewRunSheet(Sheet[None]):
         self._field = Field(
             id="query", value=drafts.get(DRAFT, ""), placeholder="What should it do?"
         )
-        keys = [summary.key for summary in host.state.definitions.experts]
+        definitions = host.state.definitions
+        keys = [summary.key for summary in (*definitions.experts, *definitions.builtins)]
         wanted = expert or ExpertKey(drafts.get(LAST, ""))
         self._expert = wanted if wanted in keys else keys[0]
 
@@ -57,6 +58,10 @@ class NewRunSheet(Sheet[None]):
         width = self._pane.inner_width
         lines: list[Line] = []
         for summary in definitions.experts:
+            lines.extend(_expert_lines(summary, width, chosen=summary.key == self._expert))
+        if definitions.builtins:
+            lines.append(note("┄ built in ┄"))
+        for summary in definitions.builtins:
             lines.extend(_expert_lines(summary, width, chosen=summary.key == self._expert))
         model = (
             "SCRIPTED MODEL" if definitions.provider_name == "scripted" else flat(definitions.model)

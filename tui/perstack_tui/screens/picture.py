@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from perstack_tui.ports.host import Host
@@ -17,11 +17,12 @@ from perstack_tui.state.bars import (
     tabs_line,
 )
 from perstack_tui.state.experts import ExpertRow, expert_lines, experts_badge
-from perstack_tui.state.inbox import inbox_lines
+from perstack_tui.state.inbox import ItemKey, inbox_lines
 from perstack_tui.state.layout import PANES, BarName, PaneName, arrange, size_class
 from perstack_tui.state.lines import Line
-from perstack_tui.state.timeline import Timeline, checkpoints_in, point_detail
+from perstack_tui.state.timeline import READING, Timeline, checkpoints_in, point_detail
 from perstack_tui.state.tree import Tree, tree_badge
+from perstack_tui.text import flat
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.desk import Desk
 from perstack_tui.widgets.paint import Frame
@@ -55,6 +56,7 @@ class Picture:
         self.bars = {name: Bar(id=name) for name in _BARS}
         self.desk = Desk(self.panes)
         self.crumbs_below = False
+        self.below = False
         self._possible, self._asked, self._elsewhere = possible, asked, elsewhere
         self._agents, self._tree, self._timeline = AgentTable(), Tree(), Timeline()
         self._active: PaneName = "tree"
@@ -97,9 +99,11 @@ class Picture:
         host, state, bars = self.host, self.host.state, self.bars
         arrangement = self.desk.arrangement
         asked = self._asked()
-        notice = asked or notice_line(state, now, inbox_shown="inbox" in arrangement.visible)
-        told = asked is not None or state.notice is not None
-        footer = self._elsewhere() or footer_line(state, width, self._possible, now)
+        elsewhere = self._elsewhere()
+        inbox_shown = "inbox" in arrangement.visible
+        notice = asked or notice_line(state, now, inbox_shown=inbox_shown, quiet=self.below)
+        told = asked is not None or (state.notice is not None and not self.below)
+        footer = elsewhere or footer_line(state, width, self._possible, now)
         if arrangement.size == "line":
             bars["header"].show(notice if told else summary_line(state))
             return
@@ -137,11 +141,22 @@ class Picture:
     def _paint_inbox(self, now: int) -> None:
         state, pane = self.host.state, self.panes["inbox"]
         opened = state.item_key if pane.inner_width >= 52 and pane.inner_height >= 16 else None
-        lines = inbox_lines(state.shown_items, pane.inner_width, now, opened=opened)
+        lines: Sequence[Line] = self._inbox_lines(now, opened)
         waiting = len(state.pending)
         hints = "⏎ review or answer" if self._active == "inbox" and waiting else ""
-        frame = Frame("4 Inbox", f"▲ {waiting}" if waiting else "", hints, badge_role="need")
+        needle = state.filters.get("inbox", "")
+        count = f"▲ {waiting}" if waiting else ""
+        if needle:
+            found = f"/{flat(needle)} · {len(state.shown_items)} of {len(state.items)}"
+            count = f"{found} · {count}" if count else found
+        frame = Frame("4 Inbox", count, hints, badge_role="need")
         pane.show(lines, selected=state.item_key, frame=frame)
+
+    def _inbox_lines(self, now: int, opened: ItemKey | None) -> Sequence[Line]:
+        state = self.host.state
+        if not state.items and not state.index.view.caught_up:
+            return READING
+        return inbox_lines(state.shown_items, self.panes["inbox"].inner_width, now, opened=opened)
 
     def _paint_stream(self, now: int) -> None:
         self.stream.paint()

@@ -64,6 +64,7 @@ class ReviewSheet(Sheet[None]):
             if item.gate is not None and item.gate.id == review.gate.id:
                 self._hear_reviewer(review.take(item.gate))
         review.held = held_choice(self.host.state.held, review.gate.id)
+        review.observing = self.host.observing
         if review.why_unready() is not None and self._parts.word.has_focus:
             self._pane.focus()
         self._parts.paint(review, self.size.height, now)
@@ -222,7 +223,7 @@ class ReviewSheet(Sheet[None]):
         self.run_worker(edit(), group="editor", exclusive=True)
 
     def _turn(self, by: int) -> None:
-        """Go to another item that waits, without waiting for the keyboard again."""
+        """Go to another item that waits; a key decides it after a quiet moment, as everywhere."""
         gates = [item.gate for item in self.host.state.pending if _is_gate(item)]
         ids = [gate.id for gate in gates if gate is not None]
         if not ids:
@@ -232,7 +233,6 @@ class ReviewSheet(Sheet[None]):
         if gate is None or gate.id == self._review.gate.id:
             return
         self._review = review_of(self.host.state.reviews, gate)
-        self._deliberate.turned()
         self._sending, self._error = False, ""
         self._field.put(self._draft)
         self._word.value = ""

@@ -45,6 +45,7 @@ class StreamView:
         if run_id != self._run_id:
             self._run_id, pane.following = run_id, True
         lines = self.lines
+        lines.reading = not state.index.view.caught_up
         lines.needle = state.filters.get("stream", "")
         lines.build(
             run,
@@ -95,12 +96,18 @@ class StreamView:
 
     # --- opening ----------------------------------------------------------------------------
 
+    @property
+    def chosen(self) -> EntryView | None:
+        """The entry that is chosen, where it is in memory."""
+        key = self.pane.selected
+        return self.lines.entry(key.number) if isinstance(key, EntryKey) else None
+
     def open(self) -> None:
         """Open what is chosen; with nothing chosen show all of the run, or the short form again."""
         state, key = self._host.state, self.pane.selected
         if self._run_id is None:
             return
-        entry = self.lines.entry(key.number) if isinstance(key, EntryKey) else None
+        entry = self.chosen
         if entry is None or not isinstance(key, EntryKey):
             state.whole ^= {self._run_id}
         elif not self._leads_elsewhere(entry):

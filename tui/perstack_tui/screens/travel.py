@@ -25,6 +25,7 @@ from perstack_tui.state.travel import (
     detail_title,
     end_of,
     lane_from,
+    point_of,
     selected_key,
     spoken,
     step_from,
@@ -289,7 +290,14 @@ class TravelScreen(Sheet[None]):
         self._loading.look()
 
     def _compare(self, wanted: Against) -> None:
-        self._against("nothing" if self.at.against == wanted else wanted)
+        if self.at.against == wanted:
+            self._against("nothing")
+            return
+        self._against(wanted)
+        point = point_of(self._index, self.at.moment)
+        if wanted == "previous" and point is not None and point.files:
+            # What a step did to files is what one looks for; it is why there is a diff.
+            self.at.tab = "files"
 
     def _compare_with_mark(self) -> None:
         if self.at.mark is None:

@@ -17,8 +17,8 @@ from perstack_tui.screens.latest import Latest
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.screens.travel_loading import told
 from perstack_tui.state.lines import Line, Span, line
-from perstack_tui.state.travel import lane, place_in, spoken
-from perstack_tui.state.travel_plan import KEYS, TITLES, Going, Plan, plan_lines
+from perstack_tui.state.travel import lane, place_in, point_of, spoken
+from perstack_tui.state.travel_plan import KEYS, RESTS, TITLES, Going, Plan, plan_lines
 from perstack_tui.state.wording import Role
 from perstack_tui.text import wrap
 from perstack_tui.widgets.bar import Bar
@@ -37,7 +37,11 @@ def plan_of(host: Host, going: Going, moment: Moment) -> Plan:
     index = host.state.index
     run = lane(index, moment)
     later = len(run.points) - 1 - place_in(run, moment) if run is not None else 0
-    return Plan(going, moment, spoken(index, moment), later=max(0, later))
+    plan = Plan(going, moment, spoken(index, moment), later=max(0, later))
+    plan.is_delegate = run is not None and run.parent_run_id is not None
+    point = point_of(index, moment)
+    plan.rests = RESTS.get(point.kind, "") if point is not None else ""
+    return plan
 
 
 class PlanSheet(Sheet[bool]):

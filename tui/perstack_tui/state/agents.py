@@ -16,13 +16,13 @@ from perstack.projection.views import JobView, RunView
 from perstack_tui.settings import Settings
 from perstack_tui.state.filters import found_in
 from perstack_tui.state.index import Index, is_live, subtree_cost
-from perstack_tui.state.lines import BLANK, Line, Rows, line, note
+from perstack_tui.state.lines import BLANK, Line, Rows, Span, line, note
 from perstack_tui.state.origin import doing_of, origin_of, processes
 from perstack_tui.state.roster import AgentKey
 from perstack_tui.state.sorting import SortColumn
 from perstack_tui.state.spark import CELLS, recent_tokens, spark
 from perstack_tui.state.wording import LOOKS, Role, short_id, span_of_time, tokens
-from perstack_tui.text import Align, cell, flat
+from perstack_tui.text import Align, cell, flat, width_of
 
 if TYPE_CHECKING:
     from perstack.domain.agents import Agent
@@ -33,9 +33,11 @@ EMPTY: Final = (
     note("No agents. Press n to start an Expert, or run `perstack start …`"),
     note("in another terminal: it appears here."),
 )
+UNDEFINED: Final = (BLANK, note("No agents. Once a perstack.toml defines Experts, n starts one."))
 LEAST_AGENT: Final = 15
 LEAST_DOING: Final = 19
 MOST_AGENT: Final = 28
+LEAST_HINT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("context", "CTX", 5, 6, sort="context"),
     Column("rate", "RATE", CELLS + 2, 8, "left", sort="rate"),
     Column("last", "LAST", 6, 7, sort="last"),
-    Column("age", "AGE", 6, 2, sort="age"),
+    Column("age", "TIME", 6, 2, sort="age"),
     Column("from", "FROM", 8, 4, "left"),
     Column("job", "JOB", 10, 9, "left", sort="job"),
 )
@@ -186,7 +188,9 @@ def _nothing(state: CockpitState) -> Sequence[Line]:
             BLANK,
             line(("Nothing matches ", "muted"), (flat(state.needle), "text"), (".", "muted")),
         )
-    return EMPTY if state.index.view.caught_up else (BLANK, note("Reading the history…"))
+    if not state.index.view.caught_up:
+        return (BLANK, note("Reading the history…"))
+    return EMPTY if state.can_start else UNDEFINED
 
 
 def agents_badge(state: CockpitState, order: Sequence[RunId]) -> str:
@@ -243,14 +247,16 @@ class _Row:
             return BLANK
         look = LOOKS[run.state]
         quiet: Role = "text" if is_live(run) else "muted"
-        name = state.roster.name_of(run, columns.agent - 1)
+        name = state.roster.short_name(run)
+        hint = state.twins.hint(job, run_id)
         others = "".join(
             _in_column(self._cell(column.name, run, job), column) for column in columns.others
         )
         return Line(
             (
                 (look.glyph + " " + cell(look.word, STATE_CELLS - 2), look.role),
-                (cell(name, columns.agent - 1) + " ", quiet),
+                *named(name, hint, columns.agent - 1, quiet),
+                (" ", quiet),
                 (cell(doing_of(run, job), columns.doing - 1) + " ", quiet),
                 (others, "muted"),
             ),
@@ -298,6 +304,14 @@ class _Row:
                 return origin_of(job, state.local_jobs, state.host)
             case _:
                 return short_id(job.job_id)
+
+
+def named(name: str, hint: str, room: int, role: Role) -> tuple[Span, Span]:
+    """Return a name and what tells it from others of that name, in exactly `room` cells."""
+    rest = room - width_of(name) - 1
+    if not hint or rest < LEAST_HINT:
+        return (cell(name, room), role), ("", "muted")
+    return (name, role), (" " + cell(hint, rest), "muted")
 
 
 def _marked(title: str, column: SortColumn | None, state: CockpitState) -> str:

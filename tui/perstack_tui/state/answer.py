@@ -10,6 +10,7 @@ from typing import Final
 from perstack.projection.views import QuestionView, RunView
 from perstack_tui.state.inbox import ItemKey, question_key
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
+from perstack_tui.state.markdown import markdown_lines
 from perstack_tui.text import flat, wrap
 
 RECENT_LINES: Final = 10
@@ -126,7 +127,7 @@ def answer_lines(
     asked, lines = answering.question, list[Line]()
     if len(answering.questions) > 1:
         lines += [tabs_line(answering, drafts), BLANK]
-    lines += [line((text, "strong")) for text in wrap(asked.text, width)]
+    lines += markdown_lines(asked.text, width)
     if asked.choices:
         lines.append(BLANK)
     lines += _choice_lines(answering, drafts.get(question_key(asked), ""), width)

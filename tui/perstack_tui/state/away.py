@@ -26,7 +26,7 @@ _COUNTS: Final[Mapping[Kind, tuple[str, str]]] = {
 def title_of(state: CockpitState, workspace: str) -> str:
     """Return `▲2 ●4 !1 ✗1 release-notes`, without counts that are nothing."""
     counts = state.counts()
-    signs = (("▲", "need"), ("●", "run"), ("!", "stall"), ("✗", "fail"))
+    signs = (("▲", "need"), ("●", "run"), ("!", "stall"), ("✗", "fail"), ("■", "limit"))
     parts = [f"{sign}{counts[name]}" for sign, name in signs if counts[name]]
     return " ".join([*parts, flat(workspace)])
 

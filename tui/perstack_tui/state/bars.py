@@ -19,6 +19,7 @@ from perstack_tui.state.keymap import Keymap
 from perstack_tui.state.layout import PANES, TITLES, PaneName
 from perstack_tui.state.lines import Line, Span, line
 from perstack_tui.state.origin import processes
+from perstack_tui.state.timeline import point_at
 from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
@@ -38,6 +39,7 @@ _COUNTS: Final[tuple[tuple[str, str, str, Role], ...]] = (
     ("need", "▲", "need you", "need"),
     ("stall", "!", "stalled", "stall"),
     ("fail", "✗", "failed", "fail"),
+    ("limit", "■", "at a limit", "stop"),
 )
 _AS_SHIPPED: Final = Settings()
 _LEAST_NAME: Final = 6
@@ -152,7 +154,9 @@ def crumb_line(state: CockpitState, now_ms: int = 0, width: int = 0) -> Line:
         for at, above in enumerate(path):
             role: Role = "text" if at == len(path) - 1 else "muted"
             spans.append((f" › {state.roster.name_of(above, 24)}", role))
-        spans.append((f" › step {run.step_number}", "muted"))
+        point = point_at(run, state.point) if state.point is not None else None
+        at = f"{point.step_number} of " if point is not None else ""
+        spans.append((f" › step {at}{run.step_number}", "muted"))
     news: tuple[Span, ...] = _definitions_news(definitions, state.index)
     quiet = not (definitions.changes or definitions.warnings)
     if quiet and _WIDE <= width < _WALL and processes(state.index):
@@ -185,9 +189,14 @@ def _definitions_news(definitions: DefinitionsUpdate, index: Index) -> tuple[Spa
     return ((f" {name} · {count_of(len(definitions.experts), 'Expert')} ", "muted"),)
 
 
-def notice_line(state: CockpitState, now_ms: int, *, inbox_shown: bool) -> Line:
-    """Return the last message, else the most urgent item of an inbox that is out of sight."""
-    if state.notice is not None:
+def notice_line(
+    state: CockpitState, now_ms: int, *, inbox_shown: bool, quiet: bool = False
+) -> Line:
+    """Return the last message, else the most urgent item of an inbox that is out of sight.
+
+    `quiet`: the message is told elsewhere, above the sheet that is open.
+    """
+    if state.notice is not None and not quiet:
         glyph, role = _TONES[state.notice.tone]
         again = f"  ×{state.notice.times}" if state.notice.times > 1 else ""
         return line((f" {glyph} ", role), (flat(state.notice.text), role), (again, "muted"))
@@ -224,7 +233,11 @@ def footer_line(
     undo = held_words(state.held, now_ms)
     if undo:
         right = [(f" {keymap.shown('undo')} {undo} ", "chip"), (" ", "text")]
-    spans: list[Span] = [(" 1-6", "accent"), (" pane  ", "muted")]
+    spans: list[Span] = []
+    if state.size_class == "list" and state.pending:
+        # There is no header that would say so.
+        spans.append((f" ▲ {len(state.pending)} ", "need"))
+    spans.extend(((" 1-6", "accent"), (" pane  ", "muted")))
     room = width - sum(width_of(text) for text, _ in right) - 12
     for action in sorted(footer_actions(), key=lambda one: one.id not in _called_for(state)):
         if action in last or not keymap.shown(action.id) or not possible(action.id):

@@ -14,7 +14,7 @@ from perstack_tui.state.agents import Ranking, matches
 from perstack_tui.state.filters import found_in
 from perstack_tui.state.held import Held
 from perstack_tui.state.inbox import Item, ItemKey, item_words, items_of, pauses_of
-from perstack_tui.state.index import Index, index_of, is_live
+from perstack_tui.state.index import Index, counts_of, index_of, is_live
 from perstack_tui.state.keymap import Keymap, default_keymap
 from perstack_tui.state.layout import PaneName, SizeClass, Zoom
 from perstack_tui.state.order import StickyOrder
@@ -22,7 +22,7 @@ from perstack_tui.state.review import Review
 from perstack_tui.state.roster import AgentKey, Roster, roster_of
 from perstack_tui.state.sorting import SortColumn
 from perstack_tui.state.tree import DoneKey, is_open, shown_key
-from perstack_tui.state.wording import LOOKS
+from perstack_tui.state.twins import Twins
 
 if TYPE_CHECKING:
     from perstack.domain.agents import Agent
@@ -37,6 +37,17 @@ class Notice:
     text: str
     tone: Tone = "info"
     times: int = 1
+
+
+def notice_seconds(tone: Tone, *, roomy: bool) -> float | None:
+    """Return how long a message is shown, None for until the next key.
+
+    An error may stay where it hides nothing; where messages take the place of counts or keys, none
+    does.
+    """
+    if tone != "bad":
+        return 6.0
+    return None if roomy else 12.0
 
 
 @dataclass(slots=True)
@@ -82,6 +93,7 @@ class CockpitState:
     items: list[Item] = field(default_factory=list[Item])
     agent_order: StickyOrder[RunId] = field(default_factory=lambda: StickyOrder[RunId]())
     item_order: StickyOrder[ItemKey] = field(default_factory=lambda: StickyOrder[ItemKey]())
+    twins: Twins = field(default_factory=Twins)
     _ranking: Ranking = field(default_factory=Ranking)
     _roster: tuple[tuple[Agent, ...], Roster] = ((), Roster())
 
@@ -131,6 +143,11 @@ class CockpitState:
         return next((item for item in self.items if item.key == self.item_key), None)
 
     @property
+    def can_start(self) -> bool:
+        """Whether there is any Expert that a run could be started of."""
+        return bool(self.definitions.experts or self.definitions.builtins)
+
+    @property
     def pending(self) -> list[Item]:
         """What waits for a person."""
         return [item for item in self.items if item.key.kind != "decided"]
@@ -146,8 +163,9 @@ class CockpitState:
         """Take in a new view; what was selected stays selected."""
         was_open = self.job is not None and is_open(self.job, self.index, self.folded)
         self.index = index_of(view)
-        if was_open and view.caught_up:
-            self._keep_open()
+        job = self.job if was_open and view.caught_up else None
+        if job is not None and not is_open(job, self.index, self.folded):
+            self.folded[job.job_id] = False
         items = {item.key: item for item in (*items_of(view.inbox), *pauses_of(view))}
         keys = self.item_order.arrange(list(items), held=hold_inbox)
         self.items = [items[key] for key in keys if key.kind != "decided"]
@@ -273,27 +291,14 @@ class CockpitState:
             self.folded[job.job_id] = opened if closed is None else closed
 
     def counts(self) -> dict[str, int]:
-        """Count what the top line tells: running, needing a person, stalled, failed."""
-        found = {"run": 0, "need": 0, "stall": 0, "fail": 0}
-        for job in self.index.view.jobs:
-            newest = job is self.index.view.jobs[0]
-            for run in job.runs:
-                role = LOOKS[run.state].role
-                if role in ("run", "stall") or (role == "fail" and (job.alive or newest)):
-                    found[role] += 1
-        found["need"] = len(self.pending)
-        return found
+        """Count what the top line tells."""
+        return {**counts_of(self.index), "need": len(self.pending)}
 
     def is_scripted(self) -> bool:
         """Say whether the model behind what is shown is a script."""
         run = self.run
         shown = run.provider_name if run is not None else ""
         return "scripted" in (shown, self.definitions.provider_name)
-
-    def _keep_open(self) -> None:
-        """Keep the selected job's runs listed, though it has ended or is no longer the newest."""
-        if self.job is not None and not is_open(self.job, self.index, self.folded):
-            self.folded[self.job.job_id] = False
 
     def _settle_item(self) -> None:
         known = [item.key for item in self.items]

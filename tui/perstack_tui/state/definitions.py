@@ -33,13 +33,23 @@ def shortened(message: str, path: Path) -> str:
 
 
 def _placed(error: str, path: Path) -> str:
-    line = _LINE.search(error)
+    line = _LINE.search(problems_in(error)[0])
     place = f"{path.name}:{line.group(1)}" if line is not None else path.name
     return f"{place}: {_what(error.replace(str(path), '', 1), line.group() if line else '')}"
 
 
 def _what(error: str, line: str) -> str:
-    first, *more = error.removeprefix(": Validation failed:").removeprefix(_BULLET).split(_BULLET)
+    first, *more = problems_in(error)
     what = first.strip(" :").removeprefix("is ").replace(f" ({line})", "", 1)
-    others = f" (and {len(more)} more)" if more else ""
+    others = f" (and {len(more)} more: ^r)" if more else ""
     return what.removeprefix(f"{line}: ") + others
+
+
+def problems_in(error: str) -> list[str]:
+    """Return the problems that the error lists; the one that says what was meant comes first.
+
+    A key that is misspelt is missing, too: what was meant tells more than that.
+    """
+    found = error.partition("Validation failed:")[2] or error
+    each = found.removeprefix(_BULLET).split(_BULLET)
+    return sorted(each, key=lambda one: "did you mean" not in one)

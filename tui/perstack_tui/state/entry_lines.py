@@ -35,6 +35,7 @@ _STATUS: Final[dict[str | None, tuple[str, Role]]] = {
     "waiting": ("▲", "need"),
     None: ("●", "muted"),
 }
+_DOUBT: Final[tuple[str, Role]] = ("?", "stall")
 _OPENED: Final = frozenset({"tool", "reasoning", "delegate", "question", "gate", "error"})
 
 
@@ -47,12 +48,18 @@ class EntryKey:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How entries are shown: everything or the short form, long lines wrapped or cut, times."""
+    """How entries are shown: everything or the short form, long lines wrapped or cut, times.
+
+    `over`: nothing drives the run, so that a call without a result is in doubt. `mend` says what
+    goes on after an error, "" while nothing can.
+    """
 
     width: int
     whole: bool = False
     wraps: bool = True
     times: bool = False
+    over: bool = False
+    mend: str = ""
 
 
 def can_open(entry: EntryView) -> bool:
@@ -130,6 +137,9 @@ def _tool(
     glyph, role = _STATUS[entry.status]
     change = change_of(entry.call)
     facts: list[Span] = []
+    if entry.status == "running" and manner.over:
+        glyph, role = _DOUBT
+        facts.append(("  in doubt: no result is known", "stall"))
     if change is not None:
         facts.append(("  ", "muted"))
         facts.extend(change_words(change))
@@ -195,8 +205,8 @@ def _marked(entry: EntryView, manner: Manner, width: int, *, opened: bool) -> It
         body: Role = "muted" if entry.kind in ("note", "delegate") else "text"
         for text in wrap(entry.text.strip("\n"), width - 2) if entry.text.strip() else ():
             yield Line((("  " + text, body),))
-    if entry.kind == "error":
-        yield note("  i goes on from its last checkpoint")
+    if entry.kind == "error" and manner.mend:
+        yield from (note("  " + text) for text in wrap(manner.mend, width - 2))
     if entry.kind in ("result", "error"):
         yield BLANK
 

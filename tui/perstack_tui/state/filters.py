@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 LONGEST: Final = 200
+_LEAST_ID: Final = 16
 
 
 @lru_cache(maxsize=64)
@@ -28,8 +29,13 @@ def _passes(hay: str, word: str) -> bool:
     if word.startswith("!"):
         return not _passes(hay, word[1:])
     if word.startswith("~") and len(word) > 1:
-        return in_order(hay, word[1:])
+        return any(in_order(one, word[1:]) for one in hay.split() if not _is_id(one))
     return word in hay
+
+
+def _is_id(word: str) -> bool:
+    """Say whether a word is a row of random letters, in which nearly any few are found."""
+    return len(word) >= _LEAST_ID and any(letter.isdigit() for letter in word)
 
 
 def in_order(hay: str, letters: str) -> bool:

@@ -12,6 +12,7 @@ from perstack.projection.views import InboxView, QuestionView, RunView, Workspac
 from perstack_tui.state.form import asked_text
 from perstack_tui.state.inbox_detail import detail_lines
 from perstack_tui.state.lines import BLANK, Line, Span, note
+from perstack_tui.state.markdown import markdown_lines
 from perstack_tui.state.wording import (
     RISK_ROLES,
     RISK_WORDS,
@@ -112,11 +113,18 @@ def inbox_lines(
 def headline(item: Item) -> str:
     """Return what the item is about, in one line."""
     if item.question is not None:
-        return flat(item.question.text)
+        return _in_a_line(item.question.text)
     if item.pause is not None:
         pause = item.pause.paused
         return flat((pause.reason if pause else None) or "a limit was reached")
     return "nothing proposed" if item.gate is None else gate_headline(item.gate)
+
+
+def _in_a_line(text: str) -> str:
+    """Return Markdown as one line of plain text."""
+    rows = markdown_lines(text[: 2 * _HEADLINE], _HEADLINE)
+    plain = ("".join(piece for piece, _ in row.left).strip() for row in rows)
+    return flat(" ".join(row for row in plain if row))
 
 
 def item_words(item: Item) -> str:

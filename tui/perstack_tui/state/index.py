@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from perstack.domain.ids import JobId, RunId
+from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.projection.views import JobView, RunView, WorkspaceView
-from perstack_tui.state.wording import ENDED, LIVE
+from perstack_tui.state.wording import ENDED, LIVE, LOOKS
 
 if TYPE_CHECKING:
     from perstack.domain.usage import Cost
@@ -66,6 +66,38 @@ def is_at_work(run: RunView) -> bool:
 def is_live(run: RunView) -> bool:
     """Say whether time matters for the run."""
     return run.state in LIVE
+
+
+def unmended(job: JobView) -> Iterable[RunView]:
+    """Yield the runs that failed or ended at a limit and were not done again.
+
+    What takes the place of a delegate is a later run of the same query for the same parent; of a
+    coordinator, the one that the job goes on with.
+    """
+    ended = [run for run in job.runs if run.state in ("fail", "lost", "limit")]
+    if not ended:
+        return
+    newest: dict[tuple[RunId | None, ExpertKey, str], int] = {}
+    for run in job.runs:
+        place = (run.parent_run_id, run.expert_key, run.query)
+        newest[place] = max(newest.get(place, 0), run.started_at)
+    for run in ended:
+        last = newest[run.parent_run_id, run.expert_key, run.query]
+        again = last > run.started_at and last >= (run.finished_at or run.last_event_at)
+        if not again if run.parent_run_id else run.run_id == job.coordinator_run_id:
+            yield run
+
+
+def counts_of(index: Index) -> dict[str, int]:
+    """Count runs: at work, stalled, failed, at a limit. What was done again counts as that."""
+    found = {"run": 0, "stall": 0, "fail": 0, "limit": 0}
+    for at, job in enumerate(index.view.jobs):
+        for run in job.runs:
+            if (role := LOOKS[run.state].role) in ("run", "stall"):
+                found[role] += 1
+        for run in unmended(job) if job.alive or not at else ():
+            found["limit" if run.state == "limit" else "fail"] += 1
+    return found
 
 
 def has_ended(job: JobView) -> bool:

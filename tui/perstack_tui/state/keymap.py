@@ -98,6 +98,15 @@ class Keymap:
         among = self.clashes.get(canonical(key))
         return None if among is None else _clash_words(canonical(key), among)
 
+    def lost(self, key: str) -> str | None:
+        """Return in words that `key` did something before it was taken off the keyboard."""
+        wanted = canonical(key)
+        for name, usual in default_keymap().keys.items():
+            if wanted in usual and name in self.changed:
+                label = BY_ID[name].label
+                return f"{shown_key(wanted)} does nothing: {name} ({label}) was taken off it"
+        return None
+
     def shown(self, action_id: str) -> str:
         """Return the action's keys as a person reads them, empty when it has none."""
         if action_id not in self.changed:

@@ -97,7 +97,7 @@ def _shell_form(action_id: str, state: CockpitState) -> str:
     if action_id in ("approve", "reject") and item is not None and item.gate is not None:
         return gate_form(item.gate).replace(" approve ", f" {action_id} ", 1)
     if action_id == "new_run":
-        return command("start", "EXPERT", "…")
+        return command("start", "EXPERT", "QUERY")
     if run is None:
         return ""
     match action_id:

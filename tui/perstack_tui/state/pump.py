@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
 
 from perstack.domain.ids import JobId, RunId
 from perstack.projection.views import WorkspaceView
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 HELPING_S: Final = 0.012
 # The history of a long job comes as one batch; folding this many events takes a few milliseconds.
 PIECE: Final = 200
+# As much as is folded in a second or two; whatever comes faster waits where it comes from.
+MOST_WAITING: Final = 500
 
 
 class Fold(Protocol):
@@ -65,6 +70,8 @@ class Pump:
         self.troubles: deque[Trouble] = deque(maxlen=20)
         self._monotonic = monotonic
         self._waiting: deque[Update] = deque()
+        self._passes = False
+        self._room = anyio.Event()
 
     @property
     def dirty(self) -> bool:
@@ -81,6 +88,26 @@ class Pump:
             case _:
                 self._waiting.extend(pieces(update))
 
+    async def consume(
+        self, updates: AsyncGenerator[Update, None], news: Callable[[], None]
+    ) -> None:
+        """Queue `updates` until they end, telling `news`; wait while too much is queued."""
+        async with aclosing(updates):
+            async for update in updates:
+                if self._passes:
+                    continue
+                self.offer(update)
+                news()
+                while len(self._waiting) > MOST_WAITING:
+                    self._room = anyio.Event()
+                    await self._room.wait()
+
+    def let_pass(self) -> None:
+        """Drop what waits and what comes: nobody folds it any more, and nothing may wait for it."""
+        self._passes = True
+        self._waiting.clear()
+        self._room.set()
+
     def drain(self, now_ms: int) -> None:
         """Fold what waits, for at most a helping of time; `dirty` tells whether some is left."""
         started = self._monotonic()
@@ -88,6 +115,8 @@ class Pump:
             self._take(self._waiting.popleft())
             if self._monotonic() - started > HELPING_S:
                 break
+        if len(self._waiting) <= MOST_WAITING:
+            self._room.set()
         self.fold.tick(now_ms)
 
     def _take(self, update: Update) -> None:

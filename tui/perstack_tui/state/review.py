@@ -39,6 +39,7 @@ WORDS: Final = (
 
 
 _MOST_REVIEWS: Final = 100
+OBSERVES: Final = "this cockpit only observes; open it without --observe to act"
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Review:
 
     `confirmed` are the kept ones of high risk for which the word was typed; `held` is what this
     cockpit decided about it a moment ago. `objected` are those that a reviewer has been heard on.
+    `observing`: nobody may decide in this cockpit.
     """
 
     gate: ConsensusCheckpoint
@@ -56,6 +58,7 @@ class Review:
     confirmed: frozenset[SubtaskId] = frozenset()
     held: Choice | None = None
     objected: frozenset[SubtaskId] = frozenset()
+    observing: bool = False
 
     def __post_init__(self) -> None:
         tasks = self.gate.proposed_subtasks
@@ -130,11 +133,11 @@ class Review:
         return None
 
     def why_closed(self) -> str | None:
-        """Return why no decision can be made any more."""
+        """Return why no decision can be made any more, or here."""
         if self.held is not None:
             return f"{self.held.word}: about to be written; u undoes"
         if self.gate.status == "pending":
-            return None
+            return OBSERVES if self.observing else None
         _, word, _ = outcome_of(self.gate)
         if self.gate.status == "expired":
             return "expired: nobody decided in time, the agent was told so"

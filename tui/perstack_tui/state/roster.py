@@ -36,6 +36,11 @@ class Roster:
             found = self.by_job.get(run.job_id)
         return found
 
+    def short_name(self, run: RunView) -> str:
+        """Return the agent's name, else the Expert's: what lists say."""
+        agent = self.agent_of(run)
+        return flat(run.expert_key if agent is None else agent.name)
+
     def name_of(self, run: RunView, room: int) -> str:
         """Return the agent's name, else the Expert's with its version if that fits into `room`."""
         agent = self.agent_of(run)

@@ -7,6 +7,8 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from perstack.projection.cutting import CUT_MARK
+from perstack.projection.inert import inert
 from perstack.projection.views import JobView, RunView
 from perstack_tui.text import flat
 
@@ -25,14 +27,26 @@ def job_form(job_id: str) -> str:
 
 
 def run_form(run: RunView, job: JobView | None) -> str:
-    """Return what answers the run's question, goes on with its job, or shows it."""
+    """Return what answers the run's question, starts the same once it has ended, or shows it."""
     if run.question is not None:
-        words = ("start", run.expert_key, "…", "--continue-job", run.job_id, "-i")
-        return command(*words)
-    ended = job is not None and not job.alive
-    if ended and job is not None and job.coordinator_run_id == run.run_id:
-        return command("start", run.expert_key, "…", "--continue-job", run.job_id)
+        return command("start", run.expert_key, "--continue-job", run.job_id, "-i")
+    ended = job is not None and not job.alive and job.coordinator_run_id == run.run_id
+    if ended and (query := _quoted(run.query)) is not None:
+        # What begins like an option is none behind the two dashes.
+        apart = ("--",) if run.query.startswith("-") else ()
+        return f"{command('start', run.expert_key, *apart)} {query}"
     return command("log", "--job", run.job_id, "--run", run.run_id)
+
+
+def _quoted(query: str) -> str | None:
+    """Return a query on one line for a shell, None when it is cut or hides something."""
+    seen = query.replace("\t", " ")
+    if not query.strip() or query.endswith(CUT_MARK) or inert(seen) != seen:
+        return None
+    if flat(query) == query:
+        return shlex.quote(query)
+    escaped = query.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + escaped.replace("\n", "\\n").replace("\t", "\\t") + "'"
 
 
 def gate_form(gate: ConsensusCheckpoint) -> str:
@@ -43,7 +57,7 @@ def gate_form(gate: ConsensusCheckpoint) -> str:
 
 def expert_form(name: str) -> str:
     """Return what starts an Expert."""
-    return command("start", name, "…")
+    return command("start", name)
 
 
 def run_json(run: RunView) -> str:

@@ -29,6 +29,6 @@ SORTS: Final[tuple[Sort, ...]] = (
     Sort("x", "context", "context"),
     Sort("r", "rate", "rate"),
     Sort("l", "last", "last event"),
-    Sort("g", "age", "age"),
+    Sort("g", "age", "time"),
     Sort("j", "job", "job"),
 )

@@ -19,9 +19,10 @@ from perstack_tui.state.lines import BLANK, Line, note
 from perstack_tui.state.markdown import Growing
 from perstack_tui.state.past import Past
 from perstack_tui.state.spans import marked, needle_pattern
-from perstack_tui.state.wording import LOOKS, short_id, spent, tokens
+from perstack_tui.state.wording import LIVE, LOOKS, short_id, spent, tokens
 from perstack_tui.text import flat, wrap
 
+READING: Final = (BLANK, note("Reading the history…"))
 EMPTY: Final = (BLANK, note("Select a run to read it. Press n to start one."))
 _ABSENT: Final = (note("… reading this back"),)
 _ABSENT_GUESS: Final = 2
@@ -71,8 +72,7 @@ class StreamLines(Sequence[Line]):
     """Lines of the selected run; `build` brings them up to date, then they are read as a list."""
 
     def __init__(self) -> None:
-        self.past = Past()
-        self.needle = ""
+        self.past, self.needle, self.reading = Past(), "", False
         self._run_id: RunId | None = None
         self._manner = Manner(0)
         self._opened: frozenset[int] = frozenset()
@@ -102,12 +102,13 @@ class StreamLines(Sequence[Line]):
         """Take in `run` and what it is saying; entries `opened` show everything."""
         window = window or Window()
         read = None if window.tails else self.anchor_at(window.top)
-        self._fixed = EMPTY if run is None else None
+        self._fixed = (READING if self.reading else EMPTY) if run is None else None
         if run is None:
             self._run_id = None
             return self
         before = self._run_id
-        manner = Manner(width, whole=whole, wraps=wraps, times=times)
+        over = run.state not in LIVE and run.paused is None
+        manner = Manner(width, whole, wraps, times, over, _mending(run) if over else "")
         if run.run_id != self._run_id:
             self._begin(run.run_id)
         if manner != self._manner:
@@ -367,6 +368,13 @@ def stream_foot(run: RunView | None, *, following: bool, new: int) -> str:
     if following:
         return "follow"
     return f"↓ {new} new · G follows" if new > 0 else "G follows"
+
+
+def _mending(run: RunView) -> str:
+    """Return in words what goes on after an error of the run."""
+    if run.parent_run_id is None:
+        return "i goes on from its last checkpoint"
+    return ". has it done again while its parent is at work; i speaks to its job"
 
 
 def _waiting_for(run: RunView) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.projection.money import cost_cell, usd_words
 from perstack.projection.views import JobView, PointView, RunView
+from perstack_tui.state.agents import named
 from perstack_tui.state.index import is_live, subtree_cost
 from perstack_tui.state.lanes import Lane, Lanes
 from perstack_tui.state.lines import BLANK, Line, Rows, Span, note
@@ -25,6 +26,7 @@ NAME_CELLS: Final = 20
 NUMBER_CELLS: Final = 9
 STEP_CELLS: Final = 3
 LABEL_CELLS: Final = 8
+READING: Final = (BLANK, note("Reading the history…"))
 EMPTY: Final = (
     BLANK,
     note("No checkpoints yet. Every step of a run leaves one here,"),
@@ -115,7 +117,7 @@ class Timeline:
         job = state.job
         lanes = self._lanes.update(job) if job is not None else []
         if job is None or not any(lane.columns for lane in lanes):
-            return EMPTY
+            return EMPTY if state.index.view.caught_up else READING
         room = max(6, width - NAME_CELLS - NUMBER_CELLS)
         end = now_ms if is_live_job(job) else max(run.last_event_at for run in job.runs)
         axis: Axis = (
@@ -236,11 +238,13 @@ class _Drawn:
         if self._axis.cut:
             _put(cells, 0, "‹", "muted")
         indent = "  " * lane.depth
-        name = indent + state.roster.name_of(lane.run, NAME_CELLS - 1 - len(indent))
+        name = indent + state.roster.short_name(lane.run)
+        hint = state.twins.hint(state.job, lane.run.run_id)
         cost = subtree_cost(state.index, lane.run) if state.cost_of_subtree else lane.run.cost
         number = cost_cell(cost) if cost.usd or cost.partial else tokens(lane.run.usage)
         shown: tuple[Span, ...] = (
-            (cell(name, NAME_CELLS - 1) + " ", "text" if is_live(lane.run) else "muted"),
+            *named(name, hint, NAME_CELLS - 1, "text" if is_live(lane.run) else "muted"),
+            (" ", "muted"),
             *_joined(cells),
             (cell(number, NUMBER_CELLS, "right"), "muted"),
         )
@@ -294,23 +298,36 @@ class _Drawn:
         run, axis = lane.run, self._axis
         taken: list[int] = []
         at = place_of(run, self._state.point)
-        order = [] if at is None else [(lane, at)]
-        order += [(other, place) for other in (lane, *self._lanes) for place in axis.seen(other)]
+        order = [(other, place) for other in self._lanes for place in axis.seen(other)]
         for other, place in order:
             point = other.run.points[place]
             x = min(axis.x(other.columns[place], point.timestamp), self._room - LABEL_CELLS)
             if x < 0 or any(abs(x - there) <= LABEL_CELLS + 3 for there in taken):
                 continue
             taken.append(x)
-            role: Role = "accent" if other is lane and place == at else "muted"
-            for offset, character in enumerate(clock_time(point.timestamp)):
-                _put(cells, x + offset, character, role)
+            _put_time(cells, x, point.timestamp, "muted")
             if len(taken) * (LABEL_CELLS + 4) > self._room:
                 break
+        if at is not None and lane.columns[at : at + 1]:
+            # The cursor's time lies over those it meets, so that the others stay where they are.
+            timestamp = run.points[at].timestamp
+            x = min(axis.x(lane.columns[at], timestamp), self._room - LABEL_CELLS)
+            for there in taken if x >= 0 else ():
+                if abs(x - there) <= LABEL_CELLS:
+                    _put_time(cells, there, None, "text")
+            _put_time(cells, x, timestamp, "accent")
         head = "EXPERT · time" if self._state.time_axis else "EXPERT · steps"
         cost = "COST Σ" if self._state.cost_of_subtree else "COST"
         right = (cell(cost, NUMBER_CELLS, "right"), "muted")
         return Line(((cell(head, NAME_CELLS), "muted"), *_joined(cells), right))
+
+
+def _put_time(cells: list[Span], at: int, timestamp: int | None, role: Role) -> None:
+    """Put a time of day, or with None blanks in its place."""
+    shown = " " * LABEL_CELLS if timestamp is None else clock_time(timestamp)
+    if at >= 0:
+        for offset, character in enumerate(shown):
+            _put(cells, at + offset, character, role)
 
 
 def _stretch(cells: list[Span], start: int, end: int, glyph: str) -> None:

@@ -147,9 +147,9 @@ def _file_rows(state: Travelling) -> Sequence[Line]:
 
 def _file_row(file: FileView | FileChange) -> Line:
     if isinstance(file, FileView):
-        stored = file.digest is not None
-        right = amount(file.size) + " B" if stored else f"not stored: {flat(file.why or '?')}"
-        role: Role = "text" if stored else "muted"
+        right = amount(file.size) + " B" if file.digest else flat(file.why or "?")
+        right = right if file.is_stored else f"not stored: {right}"
+        role: Role = "text" if file.is_stored else "muted"
         return Line(((f"  {flat(file.path)}", role),), ((f" {right}", "muted"),), file.path)
     sign, role = _CHANGES[file.change]
     counts = f" +{file.added} −{file.removed or 0}" if file.added is not None else " binary"

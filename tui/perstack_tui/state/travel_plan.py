@@ -17,6 +17,10 @@ TITLES: Final[dict[Going, str]] = {
     "fork": "Fork from here",
     "restore": "Restore files only",
 }
+RESTS: Final[dict[str, str]] = {
+    "done": "it was done there: e says what comes next",
+    "ask": "a question waits there: e answers it",
+}
 KEYS: Final[dict[Going, str]] = {"resume": "R", "fork": "F", "restore": "W"}
 
 
@@ -26,7 +30,8 @@ class Plan:
 
     `plan` is None until it is loaded and where there is no snapshot (`without` says so then);
     `files` are what a fork takes along. `also` are kept files that are to be overwritten. `wants`
-    is why something has to be said to resume, empty if nothing has to be.
+    is why something has to be said to resume, empty if nothing has to be. `rests` is why a fork
+    does nothing until something is said to it; `is_delegate`: another run delegated it.
     """
 
     going: Going
@@ -39,6 +44,8 @@ class Plan:
     without: str = ""
     refused: str = ""
     wants: str = ""
+    rests: str = ""
+    is_delegate: bool = False
     also: set[str] = field(default_factory=set[str])
     selected: str | None = None
     text: str = ""
@@ -119,7 +126,14 @@ class Plan:
         )
         version = ", the Expert as defined now" if self.newest else ""
         job = short_id(flat(self.moment.job_id))
-        return f"a new job from {self.what} {where}{version}; job {job} is left alone"
+        alone = ", of that run alone" if self.is_delegate else ""
+        return f"a new job from {self.what}{alone}, {where}{version}: {self._starts()}; {job} stays"
+
+    def _starts(self) -> str:
+        """Return whether the fork is at work at once."""
+        if self.rests and not self.text.strip():
+            return f"it waits, since {self.rests}"
+        return "it goes on at once"
 
 
 def plan_lines(plan: Plan, width: int) -> list[Line]:
@@ -189,8 +203,8 @@ def _taken_along(plan: Plan) -> list[Line]:
     if plan.files is None:
         told = [note(plan.without)] if plan.without else []
         return [*told, note("The new folder gets the files as they are now.")]
-    stored = [one.path for one in plan.files if one.digest is not None]
-    lacking = [one.path for one in plan.files if one.digest is None]
+    stored = [one.path for one in plan.files if one.is_stored]
+    lacking = [one.path for one in plan.files if not one.is_stored]
     lines = _group(f"{count_of(len(stored), 'file')} as they were", "+", "added", stored)
     return lines + _group(
         "not stored: large ones are copied as they are now, others are not", "?", "muted", lacking

@@ -10,7 +10,7 @@ from perstack_tui.ports.travel import Moment
 from perstack_tui.state.index import Index, is_live
 from perstack_tui.state.lines import BLANK, Line, Span, note
 from perstack_tui.state.travel import lane, lane_place, place_in
-from perstack_tui.state.wording import LOOKS, Role, short_id
+from perstack_tui.state.wording import LOOKS, Role, amount, short_id
 from perstack_tui.text import cell, flat
 
 STEP_CELLS: Final = 6
@@ -74,7 +74,7 @@ def strip_lines(index: Index, moment: Moment, mark: Moment | None, width: int) -
     return (
         _track(run, shown, first, moment, mark),
         _row("files", [_files(one) for one in shown], "muted"),
-        _row("cost so far", _costs(shown, run.points[:first]), "muted"),
+        _row(*_used(run, shown, first), "muted"),
         _row("context", [_context(run, one) for one in shown], "muted"),
     )
 
@@ -121,6 +121,17 @@ def _files(point: PointView) -> str:
     return f"~{len(point.files)}" if point.files else ""
 
 
+def _used(run: RunView, shown: Sequence[PointView], first: int) -> tuple[str, Sequence[str]]:
+    """Return what was spent so far; the tokens where nothing costs anything."""
+    if any(one.cost.usd or one.cost.partial for one in run.points):
+        return "cost so far", _costs(shown, run.points[:first])
+    total, found = sum(one.usage.total_tokens for one in run.points[:first]), list[str]()
+    for point in shown:
+        total += point.usage.total_tokens
+        found.append(amount(total))
+    return "tokens so far", found
+
+
 def _costs(shown: Sequence[PointView], before: Sequence[PointView]) -> list[str]:
     found: list[str] = []
     total = sum(one.cost.usd for one in before)
@@ -137,5 +148,5 @@ def _context(run: RunView, point: PointView) -> str:
     """Return how full the context was, reckoned from the newest step, whose share is known."""
     newest = run.points[-1].usage.total_tokens
     if run.context_window_usage is None or not newest or not point.usage.total_tokens:
-        return ""
+        return "?"
     return f"{run.context_window_usage * point.usage.total_tokens / newest:.0%}"

@@ -14,8 +14,8 @@ from perstack.domain.ids import JobId, RunId
 from perstack.projection.money import cost_cell
 from perstack.projection.views import JobView, RunView
 from perstack_tui.settings import Settings
-from perstack_tui.state.agents import matches
-from perstack_tui.state.index import Index, family, has_ended, is_live, subtree_cost
+from perstack_tui.state.agents import matches, time_of
+from perstack_tui.state.index import Index, family, has_ended, subtree_cost
 from perstack_tui.state.lines import BLANK, Line, Rows, Span, line, note
 from perstack_tui.state.roster import AgentKey
 from perstack_tui.state.spark import spark
@@ -38,6 +38,15 @@ EMPTY: Final = (
     line(("n", "accent"), (" starts an Expert. Runs that are", "muted")),
     note("started elsewhere in this folder appear"),
     note("here too."),
+)
+
+
+UNDEFINED: Final = (
+    BLANK,
+    note("Nothing has run here yet."),
+    BLANK,
+    note("Write a perstack.toml that defines an Expert"),
+    line(("(6 Experts says how): then ", "muted"), ("n", "accent"), (" starts it.", "muted")),
 )
 
 
@@ -92,7 +101,9 @@ class Tree:
         """Return heading and rows; a row's key is its run's id, or a `DoneKey`."""
         index = state.index
         if not index.view.jobs:
-            return EMPTY if index.view.caught_up else (BLANK, note("Reading the history…"))
+            if not index.view.caught_up:
+                return (BLANK, note("Reading the history…"))
+            return EMPTY if state.can_start else UNDEFINED
         needle = state.filters.get("tree", "")
         places = self._places(state, needle, now_ms)
         if not places:
@@ -315,23 +326,25 @@ class _Drawn:
             return BLANK
         look = LOOKS[run.state]
         room = max(4, self._width - NUMBERS - self._spark - width_of(place.lead) - 2)
-        name = flat(place.agent.name) if place.agent else self._state.roster.name_of(run, room - 1)
+        name = flat(place.agent.name) if place.agent else self._state.roster.short_name(run)
+        hint = "" if place.agent else self._state.twins.hint(place.job, run.run_id)
         return Line(
             (
                 (place.lead, "line" if place.lead.strip("▾ ") else "muted"),
                 (look.glyph + " ", look.role),
-                *self._named(name, run, room),
-                *self._numbers(look.word, look.role, self._time(run), run, self._cost(run)),
+                *self._named(name, run, room, hint),
+                *self._numbers(look.word, look.role, time_of(run, self._now), run, self._cost(run)),
             ),
             key=place.key,
         )
 
-    def _named(self, name: str, run: RunView, room: int) -> Iterable[Span]:
-        """Yield the name and, where there is room, what the run waits for."""
+    def _named(self, name: str, run: RunView, room: int, hint: str) -> Iterable[Span]:
+        """Yield the name, where there is room with what tells it apart, or what it waits for."""
         rest = room - width_of(name)
-        if rest < 12 or run.state not in ("waits", "stall", "lost"):
+        told = hint or (run.doing if run.state in ("waits", "stall", "lost") else "")
+        if rest < (8 if hint else 12) or not told:
             return ((cell(name, room - 1) + " ", "text"),)
-        return ((name, "text"), (cell(f" {flat(run.doing)}", rest - 1) + " ", "muted"))
+        return ((name, "text"), (cell(f" {flat(told)}", rest - 1) + " ", "muted"))
 
     def _job(self, place: _Place) -> Line:
         job = place.job
@@ -340,11 +353,10 @@ class _Drawn:
         root = runs.get(job.coordinator_run_id)
         mark = "▸ " if len(job.runs) > 1 else "  "
         room = max(4, self._width - NUMBERS - self._spark - 4)
-        name = flat(job.expert_key) if root is None else self._state.roster.name_of(root, room - 9)
+        name = flat(job.expert_key) if root is None else self._state.roster.short_name(root)
         shown = name if room < 16 else f"{flat(short_id(job.job_id))} {name}"
-        ended = job.finished_at if root is None else root.finished_at or job.finished_at
-        began = job.started_at if root is not None and is_live(root) else ended
-        age = span_of_time(self._now - (began or job.started_at))
+        took = (job.finished_at or self._now) - job.started_at
+        age = span_of_time(took) if root is None else time_of(root, self._now)
         return Line(
             (
                 (mark, "muted"),
@@ -381,14 +393,6 @@ class _Drawn:
             bars = spark(run, now, SPARK_CELLS) if run is not None else ""
             yield ("  " + cell(bars, SPARK_CELLS), "muted")
         yield (cell(cost_cell(cost) if cost.usd or cost.partial else "", 8, "right"), "muted")
-
-    def _time(self, run: RunView) -> str:
-        """Return how long it waits, is silent, goes on, or took."""
-        if run.state in ("gate", "asks", "stall"):
-            return span_of_time(self._now - run.last_event_at)
-        if is_live(run):
-            return span_of_time(self._now - run.started_at)
-        return span_of_time((run.finished_at or run.last_event_at) - run.started_at)
 
     def _cost(self, run: RunView) -> Cost:
         return subtree_cost(self._state.index, run) if self._state.cost_of_subtree else run.cost

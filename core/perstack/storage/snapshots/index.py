@@ -12,41 +12,31 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeGuard, TypeVar
+from typing import Final, TypeVar
 
-from perstack.domain.ids import CheckpointId
-from perstack.domain.snapshots import Entry, EntryKind, Manifest, Mark
+from perstack.domain.snapshots import Entry, Mark
 from perstack.errors import CorruptRecordError, NotFoundError
 from perstack.storage.files import Files, explained, write_all
 from perstack.storage.history.codec import seal, unseal
-from perstack.storage.snapshots.ignored import HISTORIES, NEVER
-from perstack.storage.snapshots.walk import STORAGE
-
-_T = TypeVar("_T")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_LETTERS: Final[dict[str, EntryKind]] = {"f": "file", "l": "link", "d": "folder"}
-_SMALLEST_FULL: Final = 16_384
-_WHOLE_ROW: Final = 4
-_RESTORE: Final = "restore the file from a backup, or remove it: its snapshots are lost"
-_TAIL: Final = 1 << 16
-# What a line begins with; of those that say nothing more of themselves, that is all that is parsed.
-_HEAD: Final = re.compile(
-    rb'\{"n":(\d{1,12}),"at":(\d{1,18}),"point":(?:null|"([^"\\]*)"),'
-    rb'(?:"full":"([0-9a-f]{64})"\}|"set":\{")'
+from perstack.storage.snapshots.lines import (
+    Line,
+    digests_in,
+    entries_of,
+    line_of,
+    mark_of,
+    members_of,
+    object_of,
+    row_of,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    mark: Mark
-    full: str | None
-    changed: Mapping[str, Entry]
-    gone: tuple[str, ...]
+_T = TypeVar("_T")
+_SMALLEST_FULL: Final = 16_384
+_RESTORE: Final = "restore the file from a backup, or remove it: its snapshots are lost"
+_TAIL: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,7 @@ class SnapshotIndex:
 
     def with_note(self, members: bytes, note: object) -> bytes:
         """Return the members with a note, which may be any JSON."""
-        return b"%b,%b" % (members, _members({"note": note}))
+        return b"%b,%b" % (members, members_of({"note": note}))
 
     def prepare(self, manifest: Mapping[str, Entry] | None) -> bytes:
         """Return what is to be appended of this; stores the manifest if that is shorter.
@@ -96,27 +86,27 @@ class SnapshotIndex:
             OSError: the manifest could not be stored.
         """
         if manifest is None:
-            return _members({"set": {}, "gone": []})
+            return members_of({"set": {}, "gone": []})
         last = self._last
         if last is not None:
             changed = {
-                path: _row(entry)
+                path: row_of(entry)
                 for path, entry in manifest.items()
                 if (known := last.get(path)) is not entry and known != entry
             }
-            delta = _members({"set": changed, "gone": [p for p in last if p not in manifest]})
+            delta = members_of({"set": changed, "gone": [p for p in last if p not in manifest]})
             self._last = dict(manifest)
             if self._since_full + len(delta) <= max(self._full_size, _SMALLEST_FULL):
                 self._since_full += len(delta)
                 return delta
         document = json.dumps(
-            {path: _row(entry) for path, entry in manifest.items()},
+            {path: row_of(entry) for path, entry in manifest.items()},
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
         self._last = dict(manifest)
         self._since_full, self._full_size = 0, len(document)
-        return _members({"full": self._put(document)})
+        return members_of({"full": self._put(document)})
 
     def append(self, members: bytes, points: Sequence[str | None], *, at: int) -> None:
         """Append a line for each point, the first with these members; durable on return.
@@ -129,8 +119,8 @@ class SnapshotIndex:
             fd = self._opened()
             try:
                 for point in points or (None,):
-                    head = _members({"n": self._next + len(lines), "at": at, "point": point})
-                    rest = members if not lines else _members({"set": {}, "gone": []})
+                    head = members_of({"n": self._next + len(lines), "at": at, "point": point})
+                    rest = members if not lines else members_of({"set": {}, "gone": []})
                     lines.append(seal(b"{%b,%b}" % (head, rest)) + b"\n")
                 write_all(self._files, fd, b"".join(lines))
                 self._files.sync(fd)
@@ -148,7 +138,7 @@ class SnapshotIndex:
         Raises:
             StorageError: nothing was appended.
         """
-        self.append(_members({"set": {}, "gone": [], "why": why}), points, at=at)
+        self.append(members_of({"set": {}, "gone": [], "why": why}), points, at=at)
 
     def _opened(self) -> int:
         is_new = not self._path.exists()
@@ -191,7 +181,7 @@ class SnapshotIndex:
                 data = self._files.read_piece(self._path, start=start, size=size - start)
                 lines = data.split(b"\n")[0 if start == 0 else 1 : -1]
                 for line in reversed(lines):
-                    mark, _ = self._parsed(_mark_of, line, None)
+                    mark, _ = self._parsed(mark_of, line, None)
                     if mark.why is None:
                         return mark
                 if start == 0:
@@ -207,7 +197,7 @@ class SnapshotIndex:
         heads = self._read_heads()
         if not heads:
             return None
-        return self._parsed(_object, self._piece(heads[0].start, heads[0].end - 1), 0).get("note")
+        return self._parsed(object_of, self._piece(heads[0].start, heads[0].end - 1), 0).get("note")
 
     def manifest(self, number: int) -> dict[str, Entry]:
         """Return the files of a mark.
@@ -243,12 +233,12 @@ class SnapshotIndex:
         for line in self._lines(self._read_heads()):
             if line.full is not None:
                 yield line.full
-                yield from _digests(self._read_full(line))
-            yield from _digests(line.changed)
+                yield from digests_in(self._read_full(line))
+            yield from digests_in(line.changed)
 
-    def _read_full(self, line: _Line) -> dict[str, Entry]:
+    def _read_full(self, line: Line) -> dict[str, Entry]:
         try:
-            return _entries(json.loads(self._get(line.full or "")))
+            return entries_of(json.loads(self._get(line.full or "")))
         except (ValueError, NotFoundError) as error:
             raise self._corrupt(line.mark.number, "its manifest cannot be read") from error
 
@@ -272,14 +262,14 @@ class SnapshotIndex:
             start = 0
             while (end := data.find(b"\n", start)) >= 0:
                 number = len(self._heads)
-                mark, full = self._parsed(_mark_of, data[start:end], number)
+                mark, full = self._parsed(mark_of, data[start:end], number)
                 if mark.number != number:
                     raise self._corrupt(number, "it has another number")
                 self._heads.append(_Head(mark, full, read_to + start, read_to + end + 1))
                 start = end + 1
             return self._heads
 
-    def _lines(self, heads: Sequence[_Head]) -> Iterator[_Line]:
+    def _lines(self, heads: Sequence[_Head]) -> Iterator[Line]:
         """Yield what these neighbours say, one read at a time."""
         at = 0
         while at < len(heads):
@@ -289,7 +279,7 @@ class SnapshotIndex:
             data = self._piece(start, heads[at - 1].end)
             for head in heads[first:at]:
                 line = data[head.start - start : head.end - start - 1]
-                yield self._parsed(_line_of, line, head.mark.number)
+                yield self._parsed(line_of, line, head.mark.number)
 
     def _piece(self, start: int, end: int) -> bytes:
         with explained("read", self._path):
@@ -308,104 +298,3 @@ class SnapshotIndex:
     def _corrupt(self, number: int | None, why: str) -> CorruptRecordError:
         which = "one of the last lines" if number is None else f"line {number + 1}"
         return CorruptRecordError(f"{self._path}, {which} is damaged: {why}", hint=_RESTORE)
-
-
-def _members(members: Mapping[str, object]) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode()[1:-1]
-
-
-def _row(entry: Entry) -> list[object]:
-    letter = {"file": "f", "link": "l", "folder": "d"}[entry.kind]
-    if entry.why is not None:
-        return [letter, entry.mode, entry.size, None, entry.why]
-    return [letter, entry.mode, entry.size, entry.target if letter == "l" else entry.digest]
-
-
-def _mark_of(document: bytes) -> tuple[Mark, str | None]:
-    """Return a line's mark and the manifest that it names, if it names one."""
-    head = _HEAD.match(document)
-    if head is None:
-        line = _line_of(document)
-        return line.mark, line.full
-    point = None if head[3] is None else CheckpointId(head[3].decode())
-    full = None if head[4] is None else head[4].decode()
-    return Mark(int(head[1]), int(head[2]), point), full
-
-
-def _object(document: bytes) -> dict[str, object]:
-    found: object = json.loads(document)
-    if not _is_object(found):
-        raise TypeError("it is no object")
-    return found
-
-
-def _line_of(document: bytes) -> _Line:
-    found = _object(document)
-    number, at, point, why, full = (found.get(key) for key in ("n", "at", "point", "why", "full"))
-    if not isinstance(number, int) or not isinstance(at, int):
-        raise TypeError("it has no number or no time")
-    if full is not None and not _is_digest(full):
-        raise ValueError("its manifest has no name")
-    if not isinstance(point, str | None) or not isinstance(why, str | None):
-        raise TypeError("its point is no text")
-    gone = found.get("gone", [])
-    if not _is_list(gone):
-        raise TypeError("gone is no list")
-    return _Line(
-        mark=Mark(number, at, None if point is None else CheckpointId(point), why),
-        full=full,
-        changed=_entries(found.get("set", {})),
-        gone=tuple(str(each) for each in gone),
-    )
-
-
-def _entries(found: object) -> dict[str, Entry]:
-    if not _is_object(found):
-        raise TypeError("it holds no files")
-    entries = {path: _entry(row) for path, row in found.items()}
-    for path, entry in entries.items():
-        if not _is_inside(path, entry):
-            raise ValueError("a path is not of a workspace")
-    return entries
-
-
-def _is_inside(path: str, entry: Entry) -> bool:
-    """Tell whether a path leads nowhere but into a workspace: what is put back follows it."""
-    parts = path.split("/")
-    if "\0" in path or parts[0] == STORAGE or not {"", ".", ".."}.isdisjoint(parts):
-        return False
-    return NEVER.isdisjoint(parts[:-1]) and not (parts[-1] in HISTORIES and entry.is_stored)
-
-
-def _entry(row: object) -> Entry:
-    if not _is_list(row) or len(row) < _WHOLE_ROW:
-        raise TypeError("a file has no description")
-    letter, mode, size, what, *rest = row
-    kind = _LETTERS[str(letter)]
-    if not isinstance(mode, int) or not isinstance(size, int):
-        raise TypeError("a file has no mode or no size")
-    if rest:
-        return Entry(kind, mode & 0o777, size, why=str(rest[0]))
-    if kind == "link":
-        return Entry(kind, mode & 0o777, size, target=str(what))
-    if kind == "folder":
-        return Entry(kind, mode & 0o777, size)
-    if not _is_digest(what):
-        raise ValueError("a file has no content")
-    return Entry(kind, mode & 0o777, size, digest=what)
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(value, dict)  # of JSON: its keys are texts
-
-
-def _is_list(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list)
-
-
-def _is_digest(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
-
-
-def _digests(manifest: Manifest) -> Iterator[str]:
-    return (entry.digest for entry in manifest.values() if entry.digest is not None)
