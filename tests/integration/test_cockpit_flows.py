@@ -706,7 +706,7 @@ async def test_no_color_gives_the_mono_theme(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NO_COLOR", "1")
     stage = Stage(busy_view())
     async with stage.play():
-        assert stage.app.ink.palette.name == "perstack-mono"
+        assert stage.app.ink.palette.name == "mono"
 
 
 async def test_interrupt_over_a_sheet_is_told_and_keeps_the_draft() -> None:

@@ -28,7 +28,7 @@ from perstack_tui.leaving import (
     Leaving,
 )
 from perstack_tui.opening import Opening
-from perstack_tui.pacer import BREATH_S, Pacer
+from perstack_tui.pacer import Helpings, Pacer
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.records import RecordKind
 from perstack_tui.ports.travel import Moment
@@ -69,10 +69,11 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         self.gateway: Gateway | None = None
         self._pump: Pump | None = None
         self.updates: Worker[None] | None = None
-        self._ticking = self._folding = False
+        self._ticking = False
         self._leaving = Leaving(self)
         self._from_threads: FromThreads | None = None
         self.pacer = Pacer(self, self._paint, opening.monotonic)
+        self._helpings = Helpings(self, self._fold_one)
         self._telling = Telling(self)
         self.remembering = Remembering(self)
         self.incoming = Incoming(self.call_later, opening.monotonic)
@@ -159,26 +160,19 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         self.remembering.note()
         self._telling.look()
         if pump is not None and pump.dirty:
-            self._fold_on()
+            self._helpings.go_on()
         elif not self._ticking and moves(self.state, motion=self.settings.motion):
             self._ticking = True
             after(self, 1.0, self._tick)
 
-    def _fold_on(self) -> None:
-        """Fold what is left helping by helping, and not only as often as there are paints."""
-        if self._folding:
-            return
-
-        def fold() -> None:
-            self._folding = False
-            if self._pump is not None and self._running and not self._leaving.begun:
-                self._pump.drain(self.clock.now_ms())
-                self.request_paint()
-                if self._pump.dirty:
-                    self._fold_on()
-
-        self._folding = True
-        after(self, BREATH_S, fold)
+    def _fold_one(self) -> bool:
+        """Fold a helping of what is left; say whether there is more."""
+        pump = self._pump
+        if pump is None or not self._running or self._leaving.begun:
+            return False
+        pump.drain(self.clock.now_ms())
+        self.request_paint()
+        return pump.dirty
 
     def _take(self, pump: Pump) -> None:
         state = self.state

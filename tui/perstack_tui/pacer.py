@@ -1,4 +1,7 @@
-"""When to paint: at once for what a key did, else at most 12 times a second, else not at all."""
+"""When to paint: at once for what a key did, else at most 12 times a second, else not at all.
+
+And when to fold what is left of a long history: between the paints, helping by helping.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +52,23 @@ class Pacer:
         self.pending, self._painted_at = False, self._monotonic()
         self.paints += 1
         self._paint()
+
+
+class Helpings:
+    """Calls `fold` with a breath before each helping, for as long as it says that more is left."""
+
+    def __init__(self, app: App[int], fold: Callable[[], bool]) -> None:
+        self._app = app
+        self._fold = fold
+        self._awaited = False
+
+    def go_on(self) -> None:
+        """Fold on soon, and not only as often as there are paints."""
+        if not self._awaited:
+            self._awaited = True
+            after(self._app, BREATH_S, self._take_one)
+
+    def _take_one(self) -> None:
+        self._awaited = False
+        if self._fold():
+            self.go_on()
