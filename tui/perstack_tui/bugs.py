@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from traceback import format_exception
 from typing import TYPE_CHECKING, Final
 
 from perstack.errors import PerstackError
+from perstack.projection.inert import inert
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,15 +34,11 @@ def last_words(bug: BaseException, opening: Opening, lost: str) -> RenderableTyp
 
     Never what variables held: that may be a secret. With PERSTACK_DEBUG the traceback, too.
     """
-    from rich.console import Group
-    from rich.text import Text
+    from rich.segment import Segment, Segments
 
     error = logged(bug, opening)
     said = f"Error: {error.message}. The cockpit ended; what ran in it keeps its checkpoints."
-    told = Text("\n".join(filter(None, (said, lost, f"Hint: {error.hint}"))))
-    if not opening.environ.get("PERSTACK_DEBUG"):
-        return told
-    from rich.traceback import Traceback
-
-    trace = Traceback.from_exception(type(bug), bug, bug.__traceback__, show_locals=False)
-    return Group(trace, told)
+    lines = [said, *filter(None, (lost,)), f"Hint: {error.hint}"]
+    if opening.environ.get("PERSTACK_DEBUG"):
+        lines[:0] = format_exception(bug)
+    return Segments([Segment(inert("\n".join(line.rstrip() for line in lines)) + "\n")])
