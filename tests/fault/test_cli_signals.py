@@ -21,6 +21,8 @@ SOLO: Final = """
 [experts."solo"]
 instruction = "You are solo."
 """
+# A tool then begins as it is called; else a stop may come before, and nothing is in doubt.
+NO_SNAPSHOTS: Final = "[snapshots]\nenabled = false\n"
 SLEEPER: Final = """
 [[turns]]
 expert = "solo"
@@ -81,7 +83,7 @@ async def test_a_signal_in_mid_generation_keeps_the_checkpoint_and_the_job_goes_
 async def test_a_tool_that_a_signal_cut_short_is_shown_in_doubt_to_model_and_user(
     tmp_path: Path,
 ) -> None:
-    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=SLEEPER)
+    program = Program.make(tmp_path, SCRIPTED + NO_SNAPSHOTS + SOLO, scenario=SLEEPER)
     async with program.running("run", "solo", "hi") as running:
         await running.until("callTools")
         running.send(signal.SIGTERM)
@@ -94,7 +96,7 @@ async def test_a_tool_that_a_signal_cut_short_is_shown_in_doubt_to_model_and_use
 
 
 async def test_a_second_signal_does_not_wait_for_tools(tmp_path: Path) -> None:
-    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=SLEEPER)
+    program = Program.make(tmp_path, SCRIPTED + NO_SNAPSHOTS + SOLO, scenario=SLEEPER)
     async with program.running("run", "solo", "hi") as running:
         await running.until("callTools")
         running.send(signal.SIGINT)
@@ -111,7 +113,7 @@ async def test_a_signal_while_it_starts_ends_it_by_that_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     rng = random.Random(SIGNALS[number])
-    program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=SLEEPER)
+    program = Program.make(tmp_path, SCRIPTED + NO_SNAPSHOTS + SOLO, scenario=SLEEPER)
     for _ in range(8):
         async with program.running_words(*ANNOUNCED, "run", "solo", "hi") as up:
             await up.wait_for(lambda up=up: b"up" in up.err)

@@ -116,7 +116,7 @@ async def test_review_exposes_hidden_characters() -> None:
     stage = Stage(hostile_view())
     async with stage.play(defined=HOSTILE_DEFINITIONS, here=("bad",)):
         await stage.press("4", "enter")
-        shown = stage.text_of("#review")
+        shown = stage.screen_text()
         assert "‹U+202E›" in shown
         assert "‹U+001B›" in shown
 

@@ -149,6 +149,8 @@ async def test_d_shows_what_the_step_changed_file_by_file_and_hunk_by_hunk() -> 
         await travel(stage, "writer-3")
         await stage.press("d")
         assert "writer step 2" in stage.text_of("#travel-tabs")
+        assert "~ docs/index.md" in stage.text_of("#travel-list")  # the step wrote files
+        await stage.press("tab", "tab")
         assert "+2 messages" in stage.text_of("#travel-list")
         assert "Step 3" in stage.text_of("#travel-list")
         assert "Step 2" not in stage.text_of("#travel-list")
@@ -347,8 +349,7 @@ async def test_fork_takes_workspace_and_version_as_chosen_and_is_selected() -> N
         await travel(stage, "writer-4")
         await stage.press("F")
         assert "in a folder of its own" in consequence(stage)
-        assert "is left alone" in consequence(stage)
-        assert "not stored: large ones are copied" in stage.text_of("#travel-plan")
+        assert "it goes on at once; job-8f3a stays" in consequence(stage)
         await stage.press("v", "w")
         assert "in this folder" in consequence(stage)
         await stage.press("w", "F")
@@ -410,7 +411,7 @@ async def test_y_copies_ids_and_what_does_the_same_in_a_shell(
     monkeypatch.setattr(stage.app, "copy", copy)
     async with stage.play():
         await travel(stage)
-        await stage.press("d", "y", "d", "y", "i", "y", "f", "y", "r", "y", "x", "y", "m")
+        await stage.press("d", "tab", "tab", "y", "d", "y", "i", "y", "f", "y", "r", "y", "x", "y", "m")
         assert copied[:4] == [
             "perstack diff writer-5 writer-6",
             "writer-6",
