@@ -411,7 +411,9 @@ async def test_y_copies_ids_and_what_does_the_same_in_a_shell(
     monkeypatch.setattr(stage.app, "copy", copy)
     async with stage.play():
         await travel(stage)
-        await stage.press("d", "tab", "tab", "y", "d", "y", "i", "y", "f", "y", "r", "y", "x", "y", "m")
+        await stage.press(
+            "d", "tab", "tab", "y", "d", "y", "i", "y", "f", "y", "r", "y", "x", "y", "m"
+        )
         assert copied[:4] == [
             "perstack diff writer-5 writer-6",
             "writer-6",
