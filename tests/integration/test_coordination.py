@@ -18,6 +18,7 @@ from perstack.project import Project
 from perstack.runtime import open_history
 from perstack.services.task_creation import NewTask
 from perstack.wiring import DATABASE_URL
+from tests.fakes.consensus import until
 from tests.fakes.engine import FakeModel, says
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,7 @@ expert = "writer"
 after = "sleep"
 [[turns.calls]]
 tool = "exec"
-args = { command = "sleep", args = ["600"], cwd = "." }
+args = { command = "sh", args = ["-c", "touch asleep; sleep 600"], cwd = "." }
 [[turns]]
 expert = "writer"
 turn = 1
@@ -356,6 +357,8 @@ async def test_an_agent_whose_program_is_cancelled_goes_on_in_the_next(local: Pr
                 async with anyio.create_task_group() as inner:
                     inner.start_soon(team.execution.execute, "sleep", agent.id)
                     await at_work(team, agent)
+                    # A call that had not begun would begin, and sleep, when the agent goes on.
+                    await until((local.workspace / "asleep").exists)
                     group.cancel_scope.cancel()
 
         with anyio.fail_after(20):
