@@ -24,7 +24,7 @@ providerName = "anthropic"
 instruction = "You read."
 """
 _TITLE: Final = "Delegation"
-_HELP: Final = "Start an Expert on a task"
+_HELP: Final = "In the delegation tree"
 # Nothing waits in this workspace, so that this pane is painted for no other reason than its focus.
 _QUIET_PANE: Final = "Inbox"
 _SETTLE_S: Final = 2.0

@@ -12,13 +12,9 @@ from typing import Final
 
 import anyio
 
-from bench.writer import bodies
+from bench.writer import bodies, ended, new_job
 from perstack.domain.events import ContinueToNextStep
-from perstack.domain.ids import ExpertKey, JobId, RunId
-from perstack.domain.jobs import Job, RunSetting
-from perstack.domain.settings import Settings
 from perstack.ports.history import History
-from perstack.ports.system import RandomIds, SystemClock
 from perstack.runtime import open_history
 
 EVENTS: Final = 100_000
@@ -26,7 +22,6 @@ LONG_CHECKPOINTS: Final = 5_000
 LONG_QUERY: Final = "The long one."
 _OF_A_STEP: Final = 6
 _SHORT_EVENTS: Final = 500
-_EXPERT: Final = ExpertKey("reader")
 
 
 async def write_stored(workspace: Path) -> None:
@@ -39,24 +34,7 @@ async def write_stored(workspace: Path) -> None:
 
 
 async def _job(history: History, query: str, count: int) -> None:
-    ids, now_ms = RandomIds(), SystemClock().now_ms()
-    job_id, run_id = JobId(ids.new()), RunId(ids.new())
-    job = Job(
-        id=job_id,
-        status="running",
-        coordinator_expert_key=_EXPERT,
-        coordinator_run_id=run_id,
-        max_steps=100_000,
-        started_at=now_ms,
-    )
-    setting = RunSetting(
-        job_id=job_id,
-        run_id=run_id,
-        expert_key=_EXPERT,
-        settings=Settings(),
-        query=query,
-        started_at=now_ms,
-    )
+    job, (setting,) = new_job(query)
     async with history.create_job(job) as held:
         log = await held.create_run(setting)
         step = 1
@@ -65,8 +43,7 @@ async def _job(history: History, query: str, count: int) -> None:
             if isinstance(body, ContinueToNextStep):
                 step = body.next_step_number
         log.close()
-        done: Job = job.model_copy(update={"status": "completed", "finished_at": now_ms})
-        await held.save(done)
+        await held.save(ended(job))
 
 
 if __name__ == "__main__":

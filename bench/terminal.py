@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -38,6 +39,11 @@ class Terminal:
     def press(self, key: str) -> None:
         """Type."""
         os.write(self._fd, key.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size, and tell the program, which does not control it."""
+        set_size(self._fd, columns, rows)
+        os.kill(self.pid, signal.SIGWINCH)
 
     def await_text(self, text: str) -> None:
         """Read until `text` (in one style, on one line) was painted.
@@ -73,7 +79,7 @@ def terminal(
 ) -> Generator[Terminal]:
     """Run a program on a terminal of `size` (columns, rows); end it afterwards."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    set_size(theirs, *size)
     started = time.perf_counter()
     child = subprocess.Popen(
         command,
@@ -92,6 +98,11 @@ def terminal(
         _drain(ours)
         child.wait()
         os.close(ours)
+
+
+def set_size(fd: int, columns: int, rows: int) -> None:
+    """Set the size of the terminal behind `fd`."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def _drain(fd: int) -> None:

@@ -39,6 +39,41 @@ _EXPERT: Final = ExpertKey("reader")
 _TEXT: Final = "I look at the next part of the file before I go on.\n"
 
 
+def new_job(
+    query: str, *, runs: int = 1, expert: ExpertKey = _EXPERT
+) -> tuple[Job, list[RunSetting]]:
+    """Return a job that starts now, and its runs, the coordinator's first."""
+    now_ms, ids = SystemClock().now_ms(), RandomIds()
+    job_id, run_ids = JobId(ids.new()), [RunId(ids.new()) for _ in range(runs)]
+    job = Job(
+        id=job_id,
+        status="running",
+        coordinator_expert_key=expert,
+        coordinator_run_id=run_ids[0],
+        max_steps=100_000,
+        started_at=now_ms,
+    )
+    return job, [
+        RunSetting(
+            job_id=job_id,
+            run_id=run_id,
+            expert_key=expert,
+            settings=Settings(),
+            query=query,
+            started_at=now_ms,
+        )
+        for run_id in run_ids
+    ]
+
+
+def ended(job: Job) -> Job:
+    """Return `job` as it is once it is done."""
+    done: Job = job.model_copy(
+        update={"status": "completed", "finished_at": SystemClock().now_ms()}
+    )
+    return done
+
+
 def bodies(run: int) -> Iterator[Body]:
     """Yield what a run records, step by step and without end."""
     yield StartRun(
@@ -49,16 +84,17 @@ def bodies(run: int) -> Iterator[Body]:
     )
     step = 1
     while True:
-        yield from _step(run, step)
+        yield from step_bodies(run, step)
         step += 1
 
 
-def _step(run: int, step: int) -> Iterator[Body]:
+def step_bodies(run: int, step: int, text: str = _TEXT) -> Iterator[Body]:
+    """Yield what one step records; `text` is what the model says in it."""
     call = ToolCallId(f"call{run}x{step}")
     part = ToolCallPart(tool_call_id=call, tool_name="readTextFile", args={"path": f"f{step}.txt"})
     yield StartGeneration()
     yield CallTools(
-        new_message=ExpertMessage(id=MessageId(f"m{step}"), contents=(TextPart(text=_TEXT), part)),
+        new_message=ExpertMessage(id=MessageId(f"m{step}"), contents=(TextPart(text=text), part)),
         routes=(ToolRoute(tool_call_id=call, skill_name=BASE_SKILL, kind="mcp", repeatable=True),),
         usage=Usage(input_tokens=1000, output_tokens=50, total_tokens=1050),
     )
@@ -80,28 +116,11 @@ def _point(run: int, step: int) -> CheckpointId:
 
 
 async def _write(workspace: Path, rate: int, count: int) -> None:
-    history, clock, ids = open_history(workspace), SystemClock(), RandomIds()
-    now_ms = clock.now_ms()
-    job_id, runs = JobId(ids.new()), [RunId(ids.new()) for _ in range(count)]
-    job = Job(
-        id=job_id,
-        status="running",
-        coordinator_expert_key=_EXPERT,
-        coordinator_run_id=runs[0],
-        max_steps=100_000,
-        started_at=now_ms,
-    )
+    history = open_history(workspace)
+    job, settings = new_job("Read it.", runs=count)
     async with history.create_job(job) as held:
         writing: list[tuple[RunLog, Iterator[Body]]] = []
-        for number, run_id in enumerate(runs):
-            setting = RunSetting(
-                job_id=job_id,
-                run_id=run_id,
-                expert_key=_EXPERT,
-                settings=Settings(),
-                query="Read it.",
-                started_at=now_ms,
-            )
+        for number, setting in enumerate(settings):
             writing.append((await held.create_run(setting), bodies(number)))
         print("writing", flush=True)
         began = anyio.current_time()
@@ -110,7 +129,7 @@ async def _write(workspace: Path, rate: int, count: int) -> None:
             event = log.append(body, step_number=1)
             if isinstance(body, StartGeneration):
                 for kind, text in (("start", ""), ("delta", _TEXT), ("end", _TEXT)):
-                    held.say(_delta(job_id, event.run_id, kind, text))
+                    held.say(_delta(job.id, event.run_id, kind, text))
             if isinstance(body, ContinueToNextStep):
                 await log.sync()
             ahead_s = written / rate - (anyio.current_time() - began)

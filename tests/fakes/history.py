@@ -125,6 +125,10 @@ class FaultyFiles(Files):
         self._step("read", path)
         return super().read(path, start=start)
 
+    def read_piece(self, path: Path, *, start: int, size: int) -> bytes:
+        self._step("read", path)
+        return super().read_piece(path, start=start, size=size)
+
     def _step(self, name: str, path: Path, half: Callable[[], object] | None = None) -> None:
         self._count += 1
         due = self._count == self._at or self._below in path.parents

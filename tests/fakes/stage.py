@@ -166,8 +166,8 @@ class Stage:
 
     async def confirm(self) -> None:
         """Type the word that the open review asks for before it approves what is of high risk."""
-        label = self.text_of("#review-word-label")
         await self.press("a")
+        label = self.text_of("#review-word-label")
         await self.write(label.split("type ")[1].split(" ")[0])
 
     async def write(self, text: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from textual import events
+from textual.widgets import Input
 
 from perstack.domain.consensus import ConsensusCheckpoint, Decision, Review, Verdict, call_digest
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId, SubtaskId
@@ -70,6 +71,46 @@ async def test_word_for_high_risk_is_typed_key_by_key_and_opens_a_but_decides_no
         assert "a approves: both subtasks run" in stage.text_of("#consequence")
         await stage.press("a")
         assert len(decisions(stage)) == 1
+
+
+async def test_wrong_word_is_told_and_its_field_stays_and_is_there_only_while_asked() -> None:
+    stage = Stage(view(gate(subtasks=(subtask("s1", "deploy"),))))
+    async with stage.play():
+        await stage.press("4", "enter")
+        row = stage.app.screen.query_one("#review-word-row")
+        assert not row.display
+        assert "press a, and it asks for a word" in stage.text_of("#consequence")
+        await stage.press("a")
+        assert row.display
+        await stage.write("wrong")
+        await stage.press("enter")
+        assert "not the word: it is" in stage.text_of("#consequence")
+        field = stage.app.screen.query_one("#review-word", Input)
+        assert (field.value, stage.app.focused) == ("", field)
+        await stage.press("escape")
+        assert not row.display
+        assert decisions(stage) == []
+
+
+async def test_what_is_told_of_a_part_is_what_was_kept() -> None:
+    tasks = (subtask("s1", "deploy to prod", "medium"), subtask("s2", "tidy", "medium"))
+    stage = Stage(view(gate("gate-1", risk="medium", subtasks=tasks)))
+    async with stage.play():
+        await stage.press("4", "enter", "space", "j", "a")
+        assert decisions(stage)
+        assert "1 of 2 kept: tidy" in stage.text_of("#notice")
+
+
+async def test_decided_item_shows_which_subtasks_were_left_out() -> None:
+    tasks = (subtask("s1", "deploy to prod", "medium"), subtask("s2", "tidy", "medium"))
+    said = Decision(approved=True, rejected_subtask_ids=(SubtaskId("s1"),), reviewed_by="bo@pi")
+    done = decided("gate-0", "approved", "release", "bo@pi")
+    done = done.model_copy(update={"decision": said, "proposed_subtasks": tasks})
+    stage = Stage(view(decided=(done,)))
+    async with stage.play():
+        await stage.press("4", "enter")
+        rows = stage.text_of("#review").splitlines()
+    assert [row[4:7] for row in rows if "  med  " in row] == ["[ ]", "[x]"], rows
 
 
 async def test_word_is_asked_anew_when_more_of_high_risk_is_kept() -> None:

@@ -126,7 +126,7 @@ def test_paste_with_escapes_decides_nothing_in_an_open_review(terminal: Terminal
     terminal.press_until(b" ", rb"s1 dropped")
     terminal.child.send(b"\x1b[200~see \x1b[31m note \x1b[0m a\x1b")
     terminal.child.send(b"[201~")
-    terminal.press_until(b" ", rb"then type")
+    terminal.press_until(b" ", rb"asks for a word")
     terminal.child.kill(signal.SIGTERM)
     terminal.child.expect(rb"0 commands were given")
     assert terminal.await_end() == 143

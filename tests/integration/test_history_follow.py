@@ -17,9 +17,10 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from perstack.domain.events import Delta, Event, StartGeneration
+from perstack.domain.events import Delta, Event, StartGeneration, StartRun
 from perstack.domain.ids import JobId, RunId
 from perstack.ports.history import FeedBatch, Presence
+from perstack.storage.history import feeds
 from tests.fakes.history import append_to, delta, history, job, setting
 from tests.fakes.history_process import Driver, start_driver
 
@@ -323,6 +324,77 @@ async def test_a_damaged_record_in_the_middle_is_told_with_what_is_before_it(
         [(run_id, message)] = seen.damaged
     assert run_id == RUN
     assert "events.jsonl, line 5 is damaged" in message
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is behind read some three events at a time."""
+    monkeypatch.setattr(feeds, "PIECE_BYTES", 1_000)
+
+
+@pytest.mark.usefixtures("small_pieces")
+async def test_a_long_history_comes_in_pieces_and_what_is_being_said_after_it(
+    tmp_path: Path,
+) -> None:
+    async with history(tmp_path).create_job(job("job1")) as held:
+        log = await held.create_run(setting(job_id="job1"))
+        append_to(log, 60)
+        await log.sync()
+        held.say(delta("", kind="start"))
+        held.say(delta("so far"))
+        batches = history(tmp_path).follow()
+        async with aclosing(batches):
+            found: list[FeedBatch] = []
+            with anyio.fail_after(20):
+                while not (found and found[-1].caught_up):
+                    found.append(await anext(batches))
+            seqs = [event.seq for batch in found for event in batch.events]
+            assert seqs == list(range(60))
+            assert sum(1 for batch in found if batch.events) > 5
+            said = [at for at, batch in enumerate(found) if batch.deltas]
+            last = max(at for at, batch in enumerate(found) if batch.events)
+            assert said == [last]
+            append_to(log, 30)
+            seen = Seen(batches)
+            assert await seen.seqs(30) == list(range(60, 90))
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("at", range(0, 60, 7))
+async def test_damage_is_found_wherever_in_its_piece_it_is(tmp_path: Path, at: int) -> None:
+    await write_job(tmp_path, "job1", 60)
+    path = tmp_path / "perstack/jobs/job1/runs/run1/events.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:at], b"garbage\n", *lines[at + 1 :]]))
+    async with following(tmp_path) as seen:
+        assert [event.seq for event in seen.events] == list(range(at))
+        [(_, message)] = seen.damaged
+    assert f"events.jsonl, line {at + 1} is damaged" in message
+
+
+@pytest.mark.usefixtures("small_pieces")
+async def test_a_record_longer_than_a_piece_is_read_whole(tmp_path: Path) -> None:
+    long = StartRun.model_validate(
+        {
+            "checkpointId": "c0",
+            "status": "init",
+            "expert": {"key": "writer", "name": "writer", "version": "1.0.0"},
+            "inputMessages": [
+                {
+                    "type": "userMessage",
+                    "id": "m0",
+                    "contents": [{"type": "textPart", "text": "x" * 9_000}],
+                }
+            ],
+        }
+    )
+    async with history(tmp_path).create_job(job("job1")) as held:
+        log = await held.create_run(setting(job_id="job1"))
+        log.append(long, step_number=1)
+        append_to(log, 20)
+    async with following(tmp_path) as seen:
+        assert [event.seq for event in seen.events] == list(range(21))
+        assert seen.damaged == []
 
 
 async def test_a_removed_folder_is_watched_again(tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def show(
     in_browser = os.environ.pop(IN_BROWSER, None) is not None
     if not in_browser:
         _require_terminal()
+    from perstack_tui import collecting
+
+    collecting.hold()
     from perstack.config.process_env import process_environment
     from perstack_tui.app import Cockpit
     from perstack_tui.driver import SturdyDriver
@@ -136,6 +139,7 @@ def show(
         signals=_signals(),
         end_after=_end_after,
         open_log=partial(_open_log, request.workspace, environ),
+        loaded=collecting.resume,
     )
     app = Cockpit(opening, _web_driver() if in_browser else SturdyDriver)
     app.run(mouse=kept.settings.mouse)

@@ -216,11 +216,21 @@ class Holding:
             self._app.tell(f"{word}: {count_of(count, 'item')}", "good")
         else:
             ever = ", and so for the rest of the job" if choice.standing else ""
-            self._app.tell(f"{word}{ever}: {gate_headline(gate)}", "good")
+            self._app.tell(f"{word}{ever}: {_kept_words(choice)}", "good")
 
 
 def _what(choices: Sequence[Choice]) -> str:
     word = choices[0].word
     if len(choices) > 1:
         return f"{word} {count_of(len(choices), 'item')}"
-    return f"{word}: {gate_headline(choices[0].gate)}"
+    return f"{word}: {_kept_words(choices[0])}"
+
+
+def _kept_words(choice: Choice) -> str:
+    """Return what the decision is about: of what is approved in part, the first that is kept."""
+    tasks, dropped = choice.gate.proposed_subtasks, choice.decision.rejected_subtask_ids
+    kept = tuple(task for task in tasks if task.id not in dropped)
+    if not choice.decision.approved or not dropped or not kept:
+        return gate_headline(choice.gate)
+    first = gate_headline(choice.gate.model_copy(update={"proposed_subtasks": kept}))
+    return f"{len(kept)} of {len(tasks)} kept: {first}"

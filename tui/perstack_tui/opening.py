@@ -26,6 +26,10 @@ def _log_nowhere() -> None:
     """Leave the log to whoever shows the app."""
 
 
+def _note_nothing() -> None:
+    """Leave the process as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """Everything from outside, clocks included; `signals` maps signal numbers to exit codes.
@@ -37,7 +41,8 @@ class Opening:
     those of them that were read before, `session` is what was remembered of the workspace, and
     `trouble` what of it could not be used. `environ` is the process's environment.
     `end_after(code, seconds)` sees to it that the process has ended by then, come what may.
-    `open_log` sends the log to the workspace's file, for what happens before the runtime does.
+    `loaded` is called once, when all history was read. `open_log` sends the log to the
+    workspace's file, for what happens before the runtime does.
     """
 
     workspace: Path
@@ -63,3 +68,4 @@ class Opening:
     signals: dict[int, int] = field(default_factory=dict[int, int])
     end_after: Callable[[int, float], None] = _stay
     open_log: Callable[[], None] = _log_nowhere
+    loaded: Callable[[], None] = _note_nothing

@@ -1,5 +1,7 @@
 """When to paint: at once for what a key did, else at most 12 times a second, else not at all.
 
+Where painting is slow (a large screen, a busy machine), it is done less often.
+
 And when to fold what is left of a long history: between the paints, helping by helping.
 """
 
@@ -15,6 +17,9 @@ from perstack_tui.timers import after
 
 # What is read cannot be followed faster, and each paint costs; keys do not wait for it.
 FRAME_S: Final = 0.08
+# Of a core's time, painting may take one part in so many, as long as it is not too seldom.
+_SHARE: Final = 10
+SLOWEST_FRAME_S: Final = 0.2
 # While the history is being read, the loop is free this long between two helpings of it.
 BREATH_S: Final = 0.006
 
@@ -32,11 +37,12 @@ class Pacer:
         self._monotonic = monotonic
         self._timer: Timer | None = None
         self._painted_at = -FRAME_S
+        self._frame_s = FRAME_S
 
     def request(self, *, now: bool) -> None:
         """Paint soon."""
         self.pending = True
-        wait = 0.0 if now else self._painted_at + FRAME_S - self._monotonic()
+        wait = 0.0 if now else self._painted_at + self._frame_s - self._monotonic()
         if wait <= 0:
             self._app.call_later(self._fire)
         elif self._timer is None:
@@ -52,6 +58,8 @@ class Pacer:
         self.pending, self._painted_at = False, self._monotonic()
         self.paints += 1
         self._paint()
+        took_s = self._monotonic() - self._painted_at
+        self._frame_s = min(max(FRAME_S, _SHARE * took_s), SLOWEST_FRAME_S)
 
 
 class Helpings:

@@ -46,6 +46,7 @@ class Remembering:
         if self._restored or not self._app.state.index.view.caught_up:
             return
         self._restored = True
+        self._app.opening.loaded()
         if session is None:
             return
         panes = self._app.main.panes

@@ -21,8 +21,8 @@ from perstack.errors import ConfigError
 _log = logging.getLogger(__name__)
 
 _DEBOUNCE_MS: Final = 50
-_STEP_MS: Final = 25
-_LOOK_EVERY_MS: Final = 200
+_STEP_MS: Final = 50
+_LOOK_EVERY_MS: Final = 500
 _QUIET_S: Final = 0.04
 _ERROR_QUIET_S: Final = 0.1
 _ROUNDS: Final = 10
@@ -169,7 +169,7 @@ class FileWatcher:
         self._stop.set()
 
     def _look(self) -> bool:
-        """Wait for an event, at most 200 ms, and tell whether there was one or a new stamp."""
+        """Wait for an event, half a second at most; tell if there was one, or a new stamp."""
         happened = self._next_event()
         before, self._stamp = self._stamp, _stamp(self._path)
         return happened or self._stamp != before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +13,7 @@ from perstack.domain.messages import ToolCallPart
 from perstack.projection.cutting import cut, one_line
 from perstack.projection.gates import for_the_job
 from perstack.projection.phrases import call_phrase, question_of
+from perstack.projection.pretty import pretty_json
 from perstack.projection.views import CallView, EntryView
 
 ENTRY_CHARACTERS: Final = 20_000
@@ -64,7 +64,7 @@ def _called(call: ToolCallPart, skill_name: str) -> CallView:
         after = after if after is not None else _taken(args, "text")
     if after is not None and args.keys() == {"path"}:
         args = {}  # the title says it
-    shown = call.invalid_args or (json.dumps(args, ensure_ascii=False, indent=2) if args else "")
+    shown = call.invalid_args or (pretty_json(args) if args else "")
     return CallView(
         call.tool_name,
         skill_name,

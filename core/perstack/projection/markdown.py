@@ -6,7 +6,6 @@ pictures. Arguments and results stand in fences longer than any within.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Set
 from typing import Final
@@ -53,6 +52,7 @@ from perstack.projection.phrases import (
     request_phrase,
     steering_phrase,
 )
+from perstack.projection.pretty import pretty_json
 from perstack.projection.run_state import RunState
 from perstack.projection.transcript import WHY_SUSPENDED
 
@@ -190,7 +190,7 @@ class MarkdownRuns:
                 yield from self._folded("Thinking", part.thinking, "text")
 
     def _call(self, call: ToolCallPart) -> Iterator[str]:
-        args = call.invalid_args or json.dumps(call.args, ensure_ascii=False, indent=2)
+        args = call.invalid_args or pretty_json(call.args)
         phrase = self._redact(call_phrase(call, _SUMMARY))
         yield from self._folded(f"Calls {phrase}", args, "json")
 

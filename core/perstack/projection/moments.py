@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -21,6 +20,7 @@ from perstack.domain.messages import (
 from perstack.domain.snapshots import Manifest
 from perstack.domain.travel import FileView, MessageView, Moment, MomentView
 from perstack.projection.event_facts import written_paths
+from perstack.projection.pretty import pretty_json
 from perstack.projection.run_state import RunState
 
 _NAMED: Final = 3
@@ -83,7 +83,7 @@ def message_views(messages: Sequence[Message]) -> Iterator[MessageView]:
 def _spoken(message: ExpertMessage) -> str:
     parts = [message.text] if message.text else []
     for call in message.tool_calls:
-        given = json.dumps(call.args, ensure_ascii=False, indent=2)
+        given = pretty_json(call.args)
         parts.append(f"{call.tool_name} {call.invalid_args or given}")
     return "\n\n".join(parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 from perstack.domain.messages import ToolCallPart
 from perstack.projection.cutting import cut
 from perstack.projection.phrases import question_of
+from perstack.projection.pretty import pretty_json
 from perstack.projection.run_state import RunState
 from perstack.projection.views import QuestionView
 
@@ -38,7 +38,7 @@ def first_question(run: RunState, view: View) -> QuestionView | None:
 def asked_of(call: ToolCallPart, limit: int) -> tuple[str, tuple[str, ...], bool, str]:
     """Return text, choices, whether several may be taken, and the arguments as JSON."""
     text, choices = question_of(call)
-    args = cut(json.dumps(call.args, ensure_ascii=False, indent=2), limit)
+    args = cut(pretty_json(call.args), limit)
     return cut(text, limit), choices, bool(choices) and takes_several(call.args), args
 
 

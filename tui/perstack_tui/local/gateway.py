@@ -48,11 +48,12 @@ from perstack_tui.ports.gateway import (
 
 _LOG: Final = logging.getLogger(__name__)
 INBOX_POLL_S: Final = 0.15
+NO_DATABASE_POLL_S: Final = 0.5
 RETRY_S: Final = 2.0
 LEAVE_WITHIN_S: Final = 5.0
 DETACH_GRACE_S: Final = 10.0
 DETACH_WITHIN_S: Final = 15.0
-_QUEUED: Final = 10_000
+_QUEUED: Final = 4
 # The user has to say something before such a job can go on.
 _NEED_WORDS: Final = ("completed", "stoppedByInteractiveTool")
 
@@ -330,7 +331,7 @@ class LocalGateway:
         # nothing can wait, and whoever proposes the first checkpoint makes one.
         while True:
             if not has_database(self._workspace):
-                await anyio.sleep(INBOX_POLL_S)
+                await anyio.sleep(NO_DATABASE_POLL_S)
                 continue
             try:
                 async with aclosing(self._consensus.watch(poll_s=INBOX_POLL_S)) as inboxes:

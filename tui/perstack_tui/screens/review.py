@@ -113,16 +113,20 @@ class ReviewSheet(Sheet[None]):
             review.confirmed = review.kept_high
         else:
             self._error = "type the word key by key; what is pasted does not count"
-        self._word.value = ""
         self._to_list()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter only leaves the field."""
+        """Enter only leaves the field; where a word was typed, the right one left it already."""
         event.stop()
-        self._to_list()
+        if event.input is self._word:
+            self._error, self._word.value = f"not the word: it is {self._review.word}", ""
+            self._paint_bars()
+        else:
+            self._to_list()
 
     def _to_list(self) -> None:
         """Leave a field; keys count in the list once the keyboard was quiet."""
+        self._parts.leave_word()
         self._deliberate.restart()
         self._pane.focus()
         self.refresh_view()
@@ -235,7 +239,7 @@ class ReviewSheet(Sheet[None]):
         self._review = review_of(self.host.state.reviews, gate)
         self._sending, self._error = False, ""
         self._field.put(self._draft)
-        self._word.value = ""
+        self._parts.leave_word()
         self._pane.scroll_lines(-self._pane.top)
         self._detail.scroll_lines(-self._detail.top)
 
@@ -256,7 +260,8 @@ class ReviewSheet(Sheet[None]):
     def _approve(self) -> None:
         review = self._review
         if review.why_unready() is None and review.wants_word:
-            self._word.focus()
+            self._error = ""
+            self._parts.ask_word()
         elif review.why_not_approve() is None:
             self._decide(review.approval(self._field.text, self.host.reviewer))
         else:

@@ -43,6 +43,7 @@ class ReviewParts:
         self._label = Bar(id="review-word-label")
         self._word_row = Horizontal(self._label, self.word, id="review-word-row")
         self._word_row.display = False
+        self._asks_word = False
         self._consequence = Bar(id="consequence")
         self._keys = Bar(id="review-keys")
 
@@ -51,6 +52,17 @@ class ReviewParts:
         """All of them, from top to bottom."""
         below = (self.field, self._consequence, self._word_row, self._keys)
         return (self.rows, self.detail, *below)
+
+    def ask_word(self) -> None:
+        """Give the keyboard to the word's field, which is there only while it is asked for."""
+        self._asks_word = True
+        self._word_row.display = True
+        self.word.focus()
+
+    def leave_word(self) -> None:
+        """Take the field away again, empty."""
+        self._asks_word = False
+        self.word.value = ""
 
     def paint(self, review: Review, height: int, now: int) -> None:
         """Show the item in a sheet of `height` lines."""
@@ -66,8 +78,10 @@ class ReviewParts:
         framed = height >= _FRAMED_FROM
         self.field.styles.height = 3 if framed else 1
         self.field.set_class(not framed, "-flat")
-        self._word_row.display = review.wants_word and review.why_unready() is None
-        rest = height - (3 if framed else 1) - 2 - (1 if self._word_row.display else 0)
+        may_ask = review.wants_word and review.why_unready() is None
+        self._word_row.display = self._asks_word and may_ask
+        # Its line is kept free, so that nothing moves as the word is asked for.
+        rest = height - (3 if framed else 1) - 2 - (1 if may_ask else 0)
         self.rows.styles.height = max(3, min(rows + 2, rest * 11 // 20))
 
     def paint_bars(self, review: Review, consequence: Line) -> None:

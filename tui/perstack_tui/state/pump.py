@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 HELPING_S: Final = 0.012
 # The history of a long job comes as one batch; folding this many events takes a few milliseconds.
 PIECE: Final = 200
-# As much as is folded in a second or two; whatever comes faster waits where it comes from.
-MOST_WAITING: Final = 500
+# Enough to be folded without a break; whatever comes faster waits where it comes from, on disk.
+MOST_WAITING: Final = 8
 
 
 class Fold(Protocol):

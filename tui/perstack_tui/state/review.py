@@ -72,6 +72,9 @@ class Review:
         Only what is of high risk is dropped, once: what was kept again after that stays kept.
         """
         self.gate = gate
+        if gate.status != "pending":
+            self.dropped = set(left_out(gate))
+            return frozenset()
         fresh = objected_to(gate) - self.objected
         self.objected |= fresh
         self.confirmed -= fresh
@@ -117,7 +120,7 @@ class Review:
         if self.wants_word:
             count = len(self.kept_high)
             what = "a kept subtask is" if count == 1 else f"{count} kept subtasks are"
-            return f"{what} HIGH: a, then type {self.word}"
+            return f"{what} HIGH: press a, and it asks for a word"
         return None
 
     def why_unready(self) -> str | None:
@@ -233,6 +236,13 @@ def review_of(reviews: dict[ConsensusId, Review], gate: ConsensusCheckpoint) -> 
     while len(reviews) > _MOST_REVIEWS:
         del reviews[next(iter(reviews))]
     return review
+
+
+def left_out(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:
+    """Return the subtasks that do not run: of what was approved, those rejected; else all."""
+    if gate.status == "approved":
+        return frozenset(gate.decision.rejected_subtask_ids if gate.decision else ())
+    return frozenset(task.id for task in gate.proposed_subtasks)
 
 
 def rejected_by_reviewer(gate: ConsensusCheckpoint) -> frozenset[SubtaskId]:

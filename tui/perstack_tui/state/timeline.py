@@ -198,14 +198,21 @@ def point_detail(run: RunView | None, cursor: CheckpointId | None) -> str:
     point = point_at(run, cursor)
     if run is None or point is None:
         return ""
-    at = place_of(run, cursor)
-    until = run.points[: len(run.points) if at is None else at + 1]
-    usd, partial = sum(one.cost.usd for one in until), any(one.cost.partial for one in until)
+    usd, partial = _cost_until(run, cursor)
     what = f" · {flat(point.label)}" if point.label else ""
     files = f" · {', '.join(flat(name) for name in point.files)}" if point.files else ""
     used = f"{tokens(point.usage)} tok{spent(point.cost)}"
     so_far = f" · so far {'≥' if partial else ''}{usd_words(usd)}" if usd else ""
     return f"step {point.step_number}{what} · {clock_time(point.timestamp)} · {used}{so_far}{files}"
+
+
+def _cost_until(run: RunView, cursor: CheckpointId | None) -> tuple[float, bool]:
+    """Return the US dollars up to the cursor, and whether some are not known."""
+    at = place_of(run, cursor)
+    if at is None or at == len(run.points) - 1:
+        return run.cost.usd, run.cost.partial  # not added up anew at each paint of a live run
+    until = run.points[: at + 1]
+    return sum(one.cost.usd for one in until), any(one.cost.partial for one in until)
 
 
 class _Drawn:

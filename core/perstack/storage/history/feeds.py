@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import JobId, RunId
@@ -19,6 +20,10 @@ from perstack.storage.history.live import Header, Line, read_header, read_lines
 from perstack.storage.history.presence import HEADER_BYTES, drives
 from perstack.storage.history.reading import Reader, describe_damage, scan
 from perstack.storage.history.records import Heads, JobRecord
+
+# What a long run left is read in pieces: all of it at once would be held twice, and seen late.
+PIECE_BYTES: Final = 1 << 18
+_TELLING: Final = 2
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +62,16 @@ class RunFeed:
         self._bytes = 0
         self._seq = 0
         self._damage: str | None = None
+        self.behind = False
+        """Whether there was more than one read takes."""
 
     def read(self, batch: Batch, *, settled_head: int | None) -> None:
-        """Add the new events, and what is wrong with the log if that is news.
+        """Add the next new events, and what is wrong with the log if that is news.
 
         While a process writes, the log may end within a record and `settled_head` is None; else
         it is the last record known to be on the disk, -1 for none.
         """
+        self.behind = False
         try:
             damage = self._read_new(batch, settled_head)
         except NotFoundError:
@@ -78,7 +86,7 @@ class RunFeed:
         identity = self._known_identity()
         with explained("read", self._path):
             try:
-                data = self._reader.files.read(self._path, start=self._bytes)
+                data = self._new_bytes()
             except FileNotFoundError:
                 data = b""
         found = scan(data, identity, path=self._path, first_seq=self._seq)
@@ -86,12 +94,26 @@ class RunFeed:
         self._seq += len(found.events)
         self._bytes += found.good_bytes
         if found.error is not None:
+            self.behind = False
             return found.error.message
-        if settled_head is None:
+        if settled_head is None or self.behind:
             return None
         return describe_damage(
             self._run_id, stored=self._seq, torn_bytes=found.torn_bytes, head=settled_head
         )
+
+    def _new_bytes(self) -> bytes:
+        """Return a piece of whole records, or all there is if the first one fills a piece."""
+        files = self._reader.files
+        piece = files.read_piece(self._path, start=self._bytes, size=PIECE_BYTES)
+        if len(piece) < PIECE_BYTES:
+            return piece
+        whole = piece[: piece.rfind(b"\n") + 1]
+        # A damaged record counts as one that is being written while it is the last of what is read.
+        if whole.count(b"\n") < _TELLING:
+            return files.read(self._path, start=self._bytes)
+        self.behind = True
+        return whole
 
     def _known_identity(self) -> RunIdentity:
         if self._identity is None:
@@ -123,6 +145,13 @@ class JobFeed:
         self._signature: tuple[int, ...] = ()
         self._record: JobRecord | None = None
         self._presence: Presence | None = None
+        self._behind: tuple[RunId, ...] = ()
+        self._held: list[Delta] = []
+
+    @property
+    def behind(self) -> bool:
+        """Whether there was more of a run than one read takes."""
+        return bool(self._behind)
 
     @property
     def alive(self) -> bool:
@@ -130,7 +159,9 @@ class JobFeed:
         return self._presence is not None and self._presence.alive
 
     def refresh(self, batch: Batch) -> None:
-        """Add what is new. Costs as much as that is, unless the driving process has changed.
+        """Add what is new, or the next pieces of it: see `behind`.
+
+        Costs as much as that is, unless the driving process has changed.
 
         Raises:
             NotFoundError: there is no such job.
@@ -145,9 +176,12 @@ class JobFeed:
         everything = look is None or look.header != self._header or self.alive != was_alive
         lines = look.lines if look else ()
         run_ids = self._run_ids(lines, everything=everything or first)
-        self._read_runs(batch, run_ids, record.heads)
+        self._read_runs(batch, list(dict.fromkeys((*self._behind, *run_ids))), record.heads)
         deltas = [line.d for line in lines if line.d and line.d.job_id == self._job_id]
-        batch.deltas.extend(_unfinished(deltas) if first else deltas)
+        self._held.extend(_unfinished(deltas) if first else deltas)
+        if not self._behind:  # what is being said now comes after all that was said before
+            batch.deltas.extend(self._held)
+            self._held.clear()
         self._header, self._live_bytes = header, look.end if look else 0
 
     def _read_runs(self, batch: Batch, run_ids: list[RunId], heads: Heads) -> None:
@@ -156,6 +190,7 @@ class JobFeed:
             if feed is None:
                 feed = self._runs[run_id] = RunFeed(self._reader, self._job_id, run_id)
             feed.read(batch, settled_head=None if self.alive else heads.get(run_id, -1))
+        self._behind = tuple(run_id for run_id in run_ids if self._runs[run_id].behind)
 
     def _run_ids(self, lines: tuple[Line, ...], *, everything: bool) -> list[RunId]:
         if everything:

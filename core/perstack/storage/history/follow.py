@@ -36,9 +36,12 @@ async def follow(
     in_thread = partial(to_thread.run_sync, limiter=CapacityLimiter(1))
     try:
         for known_id in await in_thread(follower.begin, backlog_jobs):
-            batch = await in_thread(partial(follower.read, [known_id], caught_up=False))
-            if batch is not None:
-                yield batch
+            behind = [known_id]
+            while behind:
+                batch = await in_thread(partial(follower.read, behind, caught_up=False))
+                if batch is not None:
+                    yield batch
+                behind = follower.behind
         yield FeedBatch(caught_up=True)
         while True:
             # The thread is left behind when we are cancelled, and ends because of `stop`.
@@ -72,6 +75,11 @@ class Follower:
             return [self._only]
         return [job.id for job in islice(self._tools.reader.jobs(), backlog_jobs)]
 
+    @property
+    def behind(self) -> list[JobId]:
+        """The jobs of which there was more than one read takes."""
+        return [job_id for job_id, feed in self._feeds.items() if feed.behind]
+
     def read(self, job_ids: list[JobId], *, caught_up: bool) -> FeedBatch | None:
         """Return what is new in these jobs, None if nothing is."""
         batch = Batch()
@@ -81,6 +89,8 @@ class Follower:
 
     def wait(self, stop: Flag) -> FeedBatch | None:
         """Wait until something happens or a heartbeat may be overdue, and return what is new."""
+        if behind := self.behind:
+            return self.read(behind, caught_up=True)
         watch = self._watched()
         alive = [job_id for job_id, feed in self._feeds.items() if feed.alive]
         changed = watch.wait(_LOOK_AGAIN_S if alive else None, stop)
