@@ -234,6 +234,10 @@ async def test_a_paused_run_says_how_another_terminal_lets_it_go_on(tmp_path: Pa
         paused = await running.until("pauseRun")
         await running.wait_for(lambda: b"agent resume" in running.err)
         assert f"perstack agent resume -i {paused['runId']}" in running.err.decode()
+        # Runs get onto the table of agents beside their work, a few times a second.
+        with anyio.fail_after(20):
+            while str(paused["runId"]) not in (await program.run("agent", "list", "--json")).stdout:
+                pass
         resumed = await program.run("agent", "resume", "-i", paused["runId"])
         assert resumed.code == 0, resumed.stderr
         ran = await running.ended()

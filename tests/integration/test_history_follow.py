@@ -342,6 +342,8 @@ async def test_a_long_history_comes_in_pieces_and_what_is_being_said_after_it(
         await log.sync()
         held.say(delta("", kind="start"))
         held.say(delta("so far"))
+        live = tmp_path / "perstack/live/job1.jsonl"
+        await come_true(lambda: b"so far" in live.read_bytes())
         batches = history(tmp_path).follow()
         async with aclosing(batches):
             found: list[FeedBatch] = []

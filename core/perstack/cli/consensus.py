@@ -13,7 +13,7 @@ import typer
 from perstack.cli.standing import standing_app
 
 if TYPE_CHECKING:
-    from perstack.domain.consensus import ConsensusCheckpoint
+    from perstack.domain.consensus import ConsensusCheckpoint, ProposedSubtask
     from perstack.ports.consensus import AuditEntry
     from perstack.services.consensus import ConsensusService
 
@@ -268,17 +268,27 @@ def _print_list(found: list[ConsensusCheckpoint], *, everything: bool) -> None:
 
 
 def _what(checkpoint: ConsensusCheckpoint) -> str:
-    """Return what would happen: `deleteFile x.txt`, `devops: deploy the docs`."""
+    """Return what would happen, or does: `deleteFile x.txt`, `devops: deploy (+1, 2 left out)`."""
     from perstack.projection.cutting import one_line
     from perstack.projection.gates import is_tool_call, subtask_phrase
 
     if not checkpoint.proposed_subtasks:
         return "-"
-    first, *others = checkpoint.proposed_subtasks
+    first, *others = _running(checkpoint)
     said = subtask_phrase(first, _WHAT_CHARACTERS)
     if not is_tool_call(first):
         said = one_line(f"{first.agent_type}: {said}", _WHAT_CHARACTERS)
-    return f"{said} (+{len(others)})" if others else said
+    left_out = len(checkpoint.proposed_subtasks) - len(others) - 1
+    more = [f"+{len(others)}"] if others else []
+    more += [f"{left_out} left out"] if left_out else []
+    return f"{said} ({', '.join(more)})" if more else said
+
+
+def _running(checkpoint: ConsensusCheckpoint) -> list[ProposedSubtask]:
+    """Return the subtasks that were not left out, of what was rejected in whole all."""
+    decision, tasks = checkpoint.decision, list(checkpoint.proposed_subtasks)
+    dropped = decision.rejected_subtask_ids if decision and decision.approved else ()
+    return [task for task in tasks if task.id not in dropped] or tasks
 
 
 def _verbs(found: list[ConsensusCheckpoint]) -> str:

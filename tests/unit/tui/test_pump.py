@@ -95,3 +95,25 @@ async def test_what_comes_faster_than_it_is_folded_waits_and_leaving_lets_it_pas
             pump.let_pass()
     assert asked == 3 * MOST_WAITING
     assert not pump.dirty
+
+
+@pytest.mark.anyio
+async def test_a_long_batch_counts_as_many_as_it_holds() -> None:
+    pump, asked = Pump(WorkspaceFold(), lambda: 0.0), 0
+
+    async def two() -> AsyncGenerator[Update, None]:
+        nonlocal asked
+        for _ in range(2):
+            asked += 1
+            yield FeedBatch(events=history(MOST_WAITING + 1))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(pump.consume, two(), lambda: None)
+            await anyio.wait_all_tasks_blocked()
+            assert asked == 1
+            while pump.dirty:
+                pump.drain(10_000)
+            await anyio.wait_all_tasks_blocked()
+            assert asked == 2
+            pump.let_pass()

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 HELPING_S: Final = 0.012
 # The history of a long job comes as one batch; folding this many events takes a few milliseconds.
 PIECE: Final = 200
-# Enough to be folded without a break; whatever comes faster waits where it comes from, on disk.
-MOST_WAITING: Final = 8
+# Events; enough to be folded without a break. Whatever comes faster waits where it comes from.
+MOST_WAITING: Final = 2_000
 
 
 class Fold(Protocol):
@@ -70,6 +70,7 @@ class Pump:
         self.troubles: deque[Trouble] = deque(maxlen=20)
         self._monotonic = monotonic
         self._waiting: deque[Update] = deque()
+        self._weight = 0
         self._passes = False
         self._room = anyio.Event()
 
@@ -85,8 +86,11 @@ class Pump:
                 InboxUpdate() | DefinitionsUpdate() | AgentsUpdate() | LocalJobsUpdate() | Trouble()
             ):
                 self._waiting.append(update)
+                self._weight += 1
             case _:
-                self._waiting.extend(pieces(update))
+                for piece in pieces(update):
+                    self._waiting.append(piece)
+                    self._weight += _weight(piece)
 
     async def consume(
         self, updates: AsyncGenerator[Update, None], news: Callable[[], None]
@@ -98,7 +102,7 @@ class Pump:
                     continue
                 self.offer(update)
                 news()
-                while len(self._waiting) > MOST_WAITING:
+                while self._weight > MOST_WAITING:
                     self._room = anyio.Event()
                     await self._room.wait()
 
@@ -106,16 +110,19 @@ class Pump:
         """Drop what waits and what comes: nobody folds it any more, and nothing may wait for it."""
         self._passes = True
         self._waiting.clear()
+        self._weight = 0
         self._room.set()
 
     def drain(self, now_ms: int) -> None:
         """Fold what waits, for at most a helping of time; `dirty` tells whether some is left."""
         started = self._monotonic()
         while self._waiting:
-            self._take(self._waiting.popleft())
+            update = self._waiting.popleft()
+            self._weight -= _weight(update)
+            self._take(update)
             if self._monotonic() - started > HELPING_S:
                 break
-        if len(self._waiting) <= MOST_WAITING:
+        if self._weight <= MOST_WAITING:
             self._room.set()
         self.fold.tick(now_ms)
 
@@ -133,6 +140,15 @@ class Pump:
                 self.troubles.append(update)
             case _:
                 self.fold.apply(update)
+
+
+def _weight(update: Update) -> int:
+    """Return how many events `update` holds, and 1 for anything else."""
+    match update:
+        case InboxUpdate() | DefinitionsUpdate() | AgentsUpdate() | LocalJobsUpdate() | Trouble():
+            return 1
+        case _:
+            return max(1, len(update.events) + len(update.deltas))
 
 
 def pieces(batch: FeedBatch) -> Iterator[FeedBatch]:
