@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -22,6 +23,7 @@ ROWS: Final = 40
 COLUMNS: Final = 120
 _GIVE_UP_S: Final = 30.0
 _KEPT: Final = 200
+_TERM: Final = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 
 class Terminal:
@@ -77,27 +79,28 @@ def terminal(
     env: Mapping[str, str],
     size: tuple[int, int] = (COLUMNS, ROWS),
 ) -> Generator[Terminal]:
-    """Run a program on a terminal of `size` (columns, rows); end it afterwards."""
-    ours, theirs = pty.openpty()
-    set_size(theirs, *size)
-    started = time.perf_counter()
-    child = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment({"TERM": "xterm-256color", "COLORTERM": "truecolor", **env}),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield Terminal(ours, started, child.pid)
-    finally:
-        child.terminate()
-        _drain(ours)
-        child.wait()
-        os.close(ours)
+    """Run a program on a terminal of `size` (columns, rows), as for the first time; then end it."""
+    with tempfile.TemporaryDirectory(prefix="perstack-bench-") as state:
+        ours, theirs = pty.openpty()
+        set_size(theirs, *size)
+        started = time.perf_counter()
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment({**_TERM, "XDG_STATE_HOME": state, **env}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        try:
+            yield Terminal(ours, started, child.pid)
+        finally:
+            child.terminate()
+            _drain(ours)
+            child.wait()
+            os.close(ours)
 
 
 def set_size(fd: int, columns: int, rows: int) -> None:
