@@ -227,6 +227,20 @@ async def test_an_observing_cockpit_answers_nothing() -> None:
         assert sent(stage) == []
 
 
+async def test_news_while_the_sheet_is_being_made_or_taken_away_paints_nothing_of_it() -> None:
+    stage = Stage(view(asked()))
+    async with stage.play():
+        sheet = FormSheet(stage.app, asked())
+        stage.app.open_sheet(sheet)
+        stage.app.refresh_screens()
+        await stage.settle()
+        assert stage.app.screen is sheet
+        sheet.dismiss(None)
+        stage.app.refresh_screens()
+        await stage.settle()
+        assert stage.app.screen is not sheet
+
+
 async def test_the_keys_that_approve_never_reach_a_question() -> None:
     stage = Stage(view(asked(ONE_TEXT)))
     async with stage.play():

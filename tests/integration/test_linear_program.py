@@ -252,6 +252,7 @@ def test_a_signal_leaves_with_its_code_and_the_terminal_as_it_was(
     talk = Conversation(tmp_path, "--workspace", str(tmp_path), env=env)
     opened.append(talk)
     talk.hears("Watching 0 open jobs")
+    talk.hears("Scripted model")  # so the definitions were read
     talk.hears("> ")
     talk.types("experts")
     talk.hears("3 lead")

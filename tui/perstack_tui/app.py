@@ -195,7 +195,7 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         """Paint what is known now, on every screen."""
         self.main.refresh_view()
         for screen in self.screen_stack[1:]:
-            if isinstance(screen, Sheet):
+            if isinstance(screen, Sheet) and screen.can_paint:
                 screen.refresh_view()
 
     def live_text(self, run_id: RunId) -> Live | None:

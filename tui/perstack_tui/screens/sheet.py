@@ -30,6 +30,11 @@ class Sheet(ModalScreen[Result], Generic[Result]):
         self._is_left = self._is_gone = False
         self._outcome: Result | None = None
 
+    @property
+    def can_paint(self) -> bool:
+        """Whether its widgets are there: neither still being made nor already taken away."""
+        return self.is_mounted and not self._is_left
+
     def refresh_view(self) -> None:
         """Paint what is known now."""
 
