@@ -9,6 +9,7 @@ PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the pr
 ├─ ConflictError                    4   somebody was first, or holds the lock
 │  └─ NotAskedError                     an answer to what asked nothing
 ├─ DeniedError                      4   not allowed
+│  └─ NotSignedInError                  a server does not know who asks
 ├─ LimitError                       6   steps, tokens, time
 ├─ ProviderError                    1   the model vendor failed; `retryable`, `retry_after_s`
 ├─ SkillError                       1   a tool server failed to start, crashed or timed out
@@ -91,6 +92,12 @@ class DeniedError(PerstackError):
 
     code = "denied"
     exit_code = 4
+
+
+class NotSignedInError(DeniedError):
+    """A server does not know who asks, or no longer believes it."""
+
+    code = "denied.not_signed_in"
 
 
 class LimitError(PerstackError):

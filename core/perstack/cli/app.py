@@ -18,6 +18,7 @@ from perstack.cli.export import export
 from perstack.cli.install import install
 from perstack.cli.jobs import jobs_app
 from perstack.cli.log import register as register_log
+from perstack.cli.mcp import mcp_app
 from perstack.cli.run import run
 from perstack.cli.start import open_watching, start
 from perstack.cli.travel import register as register_travel
@@ -88,6 +89,7 @@ app.command(name="demo")(demo)
 app.command(name="install")(install)
 app.add_typer(agent_app())
 app.add_typer(consensus_app())
+app.add_typer(mcp_app())
 app.add_typer(config_app())
 register_log(app)
 app.add_typer(jobs_app())

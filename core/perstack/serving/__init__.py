@@ -1,0 +1,1 @@
+"""What front doors for other programs share: one workspace, its services, its verbs."""

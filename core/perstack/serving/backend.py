@@ -1,0 +1,224 @@
+"""One workspace as servers serve it: its services over the newest definitions that are valid."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from perstack.config.find import CONFIG_NAME, find_config
+from perstack.config.load import parse_config
+from perstack.config.typed import Overrides
+from perstack.coordination import Coordination, open_coordination
+from perstack.domain.settings import is_of_plugin
+from perstack.engine.groups import unwrapped
+from perstack.errors import PerstackError, StorageError, UsageError
+from perstack.ports.history import History
+from perstack.project import Project, open_project, project_of
+from perstack.providers.breaker import Breakers
+from perstack.runtime import Runtime, open_history, open_runtime
+from perstack.serving.late_model import LateModel
+from perstack.wiring import Tables, open_tables
+
+LOOK_S: Final = 0.5
+CLOSE_S: Final = 5.0
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is served: a folder, the configuration that was named (else the one that is found)."""
+
+    workspace: Path
+    config: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    trust: bool = False
+
+    def read(self) -> Project:
+        """Return the project; without a configuration it has the built-in Experts. Blocks.
+
+        Raises:
+            ConfigError: the configuration cannot be used, or asks for more than was accepted.
+            UsageError: the workspace is no folder.
+        """
+        folder = self.workspace.absolute()
+        if not folder.is_dir():
+            raise UsageError(
+                f"there is no folder {str(self.workspace)!a}", hint="check --workspace"
+            )
+        if self.config is None and find_config(folder) is None:
+            empty = parse_config(folder / CONFIG_NAME, b"")
+            return project_of(folder, empty, self.overrides)
+        project = open_project(folder, self.config, self.overrides, trust=self.trust)
+        project.admit(project.config.experts)
+        return project
+
+    def seen(self) -> object:
+        """Return what is another value once the configuration's file has changed. Blocks."""
+        path = Path(self.config) if self.config is not None else find_config(self.workspace)
+        if path is None:
+            return None
+        try:
+            found = path.stat()
+        except (OSError, ValueError):
+            return None
+        return path, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The services over one reading of the definitions."""
+
+    runtime: Runtime
+    coordination: Coordination
+    model: LateModel | None
+
+
+class _Generation:
+    """A reading of the definitions at work; it is closed once it is old and nobody uses it."""
+
+    def __init__(self) -> None:
+        self.ready = anyio.Event()
+        self.over = anyio.Event()
+        self.served: Served | None = None
+        self.error: Exception | None = None
+        self.users = 0
+        self.retired = False
+
+    def let_go(self) -> None:
+        """End it if it is no longer needed."""
+        if self.retired and self.users == 0:
+            self.over.set()
+
+
+class Backend:
+    """Gives the services; each reading of `perstack.toml` opens them anew beside the old ones.
+
+    A file that is broken while it serves changes nothing: `warning` says what is wrong with it.
+    """
+
+    def __init__(self, place: Place, project: Project, tables: Tables, group: TaskGroup) -> None:
+        self.history: History = open_history(project.workspace)
+        self.tables = tables
+        self.warning: str | None = None
+        self._place = place
+        self._project = project
+        self._group = group
+        self._breakers = Breakers()
+        self._changing = anyio.Lock()
+        self._seen = place.seen()
+        self._looked_at = anyio.current_time()
+        self._current: _Generation | None = None
+
+    @property
+    def project(self) -> Project:
+        """The newest project that is valid."""
+        return self._project
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that is served."""
+        return self._project.workspace
+
+    @asynccontextmanager
+    async def use(self) -> AsyncGenerator[Served]:
+        """Give the services; they stay open until the block ends, whatever is saved meanwhile.
+
+        Raises:
+            PerstackError: they cannot be opened.
+        """
+        generation = await self._newest()
+        generation.users += 1
+        try:
+            await generation.ready.wait()
+            if generation.served is None:
+                raise generation.error or StorageError("the services could not be opened")
+            yield generation.served
+        finally:
+            generation.users -= 1
+            generation.let_go()
+
+    async def _newest(self) -> _Generation:
+        async with self._changing:
+            await self._look()
+            current = self._current
+            if current is None or current.error is not None:
+                current = self._current = _Generation()
+                self._group.start_soon(self._serve, current, self._project, name="serve:services")
+            return current
+
+    async def _look(self) -> None:
+        """Read the definitions again if their file has changed."""
+        now = anyio.current_time()
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        seen = await anyio.to_thread.run_sync(self._place.seen)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._project = await anyio.to_thread.run_sync(self._place.read)
+        except PerstackError as error:
+            self.warning = f"{error.message}; the definitions before it stay"
+            _LOG.warning("%s", self.warning)
+            return
+        self.warning = None
+        if self._current is not None:
+            self._current.retired = True
+            self._current.let_go()
+            self._current = None
+
+    async def _serve(self, generation: _Generation, project: Project) -> None:
+        # A plugin's model is opened by the runtime, once its plugins were looked for.
+        foreign = is_of_plugin(project.config.settings.provider.name)
+        model = None if foreign else LateModel(project, self._breakers)
+        try:
+            with unwrapped():
+                async with (
+                    open_runtime(
+                        project,
+                        history=self.history,
+                        tables=self.tables,
+                        breakers=self._breakers,
+                        model=model,
+                    ) as runtime,
+                    open_coordination(runtime) as coordination,
+                ):
+                    generation.served = Served(runtime, coordination, model)
+                    generation.ready.set()
+                    await generation.over.wait()
+        except Exception as error:  # noqa: BLE001  whoever asked for the services is told
+            generation.error = error
+            if generation.served is not None:
+                _LOG.warning("closing the services failed", exc_info=error)
+        finally:
+            generation.ready.set()
+
+
+@asynccontextmanager
+async def open_backend(place: Place) -> AsyncGenerator[Backend]:
+    """Read the configuration and give the backend; nothing else is opened before it is needed.
+
+    Raises:
+        ConfigError, UsageError: as `Place.read`.
+    """
+    project = await anyio.to_thread.run_sync(place.read)
+    tables = open_tables(project.workspace)
+    try:
+        with unwrapped():
+            async with anyio.create_task_group() as group:
+                try:
+                    yield Backend(place, project, tables, group)
+                finally:
+                    group.cancel_scope.cancel()
+    finally:
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await tables.aclose()

@@ -1,0 +1,190 @@
+"""Jobs that a server was asked to run: they go on whoever listens, and stop with the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from perstack.domain.events import Delta, Event
+from perstack.domain.ids import ExpertKey, JobId, RunId
+from perstack.engine.control import StopControl
+from perstack.engine.groups import unwrapped
+from perstack.engine.plan import JobOutcome, Plan
+from perstack.errors import ConflictError, LimitError
+from perstack.ports.frontend import Continuation
+from perstack.projection.run_state import RunState
+from perstack.serving.backend import Backend, Served
+
+MOST_AT_ONCE: Final = 32
+STOP_WITHIN_S: Final = 10.0
+STOP_NOW_WITHIN_S: Final = 1.5
+
+OnEvent = Callable[[Event], None]
+_Drive = Callable[[Served, Plan, "ServedJob"], Awaitable[JobOutcome]]
+
+
+class ServedJob:
+    """A job at work in this process. Implements the engine's `Listener`."""
+
+    def __init__(self) -> None:
+        self.control = StopControl()
+        self.job_id: JobId | None = None
+        self.began = anyio.Event()
+        self.over = anyio.Event()
+        self._listeners: list[OnEvent] = []
+        self._outcome: JobOutcome | None = None
+        self._error: Exception | None = None
+
+    async def begin(self) -> JobId:
+        """Wait until it has begun, and return its id.
+
+        Raises:
+            PerstackError: it could not begin.
+        """
+        await self.began.wait()
+        if self.job_id is None:
+            raise self._error or ConflictError("the job ended before it began")
+        return self.job_id
+
+    async def wait(self) -> JobOutcome:
+        """Wait for the end of its driving.
+
+        Raises:
+            PerstackError: it could not begin, or its history could not be written.
+        """
+        await self.over.wait()
+        if self._outcome is None:
+            raise self._error or ConflictError("the job was cut off", hint="it can be gone on with")
+        return self._outcome
+
+    def listen(self, listener: OnEvent) -> Callable[[], None]:
+        """Tell `listener`, which must be quick, of each event, until what is returned is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def end(self, outcome: JobOutcome | None, error: Exception | None) -> None:
+        """Say how it ended."""
+        self._outcome, self._error = outcome, error
+        if outcome is not None:
+            self.job_id = outcome.job_id
+        self.began.set()
+        self.over.set()
+
+    def on_taken_up(self, run_id: RunId, state: RunState) -> None:
+        """The history has what came before."""
+
+    def on_event(self, event: Event) -> None:
+        """Hand it on."""
+        self.job_id = event.job_id
+        self.began.set()
+        for listener in self._listeners[:]:
+            listener(event)
+
+    def on_delta(self, delta: Delta) -> None:
+        """Observers follow the history's live folder."""
+
+    def on_warning(self, text: str) -> None:
+        """The history says the same when it is looked at."""
+
+
+class ServedJobs:
+    """Starts jobs and goes on with them; `get` finds one that is at work here."""
+
+    def __init__(self, backend: Backend, group: TaskGroup) -> None:
+        self._backend = backend
+        self._group = group
+        self._at_work: set[ServedJob] = set()
+
+    def get(self, job_id: JobId) -> ServedJob | None:
+        """Return the job if this process drives it."""
+        return next((job for job in self._at_work if job.job_id == job_id), None)
+
+    async def start(
+        self,
+        expert: ExpertKey,
+        query: str,
+        *,
+        max_steps: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> ServedJob:
+        """Start a job, and return once it has begun.
+
+        Raises:
+            PerstackError: it could not begin.
+        """
+
+        async def drive(served: Served, plan: Plan, job: ServedJob) -> JobOutcome:
+            if max_steps is not None:
+                settings = plan.settings.model_copy(update={"max_steps": max_steps})
+                plan = replace(plan, settings=settings)
+            runs = served.runtime.runs
+            return await runs.start(plan, expert, query, listener=job, control=job.control)
+
+        return await self._begin(drive, on_event)
+
+    async def go_on(self, wanted: Continuation, *, on_event: OnEvent | None = None) -> ServedJob:
+        """Go on with a job, and return once it has begun.
+
+        Raises:
+            PerstackError: it could not.
+        """
+
+        async def drive(served: Served, plan: Plan, job: ServedJob) -> JobOutcome:
+            runs = served.runtime.runs
+            return await runs.go_on(plan, wanted, listener=job, control=job.control)
+
+        return await self._begin(drive, on_event)
+
+    async def stop_all(self, *, now: bool = False) -> None:
+        """Stop every job at a checkpoint; `now` waits for no tool."""
+        for job in list(self._at_work):
+            job.control.stop("user", now=now)
+        with anyio.move_on_after(STOP_NOW_WITHIN_S if now else STOP_WITHIN_S, shield=True):
+            for job in list(self._at_work):
+                await job.over.wait()
+
+    async def _begin(self, drive: _Drive, on_event: OnEvent | None) -> ServedJob:
+        if len(self._at_work) >= MOST_AT_ONCE:
+            raise LimitError(
+                f"{MOST_AT_ONCE} jobs are at work in this server already",
+                hint="wait for one to end, or stop one",
+            )
+        job = ServedJob()
+        if on_event is not None:
+            job.listen(on_event)
+        self._at_work.add(job)
+        self._group.start_soon(self._drive, job, drive, name="serve:job")
+        await job.begin()
+        return job
+
+    async def _drive(self, job: ServedJob, drive: _Drive) -> None:
+        outcome: JobOutcome | None = None
+        failed: Exception | None = None
+        try:
+            async with self._backend.use() as served:
+                if served.model is not None:
+                    await served.model.open()
+                outcome = await drive(served, served.runtime.project.plan(), job)
+        except Exception as error:  # noqa: BLE001  whoever waits for the job is told
+            failed = error
+        finally:
+            self._at_work.discard(job)
+            job.end(outcome, failed)
+
+
+@asynccontextmanager
+async def open_jobs(backend: Backend) -> AsyncGenerator[ServedJobs]:
+    """Give what runs jobs; those at work when the block ends are stopped at a checkpoint."""
+    with unwrapped():
+        async with anyio.create_task_group() as group:
+            jobs = ServedJobs(backend, group)
+            try:
+                yield jobs
+            finally:
+                await jobs.stop_all()
+                group.cancel_scope.cancel()
