@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, FastAPI
 
 from perstack import __version__
 from perstack.serving.rest.context import RestState
-from perstack.serving.rest.routes import agents
+from perstack.serving.rest.routes import (
+    agents,
+    auth,
+    consensus,
+    events,
+    experts,
+    filesystem,
+    identities,
+    jobs,
+    memory,
+    projects,
+    review_loops,
+    sessions,
+    specs,
+    system,
+    tasks,
+    workflows,
+)
 
-API: str = "/api/v1"
+API: Final = "/api/v1"
+_AREAS: Final = (
+    agents,
+    auth,
+    identities,
+    memory,
+    tasks,
+    sessions,
+    workflows,
+    review_loops,
+    projects,
+    specs,
+    consensus,
+    filesystem,
+    system,
+    jobs,
+    experts,
+)
 
 
 def create_app(state: RestState) -> FastAPI:
@@ -16,7 +52,8 @@ def create_app(state: RestState) -> FastAPI:
     app = FastAPI(title="Perstack", version=__version__, docs_url=None, redoc_url=None)
     app.state.rest = state
     api = APIRouter(prefix=API)
-    for area in (agents,):
+    for area in _AREAS:
         api.include_router(area.router)
     app.include_router(api)
+    app.include_router(events.router)
     return app

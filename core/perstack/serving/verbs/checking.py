@@ -95,7 +95,7 @@ class _Wrong:
 
 
 def _first_wrong(takes: type[Asked], given: Mapping[str, JsonValue]) -> _Wrong | None:
-    found = cast("ValidationError | None", best_match(input_validator(takes).iter_errors(given)))
+    found = cast("ValidationError | None", best_match(input_validator(takes).iter_errors(given)))  # pyright: ignore[reportUnknownMemberType]
     if found is None:
         return None
     schema = cast("object", found.schema)

@@ -1,0 +1,7 @@
+"""/api/v1/review-loops."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/review-loops", tags=["review-loops"])
