@@ -8,6 +8,8 @@ from bench import (
     agents,
     cockpit,
     consensus,
+    doors_feed,
+    doors_mcp,
     history,
     load,
     memory,
@@ -44,11 +46,19 @@ def main() -> None:
         consensus.consensus(rounds)
     if asked.only in {None, "agents"}:
         agents.agents(rounds)
+    _doors(asked.only, rounds, quick=asked.quick)
     _on_disk(asked.only, rounds)
     if asked.only in {None, "cockpit"}:
         cockpit.first_paint(rounds)
         cockpit.key_to_paint(40 if asked.quick else 200)
         load.goals(40 if asked.quick else 200)
+
+
+def _doors(only: str | None, rounds: int, *, quick: bool) -> None:
+    if only in {None, "doors-mcp"}:
+        doors_mcp.doors_mcp(rounds, doors_mcp.SIZES[:1] if quick else doors_mcp.SIZES)
+    if only in {None, "doors-feed"}:
+        doors_feed.doors_feed(doors_feed.SIZES[:1] if quick else doors_feed.SIZES)
 
 
 def _on_disk(only: str | None, rounds: int) -> None:
@@ -77,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
             "tasks",
             "agents",
             "consensus",
+            "doors-mcp",
+            "doors-feed",
         ],
     )
     parser.add_argument("--quick", action="store_true", help="one round, fewer keys")

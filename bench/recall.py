@@ -101,7 +101,7 @@ def _measured(size: int, rounds: int) -> dict[str, float]:
 async def measure(path: Path, size: int, rounds: int) -> dict[str, float]:
     """Fill a database and measure; times in ms, `MB` the peak of the process."""
     vectors = Vectors()
-    await _fill(path, size, vectors)
+    await fill(path, size, vectors)
     handle = Handle[MemoryStore](
         lambda: open_memory_store(path, clock=SystemClock(), ids=Uuids(), busy_s=60)
     )
@@ -154,7 +154,7 @@ async def _both(
     await search("g5 zebrafish")
 
 
-async def _fill(path: Path, size: int, vectors: Vectors) -> None:
+async def fill(path: Path, size: int, vectors: Vectors) -> None:
     """Write the rows as storing them one by one would, all in a few transactions."""
     database = await open_database(path)
     for first in range(0, size, _BATCH):

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from perstack import __version__
 from perstack.config.builtin import builtin_experts, with_builtins
+from perstack.config.process_env import process_environment
+from perstack.config.secrets import redact
 from perstack.domain.coordination import CoordinationSettings
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
-from perstack.domain.settings import ConsensusSettings
+from perstack.domain.settings import ConsensusSettings, Settings
 from perstack.engine.groups import alone
 from perstack.ports.announcements import Announcer
 from perstack.ports.system import SystemClock, Uuids
@@ -40,7 +43,9 @@ from perstack.wiring import (
 
 if TYPE_CHECKING:
     from perstack.project import Project
+    from perstack.services.plugins import PluginService
     from perstack.services.resources import ResourceService
+    from perstack.services.system import SystemService
 
 
 class _Catalog:
@@ -108,18 +113,52 @@ async def open_agents(
             yield agents_over(tables, facts, types=types, resources=resources, announcer=announcer)
 
 
+@asynccontextmanager
+async def open_system(workspace: Path, project: Project | None) -> AsyncGenerator[SystemService]:
+    """Open what tells of a workspace as a whole, without anything that runs."""
+    from perstack.services.system import SystemService
+
+    tables = open_tables(workspace)
+    facts = _NO_FACTS if project is None else project.facts
+    with alone():
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(tables.aclose)
+            memory = memory_over(tables, facts)
+            stack.push_async_callback(memory.index.aclose)
+            yield SystemService(
+                tables.stores,
+                agents=AgentRoll(tables.stores, clock=SystemClock()),
+                types=AgentTypes(_Catalog(project)),
+                memory=memory.index,
+                settings=Settings() if project is None else project.config.settings,
+                env=process_environment() if project is None else project.env,
+                redact=partial(redact, secrets=facts.secrets),
+                version=__version__,
+            )
+
+
 async def _load_plugins(
     stack: AsyncExitStack, tables: Tables, facts: ProjectFacts, types: AgentTypes
 ) -> None:
     """Load what plugins there are; their Experts become types."""
-    if not await anyio.to_thread.run_sync(has_plugins, tables.workspace, facts):
-        return
+    if await anyio.to_thread.run_sync(has_plugins, tables.workspace, facts):
+        await (await _plugins(stack, tables, facts, types)).discover()
+
+
+async def open_plugins(stack: AsyncExitStack, tables: Tables, project: Project) -> PluginService:
+    """Return the verbs of plugins, closed with the stack; none is looked for or loaded yet."""
+    return await _plugins(stack, tables, project.facts, AgentTypes(_Catalog(project)))
+
+
+async def _plugins(
+    stack: AsyncExitStack, tables: Tables, facts: ProjectFacts, types: AgentTypes
+) -> PluginService:
     memory = memory_over(tables, facts)
     stack.push_async_callback(memory.index.aclose)
     hooks = await stack.enter_async_context(hooks_over(memory, facts, LaterWorkflows()))
     plugins = plugins_over(tables, facts, hooks, types)
     stack.push_async_callback(plugins.aclose)
-    await plugins.discover()
+    return plugins
 
 
 _NO_FACTS = ProjectFacts(CoordinationSettings(), ConsensusSettings(), {}, ())

@@ -223,6 +223,7 @@ def _reviews(core: _Core) -> ReviewLoops:
         bus=core.bus,
         clock=core.clock,
         ids=core.ids,
+        redact=partial(redact, secrets=core.runtime.project.secrets),
     )
 
 

@@ -3,11 +3,13 @@
 PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the program ends with
 ├─ UsageError                       1   what was asked cannot be done as asked
 │  ├─ AnswerWantedError                 a question waits for its answer
+│  ├─ UnfitError                        a call's arguments do not have the shape that is taken
 │  └─ ConfigError                       perstack.toml or the environment is wrong
 │     └─ UnknownExpertError
 ├─ NotFoundError                    4   no such job, run, checkpoint or consensus checkpoint
 ├─ ConflictError                    4   somebody was first, or holds the lock
-│  └─ NotAskedError                     an answer to what asked nothing
+│  ├─ NotAskedError                     an answer to what asked nothing
+│  └─ WrongStateError                   what is there does not lead there from its state
 ├─ DeniedError                      4   not allowed
 │  └─ NotSignedInError                  a server does not know who asks
 ├─ LimitError                       6   steps, tokens, time
@@ -43,6 +45,10 @@ class UsageError(PerstackError):
 
 class AnswerWantedError(UsageError):
     """A question waits for its answer, and something else was given."""
+
+
+class UnfitError(UsageError):
+    """A call's arguments do not have the shape that is taken."""
 
 
 class ConfigError(UsageError):
@@ -85,6 +91,12 @@ class ConflictError(PerstackError):
 
 class NotAskedError(ConflictError):
     """An answer was given to what asked nothing, or has its answer already."""
+
+
+class WrongStateError(ConflictError):
+    """The state that something is in does not lead to the one that was asked for."""
+
+    code = "conflict.state"
 
 
 class DeniedError(PerstackError):

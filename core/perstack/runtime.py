@@ -30,6 +30,7 @@ from perstack.domain.settings import Settings, is_of_plugin
 from perstack.engine.groups import alone
 from perstack.engine.plan import Deps
 from perstack.errors import ConfigError, ConflictError, NotFoundError
+from perstack.log_level import log_level
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.project import Project
@@ -99,7 +100,7 @@ def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
         root.removeHandler(old)
         old.close()
     root.handlers = [LogFile(workspace / "perstack" / "logs" / "perstack.log", secrets)]
-    root.setLevel(logging.WARNING)
+    root.setLevel(log_level())
 
 
 def open_history(workspace: Path, folder: Path | None = None) -> History:

@@ -268,6 +268,7 @@ async def test_agentstack_row_85_a_prevented_task_is_not_created(tmp_path: Path)
     assert made.model_dump(mode="json", exclude_none=True) == {
         "success": False,
         "error": "Task creation prevented due to semantic drift",
+        "code": "conflict",
         "drift": {
             "isDrift": True,
             "highestSimilarity": 1.0,

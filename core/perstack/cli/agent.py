@@ -10,6 +10,8 @@ import typer
 from perstack.cli import agent_options as a
 from perstack.cli import agent_steering as steering
 from perstack.cli import options as o
+from perstack.cli.agent_auto import auto
+from perstack.cli.agent_watch import watch
 from perstack.cli.agent_work import exec_, run
 
 if TYPE_CHECKING:
@@ -32,9 +34,9 @@ def agent_app() -> typer.Typer:
         rich_markup_mode=None,
     )
     orders = (pause, resume, steer, steering.model, steering.take, steering.budget, steering.retry)
-    verbs = (spawn, list_, status, types, run, exec_, *orders, stop)
+    verbs = (spawn, list_, status, types, watch, run, exec_, auto, *orders, update_status, stop)
     for command in verbs:
-        app.command(name=command.__name__.rstrip("_"))(command)
+        app.command(name=command.__name__.rstrip("_").replace("_", "-"))(command)
     return app
 
 
@@ -199,6 +201,38 @@ def stop(
     stopped = a.with_agents(workspace, project, ask)
     ends = " Its work ends within a second." if stopped.ordered else ""
     steering.show(as_json, stopped, lambda: [f"Agent stopped successfully.{ends}"])
+
+
+def update_status(
+    status: Annotated[
+        str, typer.Argument(metavar="STATUS", help="idle, running, completed, failed, stopped.")
+    ],
+    agent_id: a.Id = None,
+    name: a.Name = None,
+    workspace: o.Workspace = o.HERE,
+    config: o.Config = None,
+    trust: o.TrustOption = False,
+    as_json: a.Json = False,
+) -> None:
+    """Set the status of a spawned agent that nobody drives; stopped stops it."""
+    from typing import get_args
+
+    from perstack.domain.agent_views import StatusUpdated
+    from perstack.domain.agents import AgentStatus
+    from perstack.services.bounds import check_word
+
+    which, place = a.Named.of(agent_id, name), a.Place(workspace, config, trust)
+    wanted = check_word(status, "STATUS", get_args(AgentStatus))
+    project = place.usable_project()
+    which.refuse_empty(workspace)
+
+    async def ask(agents: AgentService) -> StatusUpdated:
+        found = await agents.roll.get(which.id, name=which.name)
+        await agents.update_status(found.id, wanted)
+        return StatusUpdated(agent_id=found.id, status=wanted)
+
+    done = a.with_agents(workspace, project, ask)
+    steering.show(as_json, done, lambda: ["Status updated."])
 
 
 def _resumed(agent: Agent) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from perstack.cli import completing as c
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -20,16 +22,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Id = Annotated[str | None, typer.Option("-i", "--id", metavar="ID", help="The agent's id.")]
-Name = Annotated[str | None, typer.Option("-n", "--name", metavar="NAME", help="The agent's name.")]
+Id = Annotated[
+    str | None,
+    typer.Option("-i", "--id", metavar="ID", help="The agent's id.", autocompletion=c.agent_ids),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "-n",
+        "--name",
+        metavar="NAME",
+        help="The agent's name.",
+        autocompletion=c.agent_names,
+    ),
+]
 Type = Annotated[
-    str, typer.Option("-t", "--type", metavar="TYPE", help="What it is: agent types lists them.")
+    str,
+    typer.Option(
+        "-t",
+        "--type",
+        metavar="TYPE",
+        help="What it is: agent types lists them.",
+        autocompletion=c.experts,
+    ),
 ]
 NewName = Annotated[
     str | None, typer.Option("-n", "--name", metavar="NAME", help="The name it gets.")
 ]
 Session = Annotated[
-    str | None, typer.Option("-s", "--session", metavar="ID", help="The session it belongs to.")
+    str | None,
+    typer.Option(
+        "-s",
+        "--session",
+        metavar="ID",
+        help="The session it belongs to.",
+        autocompletion=c.sessions,
+    ),
 ]
 ShowPrompt = Annotated[
     bool, typer.Option("--show-prompt", help="Print the instruction that it has.")

@@ -50,9 +50,9 @@ def run(
     work = Job(
         a.Place(workspace, config, trust),
         Spawn(type_, name, SessionId(session) if session else None),
-        prompt=_text(prompt, "File"),
-        context=None if context is None else _text(context, "Context file"),
-        over=_overrides(provider, model, max_steps),
+        prompt=text_of(prompt, "File"),
+        context=None if context is None else text_of(context, "Context file"),
+        over=overrides(provider, model, max_steps),
         show_prompt=show_prompt,
         as_json=as_json,
     )
@@ -85,9 +85,9 @@ def exec_(
     work = Job(
         a.Place(workspace, config, trust),
         a.Named.of(agent_id, name),
-        prompt=_text(prompt, "File"),
-        context=None if context is None else _text(context, "Context file"),
-        over=_overrides(provider, model, max_steps),
+        prompt=text_of(prompt, "File"),
+        context=None if context is None else text_of(context, "Context file"),
+        over=overrides(provider, model, max_steps),
         is_answer=answer,
         show_prompt=show_prompt,
         as_json=as_json,
@@ -95,13 +95,14 @@ def exec_(
     raise typer.Exit(drive(work))
 
 
-def _overrides(provider: str | None, model: str | None, max_steps: int | None) -> Overrides:
+def overrides(provider: str | None, model: str | None, max_steps: int | None) -> Overrides:
+    """Return what was typed in place of what the configuration says."""
     from perstack.config.typed import Overrides
 
     return Overrides(provider=provider, model=model, max_steps=max_steps)
 
 
-def _text(given: str, what: str) -> str:
+def text_of(given: str, what: str) -> str:
     """Return what was typed, or what is in the file that `@FILE` names.
 
     Raises:

@@ -11,19 +11,32 @@ import typer
 from perstack import __version__
 from perstack.cli import options as o
 from perstack.cli.agent import agent_app
+from perstack.cli.completion import completion, prepare
 from perstack.cli.config import config_app
 from perstack.cli.consensus import consensus_app
 from perstack.cli.demo import demo
 from perstack.cli.export import export
+from perstack.cli.identity import identity_app
+from perstack.cli.init import init
 from perstack.cli.install import install
 from perstack.cli.jobs import jobs_app
 from perstack.cli.log import register as register_log
 from perstack.cli.mcp import mcp_app
+from perstack.cli.memory import memory_app
+from perstack.cli.plugin import plugin_app
+from perstack.cli.review import review_app
 from perstack.cli.run import run
+from perstack.cli.serve import serve, web_app
+from perstack.cli.session import session_app
 from perstack.cli.start import open_watching, start
+from perstack.cli.status import status
+from perstack.cli.task import task_app
 from perstack.cli.travel import register as register_travel
+from perstack.cli.user import user_app
 from perstack.cli.watch import watch
+from perstack.cli.workflow import workflow_app
 from perstack.errors import UsageError
+from perstack.log_level import LOG_LEVEL
 
 app = typer.Typer(
     name="perstack",
@@ -54,10 +67,16 @@ def root(
         bool, typer.Option("--observe", help="Only watch: start and decide nothing.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Log everything, and say it on stderr.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors alone.")] = False,
 ) -> None:
     """Without a command: watch this workspace in the cockpit, starting nothing."""
     if debug:
         os.environ["PERSTACK_DEBUG"] = "1"
+    if verbose or quiet:
+        os.environ[LOG_LEVEL] = "DEBUG" if verbose else "ERROR"
     command = context.invoked_subcommand
     if command is None:
         raise typer.Exit(open_watching(workspace, config, observe=observe))
@@ -82,12 +101,16 @@ def _refuse_options_before(
         )
 
 
+prepare()
+app.command(name="init")(init)
 app.command(name="run")(run)
 app.command(name="start")(start)
 app.command(name="watch")(watch)
 app.command(name="demo")(demo)
 app.command(name="install")(install)
 app.add_typer(agent_app())
+for noun in (memory_app, session_app, identity_app, task_app, review_app, workflow_app, plugin_app):
+    app.add_typer(noun())
 app.add_typer(consensus_app())
 app.add_typer(mcp_app())
 app.add_typer(config_app())
@@ -95,3 +118,8 @@ register_log(app)
 app.add_typer(jobs_app())
 register_travel(app)
 app.command(name="export")(export)
+app.command(name="status")(status)
+app.command(name="completion")(completion)
+app.command(name="serve")(serve)
+app.add_typer(web_app())
+app.add_typer(user_app())

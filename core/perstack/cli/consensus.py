@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from perstack.cli import completing as c
 from perstack.cli.standing import standing_app
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="The checkpoint's id, or its first characters.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The checkpoint's id, or its first characters.",
+        autocompletion=c.checkpoints,
+    ),
 ]
 Workspace = Annotated[
     Path, typer.Option("--workspace", metavar="DIR", help="The folder whose runs are meant.")

@@ -7,6 +7,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from perstack.cli import completing as c
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -19,7 +21,12 @@ HERE = Path()
 
 
 def export(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The job, or its first characters.")],
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB", help="The job, or its first characters.", autocompletion=c.jobs
+        ),
+    ],
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="json, or md to read.")
     ] = "json",

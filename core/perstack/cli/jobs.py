@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
@@ -83,7 +85,10 @@ async def _see(workspace: Path, limit: int, states: frozenset[str]) -> list[JobS
 
 
 def delete(
-    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, or their beginnings.")],
+    job: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", help="Ids, or their beginnings.", autocompletion=c.jobs),
+    ],
     workspace: Workspace = HERE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Yes = False,

@@ -28,10 +28,14 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write a line and flush it, unless writing has failed before."""
+        self.text(text + "\n")
+
+    def text(self, text: str) -> None:
+        """Write what is no whole line, as `line` does."""
         if self.broken is not None:
             return
         try:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(text)
             sys.stdout.flush()
         except OSError as error:
             self.broken = error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -39,7 +41,12 @@ class _Where:
 def log(
     job: Annotated[
         str | None,
-        typer.Option("--job", metavar="ID", help="The job to show, or its first characters."),
+        typer.Option(
+            "--job",
+            metavar="ID",
+            help="The job to show, or its first characters.",
+            autocompletion=c.jobs,
+        ),
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Only this run.")] = None,
     checkpoint: Annotated[

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from perstack.log_level import log_level
+
 if TYPE_CHECKING:
     from perstack.ports.history import History
     from perstack.ports.snapshots import SnapshotStore
@@ -55,8 +57,10 @@ def snapshots_of(workspace: Path) -> SnapshotStore:
 
 
 def say_what_is_logged() -> None:
-    """From now on print warnings that are logged on standard error."""
-    logging.getLogger("perstack").addHandler(_SAYS)
+    """From now on print what is logged on standard error: warnings, or as `-v` and `-q` ask."""
+    logger = logging.getLogger("perstack")
+    logger.setLevel(log_level())
+    logger.addHandler(_SAYS)
 
 
 class _Says(logging.Handler):
@@ -65,7 +69,7 @@ class _Says(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from perstack.cli.listeners import say
 
-        say(f"Warning: {record.getMessage()}")
+        say(f"{record.levelname.capitalize()}: {record.getMessage()}")
 
 
-_SAYS = _Says(logging.WARNING)
+_SAYS = _Says()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
+
 if TYPE_CHECKING:
     from perstack.config.typed import Overrides
     from perstack.domain.jobs import SomeLimits
@@ -60,7 +62,10 @@ RuntimeName = Annotated[
 ]
 Continue = Annotated[bool, typer.Option("--continue", help="Go on with the latest job.")]
 ContinueJob = Annotated[
-    str | None, typer.Option("--continue-job", metavar="ID", help="Go on with that job.")
+    str | None,
+    typer.Option(
+        "--continue-job", metavar="ID", help="Go on with that job.", autocompletion=c.jobs
+    ),
 ]
 ResumeFrom = Annotated[
     str | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def run(
-    expert: Annotated[str, typer.Argument(metavar="EXPERT", help="The Expert to run.")],
+    expert: Annotated[
+        str,
+        typer.Argument(metavar="EXPERT", help="The Expert to run.", autocompletion=c.experts),
+    ],
     query: Annotated[
         str | None, typer.Argument(metavar="[QUERY]", help="What to do; needed for a new job.")
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 def start(
     expert: Annotated[
-        str | None, typer.Argument(metavar="[EXPERT]", help="The Expert to talk to.")
+        str | None,
+        typer.Argument(metavar="[EXPERT]", help="The Expert to talk to.", autocompletion=c.experts),
     ] = None,
     query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to do.")] = None,
     config: o.Config = None,

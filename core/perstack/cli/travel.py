@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perstack.cli import completing as c
 from perstack.cli import options as o
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ Checkpoint = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's id, of any job of the folder.")
 ]
 JobOption = Annotated[
-    str | None, typer.Option("--job", metavar="ID", help="The job that has the checkpoint.")
+    str | None,
+    typer.Option(
+        "--job",
+        metavar="ID",
+        help="The job that has the checkpoint.",
+        autocompletion=c.jobs,
+    ),
 ]
 Workspace = Annotated[
     Path, typer.Option("--workspace", metavar="DIR", help="The folder whose jobs are meant.")

@@ -308,6 +308,7 @@ _SETTING_RULES: Final[dict[str, Rule]] = {
     "github.baseUrl": _given("GitHub is reached elsewhere"),
     "plugins.enabled": _turned_on("loads plugins"),
     "plugins.directory": _given("loads plugins from elsewhere"),
+    "server.filesystemRoots": _given("its server shows these folders"),
     "provider.name": _given("conversations go to another provider"),
     "provider.baseUrl": _given("conversations and key are sent elsewhere"),
     "provider.allowPrivate": _turned_on("reaches private networks"),

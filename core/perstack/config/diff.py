@@ -22,6 +22,8 @@ _COORDINATION = {
     "github": "github",
     "hooks": "hooks",
     "plugins": "plugins",
+    "mcp": "mcp",
+    "server": "server",
 }
 _NAMING = ("key", "name")
 

@@ -14,8 +14,10 @@ from perstack.domain.coordination import (
     DispatcherSettings,
     GithubSettings,
     HookSettings,
+    McpSettings,
     MemorySettings,
     PluginSettings,
+    ServerSettings,
     SlackSettings,
     VectorSearchSettings,
 )
@@ -33,6 +35,8 @@ def read_coordination(top: Table) -> CoordinationSettings:
         github=_read_github(top),
         hooks=_read_hooks(top),
         plugins=_read_plugins(top),
+        mcp=_read_mcp(top),
+        server=_read_server(top),
     )
 
 
@@ -197,6 +201,29 @@ def _read_plugins(top: Table) -> PluginSettings:
         enabled=given(table.flag("enabled"), usual.enabled),
         directory=given(directory, usual.directory),
     )
+    table.close()
+    return read
+
+
+def _read_mcp(top: Table) -> McpSettings:
+    table = top.table("mcp")
+    usual = McpSettings()
+    if table is None:
+        return usual
+    read = McpSettings(
+        review_loop_tools=given(table.flag("reviewLoopTools"), usual.review_loop_tools)
+    )
+    table.close()
+    return read
+
+
+def _read_server(top: Table) -> ServerSettings:
+    table = top.table("server")
+    usual = ServerSettings()
+    if table is None:
+        return usual
+    roots = table.texts("filesystemRoots", longest=limits.TEXT_LENGTH, rule=limits.PATH)
+    read = ServerSettings(filesystem_roots=given(roots, usual.filesystem_roots))
     table.close()
     return read
 

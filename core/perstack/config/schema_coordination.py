@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from perstack.config import limits
-from perstack.config.schema_parts import Schema, choice, flag, integer, number, table, text, url
+from perstack.config.schema_parts import (
+    Schema,
+    choice,
+    flag,
+    integer,
+    number,
+    table,
+    text,
+    texts,
+    url,
+)
 from perstack.config.vocabulary import DRIFT_BEHAVIORS, VECTOR_PROVIDERS
 from perstack.domain.coordination import (
     AgentsSettings,
@@ -11,6 +21,7 @@ from perstack.domain.coordination import (
     DriftSettings,
     GithubSettings,
     HookSettings,
+    McpSettings,
     MemorySettings,
     PluginSettings,
     ResourceSettings,
@@ -30,6 +41,8 @@ def coordination_schemas() -> dict[str, Schema]:
         "github": _github(),
         "hooks": _hooks(),
         "plugins": _plugins(),
+        "mcp": _mcp(),
+        "server": _server(),
     }
 
 
@@ -247,6 +260,31 @@ def _plugins() -> Schema:
                 shortest=1,
                 rule=limits.PATH,
                 default=usual.directory,
+            ),
+        },
+    )
+
+
+def _mcp() -> Schema:
+    usual = McpSettings()
+    return table(
+        "What MCP clients are offered.",
+        {
+            "reviewLoopTools": flag(
+                "Whether the tools of review loops are, too.", default=usual.review_loop_tools
+            ),
+        },
+    )
+
+
+def _server() -> Schema:
+    return table(
+        "What `perstack serve` shows.",
+        {
+            "filesystemRoots": texts(
+                "Folders that may be looked at; left out, the workspace alone.",
+                longest=limits.TEXT_LENGTH,
+                rule=limits.PATH,
             ),
         },
     )

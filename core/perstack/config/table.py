@@ -42,6 +42,8 @@ TOP_KEYS: Final = (
     "github",
     "hooks",
     "plugins",
+    "mcp",
+    "server",
     "experts",
 )
 _IN_A_SERVER: Final = "write it into the table of an MCP skill, such as [experts.NAME.skills.web]"

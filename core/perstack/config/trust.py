@@ -92,8 +92,15 @@ def _of_settings(settings: Settings) -> Iterable[Demand]:
         names = "" if is_reference(slack) else _given(variables_in(slack))
         yield Demand("address", f"tell Slack's webhook {_posted_to(slack)}{names}")
     yield from _of_github(settings.coordination.github)
+    for root in filter(leads_out, settings.coordination.server.filesystem_roots):
+        yield Demand("address", f"show {_shown([root])} to whoever is signed in at its server")
     if settings.base_skill_command:
         yield Demand("command", f"start {_shown(settings.base_skill_command)}")
+
+
+def leads_out(root: str) -> bool:
+    """Tell whether a path leaves the workspace by its words, so that it must be accepted."""
+    return root.startswith("/") or ".." in root.split("/")
 
 
 def _of_github(github: GithubSettings) -> Iterable[Demand]:

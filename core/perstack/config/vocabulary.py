@@ -75,4 +75,4 @@ DRIFT_BEHAVIORS: Final[tuple[Literal["warn", "prevent"], ...]] = ("warn", "preve
 MAY_APPROVE: Final[tuple[Literal["none", "low", "medium", "high"], ...]] = ("none", *RISKS)
 
 # Tables that later versions act on.
-LATER_TABLES: Final = ("mcp", "web")
+LATER_TABLES: Final = ("web",)

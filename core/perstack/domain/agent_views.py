@@ -63,6 +63,28 @@ class AgentReport(Model):
     system_prompt: str
 
 
+class AgentDetail(Agent):
+    """An agent with what it can do and the instruction that it has."""
+
+    capabilities: tuple[str, ...]
+    system_prompt: str
+
+
+class AbleAgent(Agent):
+    """An agent together with what its type can do."""
+
+    capabilities: tuple[str, ...]
+
+
+class AgentDetails(Model):
+    """What one agent is, does and can do, with its capabilities in both of the seed's places."""
+
+    found: Literal[True] = True
+    agent: AbleAgent
+    capabilities: tuple[str, ...]
+    system_prompt: str
+
+
 class Stopped(Model):
     """That an agent is stopped. `ordered`: another process ends its work within a second."""
 
@@ -70,6 +92,15 @@ class Stopped(Model):
     message: str = "Agent stopped"
     agent_id: AgentId
     ordered: bool = False
+
+
+class StatusUpdated(Model):
+    """That an agent has a status."""
+
+    success: Literal[True] = True
+    message: Literal["Status updated"] = "Status updated"
+    agent_id: AgentId
+    status: AgentStatus
 
 
 class Ordered(Model):
@@ -128,6 +159,27 @@ def type_list(types: Iterable[AgentType]) -> TypeList:
         for one in types
     )
     return TypeList(count=len(listed), types=listed)
+
+
+def agent_detail(report: AgentReport) -> AgentDetail:
+    """Return an agent with what it can do."""
+    return AgentDetail.model_validate(
+        {
+            **dict(report.agent),
+            "capabilities": report.capabilities,
+            "system_prompt": report.system_prompt,
+        }
+    )
+
+
+def details(report: AgentReport) -> AgentDetails:
+    """Return a report as the seed's `agent_status` answers it."""
+    able = {**report.agent.model_dump(by_alias=False), "capabilities": report.capabilities}
+    return AgentDetails(
+        agent=AbleAgent.model_validate(able),
+        capabilities=report.capabilities,
+        system_prompt=report.system_prompt,
+    )
 
 
 def summary(agent: Agent) -> AgentSummary:

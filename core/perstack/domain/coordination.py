@@ -128,6 +128,18 @@ class PluginSettings(Model):
     directory: str = "./plugins"
 
 
+class McpSettings(Model):
+    """What `perstack mcp start` offers beside the tools that are always there."""
+
+    review_loop_tools: bool = False
+
+
+class ServerSettings(Model):
+    """What `perstack serve` shows. `filesystem_roots` without any: the workspace alone."""
+
+    filesystem_roots: tuple[str, ...] = ()
+
+
 class CoordinationSettings(Model):
     """All of it."""
 
@@ -140,3 +152,5 @@ class CoordinationSettings(Model):
     github: GithubSettings = GithubSettings()
     hooks: HookSettings = HookSettings()
     plugins: PluginSettings = PluginSettings()
+    mcp: McpSettings = McpSettings()
+    server: ServerSettings = ServerSettings()

@@ -10,10 +10,12 @@ from pydantic import JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.ids import AgentId, MemoryId, RunId, SessionId
+from perstack.domain.moments import Moment
 from perstack.errors import DeniedError, UsageError
 
 MatchType = Literal["fts", "vector", "hybrid"]
 SearchMode = Literal["words", "phrase", "prefix"]
+LinkDirection = Literal["outgoing", "incoming", "both"]
 LinkType = Literal[
     "related_to",
     "derived_from",
@@ -137,8 +139,8 @@ class MemoryEntry(Model):
     origin: MemoryOrigin
     version: int = 0
     embedder: str | None = None
-    created_at: int
-    updated_at: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class MemorySummary(Model):
@@ -152,8 +154,8 @@ class MemorySummary(Model):
     tags: tuple[str, ...] = ()
     agent_id: AgentId | None = None
     origin: MemoryOrigin
-    created_at: int
-    updated_at: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class MemoryPage(Model):
@@ -204,7 +206,7 @@ class MemoryVersion(Model):
     content: str
     metadata: dict[str, JsonValue] | None = None
     origin: MemoryOrigin
-    created_at: int
+    created_at: Moment
 
 
 class MemoryLink(Model):
@@ -215,7 +217,14 @@ class MemoryLink(Model):
     to_id: MemoryId
     relationship_type: LinkType
     metadata: dict[str, JsonValue] | None = None
-    created_at: int
+    created_at: Moment
+
+
+class RelatedMemory(Model):
+    """An entry, and how another that was asked about stands to it."""
+
+    entry: MemoryEntry
+    link: MemoryLink
 
 
 class TagCount(Model):
@@ -240,6 +249,12 @@ class MemoryStats(Model):
     coverage: float
     embedder: str | None = None
     warning: str | None = None
+
+
+class Reindexed(MemoryStats):
+    """How much there is after reindexing, which made so many vectors."""
+
+    reindexed: int
 
 
 def tag_name(text: str) -> str:

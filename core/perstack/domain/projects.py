@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.ids import ConsensusId, SessionId, TaskId
-from perstack.errors import ConflictError
+from perstack.errors import ConflictError, WrongStateError
 
 ProjectId = NewType("ProjectId", str)
 ProjectTaskId = NewType("ProjectTaskId", str)
@@ -71,11 +71,11 @@ def moved(task: ProjectTask, phase: Phase, *, now_ms: int) -> ProjectTask:
     """Return the task in another phase.
 
     Raises:
-        ConflictError: its phase does not lead there.
+        WrongStateError: its phase does not lead there.
     """
     allowed = TRANSITIONS[task.phase]
     if phase not in allowed:
-        raise ConflictError(
+        raise WrongStateError(
             f"Cannot transition from {task.phase} to {phase}."
             f" Allowed: {', '.join(allowed) or 'none'}"
         )

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.projects import ProjectTaskId
-from perstack.errors import ConflictError
+from perstack.errors import ConflictError, WrongStateError
 
 SpecificationId = NewType("SpecificationId", str)
 
@@ -62,7 +62,7 @@ def edited(found: Specification, changes: Mapping[str, JsonValue], *, now_ms: in
         ConflictError: it is approved, and so fixed.
     """
     if found.status == "approved":
-        raise ConflictError(
+        raise WrongStateError(
             "Cannot update an approved specification", hint="write another one for the same task"
         )
     status = "draft" if found.status == "pending_review" else found.status
@@ -159,7 +159,7 @@ def _check_under_review(found: Specification, verb: str, version: int | None) ->
         )
 
 
-def _not_from(found: Specification, verb: str, wanted: str) -> ConflictError:
-    return ConflictError(
+def _not_from(found: Specification, verb: str, wanted: str) -> WrongStateError:
+    return WrongStateError(
         f"Cannot {verb} a specification that is {found.status}: it must be {wanted}"
     )

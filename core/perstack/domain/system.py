@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from perstack.domain.agents import AgentStatus
 from perstack.domain.base import Model
@@ -91,6 +91,22 @@ class SystemHealth(Model):
     healthy: bool
     status: Health
     checks: WorkspaceChecks
+
+
+class SystemConfiguration(Model):
+    """How the workspace is configured: chosen figures and words, never a secret."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    model: str | None = None
+    memory: dict[str, JsonValue]
+    agents: dict[str, JsonValue]
+    providers: dict[str, JsonValue]
+    github: dict[str, JsonValue]
+    plugins: dict[str, JsonValue]
+    mcp: dict[str, JsonValue]
+    hooks: dict[str, JsonValue]
 
 
 class Check(Model):

@@ -76,13 +76,17 @@ class CheckpointNote(Model):
 
 
 class TaskCreation(Model):
-    """What came of creating a task: the task, or `error`, or the checkpoint it waits at."""
+    """What came of creating a task: the task, or `error`, or the checkpoint it waits at.
+
+    `code` is that of the error that other doors answer with, as of every error.
+    """
 
     success: bool
     task: CreatedTask | None = None
     dispatch: DispatchNote | None = None
     drift: DriftNote | None = None
     error: str | None = None
+    code: str | None = None
     consensus_required: bool | None = None
     checkpoint_id: ConsensusId | None = None
     status: str | None = None

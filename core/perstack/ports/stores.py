@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from perstack.ports.agents import AgentStore
     from perstack.ports.consensus import ConsensusStore
+    from perstack.ports.glimpses import GlimpseStore
     from perstack.ports.identities import IdentityStore
     from perstack.ports.plugins import PluginStore
     from perstack.ports.projects import ProjectStore
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from perstack.ports.reviews import ReviewStore, WorkflowStore
     from perstack.ports.sessions import SessionStore
     from perstack.ports.tasks import DriftStore, TaskQueueStore, TaskStore
+    from perstack.ports.users import UserStore
 
 
 class Stores(Protocol):
@@ -77,6 +79,16 @@ class Stores(Protocol):
     @property
     def sessions(self) -> SessionStore:
         """Sessions."""
+        ...
+
+    @property
+    def glimpses(self) -> GlimpseStore:
+        """What changed in any of them since a moment."""
+        ...
+
+    @property
+    def users(self) -> UserStore:
+        """Users of servers, and what renews their access."""
         ...
 
     async def version(self) -> str:

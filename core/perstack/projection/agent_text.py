@@ -7,19 +7,18 @@ from typing import Final
 
 from perstack.domain.agent_views import AgentReport, Execution
 from perstack.domain.agents import Agent, AgentType
+from perstack.domain.dispatch import DispatchDecision
 from perstack.domain.usage import Cost
-from perstack.projection.agent_watch import columns, task_text
+from perstack.projection.agent_watch import task_text
 from perstack.projection.cutting import one_line
-from perstack.projection.inert import inert
 from perstack.projection.log_header import moment
 from perstack.projection.money import cost_words
+from perstack.projection.table_text import between_rules, field, in_columns
 
 NO_AGENTS: Final = "No active agents."
-RULE: Final = "─" * 60
 
 _HEAD: Final = ("ID", "TYPE", "NAME", "STATUS", "TASK")
 _TASK_CHARACTERS: Final = 60
-_LABEL_WIDTH: Final = 14
 
 
 def agent_rows(agents: Sequence[Agent]) -> Iterator[str]:
@@ -27,57 +26,65 @@ def agent_rows(agents: Sequence[Agent]) -> Iterator[str]:
     if not agents:
         yield NO_AGENTS
         return
-    yield from _in_columns([_HEAD, *(_row(agent) for agent in agents)])
+    yield from in_columns([_HEAD, *(_row(agent) for agent in agents)])
 
 
 def type_rows(types: Sequence[AgentType]) -> Iterator[str]:
     """Return a heading and a line a type, in columns."""
     rows = [(one.type, one.description) for one in types]
-    yield from _in_columns([("TYPE", "DESCRIPTION"), *rows])
+    yield from in_columns([("TYPE", "DESCRIPTION"), *rows])
 
 
 def agent_lines(agent: Agent) -> Iterator[str]:
     """Return what a new agent is."""
-    yield _field("ID", agent.id)
-    yield _field("Type", agent.type)
-    yield _field("Name", agent.name)
-    yield _field("Status", state_words(agent))
+    yield field("ID", agent.id)
+    yield field("Type", agent.type)
+    yield field("Name", agent.name)
+    yield field("Status", state_words(agent))
 
 
 def report_lines(report: AgentReport) -> Iterator[str]:
     """Return what an agent is, does and can do; what does not apply to it is left out."""
     agent = report.agent
     yield from agent_lines(agent)
-    yield _field("Created", moment(agent.created_at))
-    yield _field("Session", agent.session_id or "-")
+    yield field("Created", moment(agent.created_at))
+    yield field("Session", agent.session_id or "-")
     if agent.identity_id:
-        yield _field("Identity", agent.identity_id)
+        yield field("Identity", agent.identity_id)
     if agent.current_task and agent.status == "running":
-        yield _field("Task", agent.current_task)
+        yield field("Task", agent.current_task)
     if agent.last_error:
-        yield _field("Last error", agent.last_error)
+        yield field("Last error", agent.last_error)
     if agent.job_id:
-        yield _field("Job", agent.job_id)
+        yield field("Job", agent.job_id)
     if agent.step_number:
         cost = Cost(usd=agent.cost_usd, partial=agent.cost_partial)
         tokens = agent.input_tokens + agent.output_tokens
         steps = "1 step" if agent.step_number == 1 else f"{agent.step_number:,} steps"
-        yield _field("Used", f"{steps}, {tokens:,} tokens, {cost_words(cost)}")
-    yield _field("Capabilities", ", ".join(report.capabilities) or "-")
+        yield field("Used", f"{steps}, {tokens:,} tokens, {cost_words(cost)}")
+    yield field("Capabilities", ", ".join(report.capabilities) or "-")
 
 
 def prompt_lines(prompt: str) -> Iterator[str]:
     """Return the instruction of a type, between rules."""
     yield "System prompt"
-    yield from _between_rules(prompt)
+    yield from between_rules(prompt)
 
 
 def result_lines(done: Execution) -> Iterator[str]:
     """Return what an agent answered, between rules, and what it took."""
-    yield from _between_rules(done.response)
-    yield _field("Agent", done.agent_id)
-    yield _field("Model", done.model)
-    yield _field("Duration", f"{done.duration / 1_000:.2f}s")
+    yield from between_rules(done.response)
+    yield field("Agent", done.agent_id)
+    yield field("Model", done.model)
+    yield field("Duration", f"{done.duration / 1_000:.2f}s")
+
+
+def decision_lines(chosen: DispatchDecision) -> Iterator[str]:
+    """Return who is to do a task, how sure that is, and why."""
+    yield field("Agent", chosen.agent_type)
+    yield field("Confidence", f"{chosen.confidence:.0%}")
+    yield field("Reasoning", chosen.reasoning)
+    yield field("Latency", "from the cache" if chosen.cached else f"{chosen.latency_ms} ms")
 
 
 def state_words(agent: Agent) -> str:
@@ -96,23 +103,3 @@ def _row(agent: Agent) -> tuple[str, ...]:
         one_line(state_words(agent), _TASK_CHARACTERS),
         one_line(task_text(agent), _TASK_CHARACTERS),
     )
-
-
-def _in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    shown = [[inert(cell, newlines=False) for cell in row] for row in rows]
-    widths = [max(map(columns, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = (
-            cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-        yield "  ".join(cells).rstrip()
-
-
-def _field(label: str, value: str) -> str:
-    return f"{label.ljust(_LABEL_WIDTH)}{inert(value, newlines=False)}"
-
-
-def _between_rules(text: str) -> Iterator[str]:
-    yield RULE
-    yield from inert(text).split("\n")
-    yield RULE

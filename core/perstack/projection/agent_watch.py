@@ -18,6 +18,8 @@ TITLE: Final = "AISTACK Agent Monitor"
 FOOT: Final = "Press Ctrl+C to exit"
 EMPTY: Final = ("No active agents", "Spawn agents with: perstack agent spawn -t <type>")
 
+_HEAD_LINES: Final = 5
+_FOOT_LINES: Final = 2
 _STATUS_WIDTH: Final = 9
 _NAME_WIDTH: Final = 21
 _TYPE_WIDTH: Final = 13
@@ -126,8 +128,11 @@ def task_text(agent: Agent) -> str:
             return "Stopped"
 
 
-def frame(shown: WatchSnapshot, *, now_ms: int, clock: str) -> list[WatchLine]:
-    """Return the whole picture, line by line. `clock` is the time of day as it is to be read."""
+def frame(shown: WatchSnapshot, *, now_ms: int, clock: str, width: int = WIDTH) -> list[WatchLine]:
+    """Return the whole picture, line by line. `clock` is the time of day as it is to be read.
+
+    Rules are `WIDTH` columns long; where there are more (`width`), tasks go on beyond them.
+    """
     stats = shown.stats
     lines: list[WatchLine] = [
         _ends(WatchSpan(TITLE, "bold"), WatchSpan(f"Last updated: {clock}", "dim")),
@@ -137,7 +142,7 @@ def frame(shown: WatchSnapshot, *, now_ms: int, clock: str) -> list[WatchLine]:
     ]
     if shown.agents:
         lines.append((WatchSpan(_HEADER, "dim"),))
-        lines += [_row(agent, now_ms) for agent in shown.agents]
+        lines += [_row(agent, now_ms, max(width, WIDTH)) for agent in shown.agents]
     else:
         lines += [(WatchSpan(text, "dim"),) for text in EMPTY]
     return [*lines, (WatchSpan("─" * WIDTH),), (WatchSpan(FOOT, "dim"),)]
@@ -154,25 +159,52 @@ def _paused_text(agent: Agent) -> str:
     return why if why.startswith("paused by ") else f"paused: {why}" if why else "paused"
 
 
-def _row(agent: Agent, now_ms: int) -> WatchLine:
+def _row(agent: Agent, now_ms: int, width: int) -> WatchLine:
     cell, tone = _CELLS[agent.status]
     uptime = duration_text(now_ms - agent.created_at)
     rest = (
         _cell(agent.name, _NAME_WIDTH)
         + _cell(agent.type, _TYPE_WIDTH)
         + _cell(uptime, _UPTIME_WIDTH)
-        + _clipped(task_text(agent), WIDTH - _TASK_AT)
+        + clipped(task_text(agent), width - _TASK_AT)
     )
     return (WatchSpan(cell.ljust(_STATUS_WIDTH), tone), WatchSpan(rest))
 
 
 def _cell(text: str, width: int) -> str:
     """Return `text` in a column `width` wide, of which the last place stays empty."""
-    line = _clipped(_one_line(text), width - 1)
+    line = clipped(_one_line(text), width - 1)
     return line + " " * (width - columns(line))
 
 
-def _clipped(line: str, room: int) -> str:
+def fitted(lines: Sequence[WatchLine], *, columns_: int, rows: int) -> list[WatchLine]:
+    """Return the picture as a terminal has room for it: nothing wraps and nothing scrolls away.
+
+    What goes first are agents, the last ones; how many is said.
+    """
+    kept = [_narrowed(line, columns_) for line in lines]
+    if len(kept) <= rows:
+        return kept
+    room = rows - _HEAD_LINES - _FOOT_LINES - 1
+    if room < 1:
+        return kept[: max(rows, 1)]
+    left = len(kept) - _HEAD_LINES - _FOOT_LINES - room
+    more = (WatchSpan(f"… {left} more", "dim"),)
+    return [*kept[: _HEAD_LINES + room], more, *kept[-_FOOT_LINES:]]
+
+
+def _narrowed(line: WatchLine, room: int) -> WatchLine:
+    made: list[WatchSpan] = []
+    for span in line:
+        if room <= 0:
+            break
+        text = clipped(span.text, room)
+        made.append(WatchSpan(text, span.tone))
+        room -= columns(text)
+    return tuple(made)
+
+
+def clipped(line: str, room: int) -> str:
     """Return as much of `line` as fits into `room` columns."""
     if columns(line) <= room:
         return line

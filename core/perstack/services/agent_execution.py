@@ -186,6 +186,29 @@ class AgentExecution:
         finally:
             await (self._give_back(agent) if refused else self._settle(agent, failed, jobs))
 
+    async def chat(
+        self,
+        message: str,
+        agent_id: AgentId,
+        *,
+        context: str | None = None,
+        model: str | None = None,
+        watcher: AgentWatcher | None = None,
+    ) -> Execution:
+        """Say something to an agent: the answer to what it asked, or else new work.
+
+        Raises:
+            PerstackError: as `execute`.
+        """
+        try:
+            return await self.execute(
+                message, agent_id, context=context, model=model, watcher=watcher
+            )
+        except AnswerWantedError:
+            return await self.execute(
+                message, agent_id, context=context, model=model, is_answer=True, watcher=watcher
+            )
+
     async def _ready(self, agent_id: AgentId | None, name: str | None, *, is_answer: bool) -> Agent:
         agent = await self._agents.roll.get(agent_id, name=name)
         if agent.origin == "run":

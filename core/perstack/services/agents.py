@@ -27,7 +27,7 @@ from perstack.ports.system import Clock, Ids
 from perstack.services.agent_orders import AgentOrders
 from perstack.services.agent_roll import AgentRoll
 from perstack.services.agent_types import AgentTypes
-from perstack.services.bounds import check_text, check_word
+from perstack.services.bounds import check_metadata, check_text, check_word
 from perstack.services.handle import Handle
 
 NAME_LENGTH: Final = 100
@@ -83,7 +83,8 @@ class AgentService:
         It carries the identity `identity_id`, or with `create_identity` a new one of its name.
 
         Raises:
-            UsageError: unknown type, or a name that is not 1 to 100 characters long.
+            UsageError: unknown type, a name that is not 1 to 100 characters long, or more than
+                64 KiB of metadata.
             NotFoundError: there is no such identity.
             ConflictError: the name is taken, or the identity is not active.
             LimitError: so many agents are there already.
@@ -92,6 +93,7 @@ class AgentService:
         self.types.expert(agent_type)
         if name is not None:
             check_text(name, "name", shortest=1, longest=NAME_LENGTH)
+        check_metadata(metadata)
         if identity_id is not None and create_identity:
             raise UsageError("identityId and createIdentity cannot both be given")
         agent = self._new(agent_type, name, session_id, metadata)
@@ -127,9 +129,11 @@ class AgentService:
         )
 
     async def update_status(
-        self, agent_id: AgentId, status: str, *, by: str | None = None
+        self, agent_id: AgentId, status: str, *, by: str | None = None, allow_self: bool = False
     ) -> Agent | None:
         """Set the status of a spawned agent that nobody drives now; "stopped" stops it.
+
+        `allow_self` as for `stop`.
 
         Returns:
             The agent as it is then, None when it was stopped.
@@ -138,13 +142,14 @@ class AgentService:
             UsageError: `Invalid status. Must be one of: …`.
             NotFoundError: `Agent not found`.
             ConflictError: its status follows from what it does.
+            DeniedError: as `stop`.
         """
         if status not in _STATUSES:
             raise UsageError(f"Invalid status. Must be one of: {', '.join(_STATUSES)}")
         wanted = check_word(status, "status", _STATUSES)
         agent = await self.roll.get(agent_id)
         if wanted == "stopped":
-            await self.stop(agent_id, by=by)
+            await self.stop(agent_id, by=by, allow_self=allow_self)
             return None
         if agent.origin == "run" or agent.process_id is not None:
             raise ConflictError(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TypeVar
+import json
+from collections.abc import Collection, Mapping
+from typing import Final, TypeVar
+
+from pydantic import JsonValue
 
 from perstack.errors import UsageError
 
 Word = TypeVar("Word", bound=str)
+
+MOST_METADATA: Final = 64 * 1024
 
 
 def check_text(value: str, what: str, *, shortest: int = 0, longest: int) -> str:
@@ -46,3 +51,17 @@ def check_word(value: str, what: str, words: Collection[Word]) -> Word:
         if word == value:
             return word
     raise UsageError(f"Invalid {what} {value[:40]!a}. Must be one of: {', '.join(words)}")
+
+
+def check_metadata(value: Mapping[str, JsonValue] | None, what: str = "metadata") -> None:
+    """Let what a record carries along pass if it is at most 64 KiB of JSON.
+
+    Raises:
+        UsageError: it is more, or no JSON.
+    """
+    try:
+        size = 0 if value is None else len(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{what} must be a JSON object") from error
+    if size > MOST_METADATA:
+        raise UsageError(f"{what} must have at most {MOST_METADATA:,} characters of JSON")

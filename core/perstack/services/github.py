@@ -56,7 +56,7 @@ class GithubService:
         assignees: Sequence[str] = (),
     ) -> Issue:
         """Open an issue."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         new = NewIssue(
             title=_line(title, "title", TITLE_LENGTH),
@@ -76,7 +76,7 @@ class GithubService:
         limit: int = USUAL_LISTED,
     ) -> Sequence[Issue]:
         """Return issues, newest first. `labels` are separated by commas; an issue has them all."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         wanted = check_word(state, "state", ISSUE_STATES)
         parts = [part.strip() for part in (labels or "").split(",")]
@@ -87,7 +87,7 @@ class GithubService:
 
     async def get_issue(self, owner: str, repo: str, number: int) -> Issue:
         """Return an issue."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         check_number(number, "number", least=1, most=_MOST_NUMBER)
         return await (await self._opened()).get_issue(repository, number)
@@ -104,7 +104,7 @@ class GithubService:
         draft: bool = False,
     ) -> PullRequest:
         """Open a pull request that is to bring the branch `head` into `base`."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         new = NewPullRequest(
             title=_line(title, "title", TITLE_LENGTH),
@@ -119,7 +119,7 @@ class GithubService:
         self, owner: str, repo: str, *, state: str = "open", limit: int = USUAL_LISTED
     ) -> Sequence[PullRequest]:
         """Return pull requests, newest first."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         wanted = check_word(state, "state", PULL_STATES)
         check_number(limit, "limit", least=1, most=MOST_LISTED)
@@ -127,14 +127,14 @@ class GithubService:
 
     async def get_pull(self, owner: str, repo: str, number: int) -> PullRequest:
         """Return a pull request."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         check_number(number, "number", least=1, most=_MOST_NUMBER)
         return await (await self._opened()).get_pull(repository, number)
 
     async def get_repository(self, owner: str, repo: str) -> Repository:
         """Return what is known of a repository."""
-        self._check_enabled()
+        self.check_enabled()
         repository = _repository(owner, repo)
         return await (await self._opened()).get_repository(repository)
 
@@ -148,7 +148,12 @@ class GithubService:
         if api is not None:
             await api.aclose()
 
-    def _check_enabled(self) -> None:
+    def check_enabled(self) -> None:
+        """Refuse while GitHub is not enabled.
+
+        Raises:
+            UsageError: it is not.
+        """
         if not self._settings.enabled:
             raise UsageError(
                 "GitHub integration is disabled. Enable it in perstack.toml",

@@ -25,7 +25,7 @@ from perstack.errors import PerstackError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock
 from perstack.services.handle import Handle
-from perstack.services.vitals import Vitals, measure
+from perstack.services.vitals import Vitals, measure, uptime_s
 
 DATABASE_S: Final = 5.0
 MEMORY_FAIL: Final = 0.90
@@ -81,6 +81,10 @@ class HealthMonitor:
             uptime=round(vitals.uptime_s, 3),
             version=self._version,
         )
+
+    def uptime(self) -> float:
+        """Return for how many seconds this process has been running."""
+        return round(uptime_s(), 3)
 
     def liveness(self) -> Liveness:
         """Return that this process answers."""

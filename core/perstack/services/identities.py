@@ -22,12 +22,14 @@ from perstack.ports.agents import AgentFilter
 from perstack.ports.identities import Deed
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
-from perstack.services.bounds import check_number, check_text, check_word
+from perstack.services.bounds import check_metadata, check_number, check_text, check_word
 from perstack.services.handle import Handle
 
 NAME_LENGTH: Final = 100
 DESCRIPTION_LENGTH: Final = 1_000
 MOST_LISTED: Final = 1_000
+MOST_CAPABILITIES: Final = 100
+REASON_LENGTH: Final = 1_000
 
 _STATUSES: Final[tuple[IdentityStatus, ...]] = get_args(IdentityStatus)
 _AGENT_STATUSES: Final[tuple[AgentStatus, ...]] = get_args(AgentStatus)
@@ -55,11 +57,13 @@ class IdentityService:
         """Make an identity; `agent_type` is free text.
 
         Raises:
-            UsageError: a text is too long or empty.
+            UsageError: a text is too long or empty, or there are more than 100 capabilities or
+                64 KiB of metadata.
             ConflictError: an identity that is not retired has the display name.
         """
         check_text(agent_type, "agentType", shortest=1, longest=NAME_LENGTH)
         _check_texts(display_name, description)
+        _check_details(capabilities, metadata)
         now = self._clock.now_ms()
         identity = Identity(
             agent_id=IdentityId(self._ids.new()),
@@ -131,11 +135,12 @@ class IdentityService:
         What changes nothing makes no new version.
 
         Raises:
-            UsageError: a text is too long or empty.
+            UsageError: as `create`.
             NotFoundError: `Identity not found`.
             ConflictError: it is retired, or another has the display name.
         """
         _check_texts(change.display_name, change.description)
+        _check_details(change.capabilities, change.metadata)
         deed = self._deed(actor_id)
         try:
             return await self._stores.ask(lambda s: s.identities.update(identity_id, change, deed))
@@ -157,6 +162,7 @@ class IdentityService:
         """Let it rest until it is activated again.
 
         Raises:
+            UsageError: the reason is longer than 1,000 characters.
             NotFoundError: there is none.
             ConflictError: it is not active.
         """
@@ -168,6 +174,7 @@ class IdentityService:
         """End it for good.
 
         Raises:
+            UsageError: the reason is longer than 1,000 characters.
             NotFoundError: there is none.
             ConflictError: `Identity is already retired`.
         """
@@ -221,6 +228,8 @@ class IdentityService:
         return await self._stores.ask(lambda s: s.identities.move(identity_id, to, deed))
 
     def _deed(self, actor_id: str | None, reason: str | None = None) -> Deed:
+        if reason is not None:
+            check_text(reason, "reason", longest=REASON_LENGTH)
         return Deed(at=self._clock.now_ms(), actor_id=actor_id, reason=reason)
 
 
@@ -229,6 +238,17 @@ def _check_texts(display_name: str | None, description: str | None) -> None:
         check_text(display_name, "displayName", shortest=1, longest=NAME_LENGTH)
     if description is not None:
         check_text(description, "description", longest=DESCRIPTION_LENGTH)
+
+
+def _check_details(
+    capabilities: Sequence[Capability], metadata: Mapping[str, JsonValue] | None
+) -> None:
+    if len(capabilities) > MOST_CAPABILITIES:
+        raise UsageError(f"there may be at most {MOST_CAPABILITIES} capabilities")
+    check_metadata(metadata)
+    for one in capabilities:
+        check_text(one.name, "the name of a capability", shortest=1, longest=NAME_LENGTH)
+        check_metadata(one.metadata, "the metadata of a capability")
 
 
 def _not_found() -> NotFoundError:

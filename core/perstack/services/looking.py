@@ -141,7 +141,7 @@ async def see_jobs(history: History, *, limit: int, states: Set[str]) -> list[Jo
             for look in some:
                 if not _may_be(look, states):
                     continue
-                seen = await _see_readable(history, look)
+                seen = await see_readable(history, look)
                 if states and seen.state not in states:
                     continue
                 found.append(seen)
@@ -157,7 +157,8 @@ def _may_be(look: JobLook, states: Set[str]) -> bool:
     return job_state(look.job, alive=look.alive) in states
 
 
-async def _see_readable(history: History, look: JobLook) -> JobSeen:
+async def see_readable(history: History, look: JobLook) -> JobSeen:
+    """Return how a job stands; as it was last saved where its records cannot be read."""
     try:
         return await see_job(history, look)
     except (NotFoundError, StorageError):

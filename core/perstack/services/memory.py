@@ -132,17 +132,24 @@ class MemoryService(MemoryReader):
         scope = caller.scope
         return await self._stores.ask(lambda store: store.versions(scope, memory_id))
 
-    async def restore(self, caller: Caller, memory_id: MemoryId, version: int) -> StoredMemory:
-        """Make a version the content again; the present content becomes a version.
+    async def version(self, caller: Caller, memory_id: MemoryId, version: int) -> MemoryVersion:
+        """Return one of them.
 
         Raises:
             NotFoundError: the caller sees no such entry, or it has no such version.
         """
         for old in await self.versions(caller, memory_id):
             if old.version == version:
-                break
-        else:
-            raise NotFoundError(f"Memory entry {memory_id[:80]!a} has no version {version}")
+                return old
+        raise NotFoundError(f"Memory entry {memory_id[:80]!a} has no version {version}")
+
+    async def restore(self, caller: Caller, memory_id: MemoryId, version: int) -> StoredMemory:
+        """Make a version the content again; the present content becomes a version.
+
+        Raises:
+            NotFoundError: the caller sees no such entry, or it has no such version.
+        """
+        old = await self.version(caller, memory_id, version)
         vector, warning = await self.index.embed(old.content)
         scope = caller.scope
         entry = await self._stores.ask(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from perstack.domain.memory import Caller, MemoryStats, NamespaceCount
+from perstack.domain.memory import Caller, MemoryStats, NamespaceCount, Reindexed
 from perstack.errors import ConfigError, DeniedError, ProviderError, UsageError
 from perstack.ports.embeddings import Embedder
 from perstack.ports.memory import Embedding, MemoryStore
@@ -71,7 +71,7 @@ class MemoryIndex:
         scope = caller.scope
         return list(await self._stores.ask(lambda store: store.namespaces(scope)))
 
-    async def reindex(self, caller: Caller) -> MemoryStats:
+    async def reindex(self, caller: Caller) -> Reindexed:
         """Make the vectors that are missing, of all entries, 64 at a time; return what there is.
 
         Vectors of another length than the embedder makes now are made anew: no search finds them.
@@ -92,10 +92,11 @@ class MemoryIndex:
             )
         if embedder.dimensions is None:
             await _vectors(embedder, [_ANY_TEXT])
-        after = 0
-        while (last := await self._index_after(embedder, after)) is not None:
-            after = last
-        return await self.stats(caller)
+        after, made = 0, 0
+        while (batch := await self._index_after(embedder, after)) is not None:
+            after, made = batch[0], made + batch[1]
+        stats = await self.stats(caller)
+        return Reindexed(**stats.model_dump(by_alias=False), reindexed=made)
 
     async def aclose(self) -> None:
         """Close the embedder."""
@@ -103,8 +104,11 @@ class MemoryIndex:
             await self._embedder.aclose()
             self._embedder = None
 
-    async def _index_after(self, embedder: Embedder, after: int) -> int | None:
-        """Make the next vectors; return the number of the last entry, None when none is left."""
+    async def _index_after(self, embedder: Embedder, after: int) -> tuple[int, int] | None:
+        """Make the next vectors; return the number of the last entry, and how many they are.
+
+        None: none is left.
+        """
         name, size = embedder.name, embedder.dimensions
         batch = await self._stores.ask(
             lambda store: store.unindexed(name, size, after=after, limit=_BATCH)
@@ -114,7 +118,7 @@ class MemoryIndex:
         vectors = await _vectors(embedder, [one.content for one in batch])
         pairs = list(zip(batch, vectors, strict=True))
         await self._stores.ask(lambda store: store.index(name, pairs))
-        return batch[-1].number
+        return batch[-1].number, len(batch)
 
     async def _opened(self) -> Embedder | None:
         if self._open_embedder is None:

@@ -8,11 +8,22 @@ from typing import Final, get_args
 from pydantic import JsonValue
 
 from perstack.domain.ids import MemoryId
-from perstack.domain.memory import Caller, LinkType, MemoryEntry, MemoryLink, TagCount, tag_name
+from perstack.domain.memory import (
+    Caller,
+    LinkDirection,
+    LinkType,
+    MemoryEntry,
+    MemoryLink,
+    RelatedMemory,
+    TagCount,
+    tag_name,
+)
 from perstack.errors import UsageError
 from perstack.ports.memory import MemoryStore
 from perstack.services.handle import Handle
 from perstack.services.memory_limits import check_metadata
+
+MOST_RELATED: Final = 100
 
 _TYPES: Final[Mapping[str, LinkType]] = {str(one): one for one in get_args(LinkType)}
 
@@ -83,11 +94,41 @@ class MemoryLinks:
         scope = caller.scope
         return await self._stores.ask(lambda store: store.unlink(scope, link_id))
 
-    async def related(self, caller: Caller, memory_id: MemoryId) -> Sequence[MemoryLink]:
+    async def related(
+        self, caller: Caller, memory_id: MemoryId, *, direction: LinkDirection = "both"
+    ) -> Sequence[MemoryLink]:
         """Return the relationships from and to an entry, oldest first.
 
         Raises:
             NotFoundError: there is no such entry.
         """
         scope = caller.scope
-        return await self._stores.ask(lambda store: store.links(scope, memory_id))
+        links = await self._stores.ask(lambda store: store.links(scope, memory_id))
+        outgoing, incoming = direction != "incoming", direction != "outgoing"
+        return [
+            one
+            for one in links
+            if (outgoing and one.from_id == memory_id) or (incoming and one.to_id == memory_id)
+        ]
+
+    async def neighbours(
+        self, caller: Caller, memory_id: MemoryId, *, link_type: LinkType | None = None
+    ) -> Sequence[RelatedMemory]:
+        """Return the entries that an entry is related to, in either direction, at most 100.
+
+        Raises:
+            NotFoundError: there is no such entry.
+        """
+        scope, found = caller.scope, list[RelatedMemory]()
+        for link in await self.related(caller, memory_id):
+            if len(found) == MOST_RELATED:
+                break
+            if link_type not in (None, link.relationship_type):
+                continue
+            other = link.to_id if link.from_id == memory_id else link.from_id
+            entry = await self._stores.ask(
+                lambda store, other=other: store.find_by_id(scope, other)
+            )
+            if entry is not None:
+                found.append(RelatedMemory(entry=entry, link=link))
+        return found

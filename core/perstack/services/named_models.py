@@ -7,6 +7,8 @@ from typing import Final
 
 import anyio
 
+from perstack.config.report import printable
+from perstack.errors import UsageError
 from perstack.ports.model import ChatModel
 
 CLOSING_S: Final = 3.0
@@ -37,3 +39,16 @@ class NamedModels:
         for model in models.values():
             with anyio.move_on_after(CLOSING_S, shield=True):
                 await model.aclose()
+
+
+def refuse_other_provider(wanted: str | None, used: str) -> None:
+    """Raise if a provider is named that is not the one in use.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if wanted is not None and wanted != used:
+        raise UsageError(
+            f"Provider {printable(wanted)!r} is not configured",
+            hint=f"perstack.toml uses {used}; another model of it can be named",
+        )

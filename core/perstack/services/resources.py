@@ -31,7 +31,7 @@ from perstack.domain.resources import (
     evaluate,
     resumed,
 )
-from perstack.errors import ConflictError, LimitError, NotFoundError
+from perstack.errors import ConflictError, LimitError, NotFoundError, UsageError
 from perstack.services.ancestry import refuse_if_inside_run
 from perstack.services.bounds import check_number, check_text, check_word
 from perstack.services.resource_figures import Figures, figures_of
@@ -205,6 +205,18 @@ class ResourceService(ResourceMeter):
             )
 
     # ---------------------------------------------------------------- looking
+
+    def refuse_if_off(self) -> None:
+        """Raise if runs are not metered.
+
+        Raises:
+            UsageError: they are not.
+        """
+        if not self.settings.enabled:
+            raise UsageError(
+                "Resource exhaustion monitoring is not enabled",
+                hint="set [resourceExhaustion] enabled = true",
+            )
 
     async def get_agent_metrics(self, agent_id: AgentId) -> ResourceMetrics:
         """Return what an agent used, up to now for agents of this process.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, Protocol
 
 import anyio
@@ -13,14 +13,13 @@ from pydantic import JsonValue
 from perstack.domain.hooks import HookContext
 from perstack.domain.ids import SessionId
 from perstack.domain.sessions import SESSION_STATUSES, Session, SessionReport
-from perstack.errors import NotFoundError, PerstackError, UsageError
+from perstack.errors import NotFoundError, PerstackError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
 from perstack.ports.tasks import TaskFilter
-from perstack.services.bounds import check_number, check_word
+from perstack.services.bounds import check_metadata, check_number, check_word
 from perstack.services.handle import Handle
 
-MOST_METADATA: Final = 64 * 1024
 BOUND_S: Final = 60.0
 _LOG: Final = logging.getLogger(__name__)
 
@@ -68,15 +67,27 @@ class SessionService:
         Raises:
             UsageError: the metadata is more than 64 KiB of JSON.
         """
-        kept = None if metadata is None else dict(metadata)
-        if kept is not None and len(json.dumps(kept)) > MOST_METADATA:
-            raise UsageError(f"metadata must have at most {MOST_METADATA:,} characters of JSON")
+        kept = _checked(metadata)
         session = Session(
             id=SessionId(self._ids.new()), started_at=self._clock.now_ms(), metadata=kept
         )
         await self._stores.ask(lambda stores: stores.sessions.add(session))
         await self._fire("session-start", session)
         return session
+
+    async def start_next(self, metadata: Mapping[str, JsonValue] | None = None) -> Session:
+        """Begin a session once the active one has ended, if there is one.
+
+        Raises:
+            UsageError: as `start`; then no session has ended.
+        """
+        kept = _checked(metadata)
+        current = await self.active()
+        if current is not None:
+            # Somebody else may have ended it meanwhile.
+            with suppress(NotFoundError):
+                await self.end(current.id)
+        return await self.start(kept)
 
     async def end(self, session_id: SessionId | None = None, *, failed: bool = False) -> Session:
         """End a session, the active one by default; `failed` when it was broken off.
@@ -137,6 +148,15 @@ class SessionService:
             lambda stores: stores.sessions.list(status=word, limit=limit, offset=offset)
         )
 
+    async def count(self, *, status: str | None = None) -> int:
+        """Return how many sessions there are.
+
+        Raises:
+            UsageError: there is no such status.
+        """
+        word = None if status is None else check_word(status, "status", SESSION_STATUSES)
+        return await self._stores.ask(lambda stores: stores.sessions.count(status=word))
+
     # ------------------------------------------------------------- internals
 
     async def _active(self) -> Session:
@@ -170,3 +190,8 @@ class SessionService:
             _LOG.warning("session %s: %s was given up after %g s", session.id, what, self._bound_s)
         except PerstackError as error:
             _LOG.warning("session %s: %s failed: %s", session.id, what, error.message)
+
+
+def _checked(metadata: Mapping[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    check_metadata(metadata)
+    return None if metadata is None else dict(metadata)

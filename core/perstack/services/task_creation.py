@@ -18,7 +18,7 @@ from perstack.domain.task_results import (
     drift_note,
 )
 from perstack.domain.tasks import MAX_INPUT_CHARS, Task
-from perstack.errors import NotFoundError, UsageError
+from perstack.errors import ConflictError, NotFoundError, UsageError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
 from perstack.ports.tasks import ConsensusCheck, TaskConsensus, TaskProposal
@@ -102,7 +102,9 @@ class TaskCreator:
         if drift.action == "prevented":
             await self._drift.log(drift, agent_type, wanted.input, None)
             why = PREVENTED if drift.is_drift else f"Task creation prevented: {drift.reason}"
-            return TaskCreation(success=False, error=why, dispatch=dispatch, drift=note)
+            return TaskCreation(
+                success=False, error=why, code=ConflictError.code, dispatch=dispatch, drift=note
+            )
         check = await self._judged(wanted, agent_type)
         if check is not None and check.requires_consensus:
             gated = await self._gated(wanted, agent_type, check, drift)

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from perstack.domain.dispatch import DispatchOutcome
 from perstack.domain.drift import DriftResult
 from perstack.domain.ids import AgentId, ExpertKey, JobId, RunId, SessionId, TaskId
 from perstack.domain.settings import RiskLevel
@@ -14,6 +15,7 @@ from perstack.domain.task_results import (
     TaskCreation,
 )
 from perstack.domain.tasks import (
+    MAX_INPUT_CHARS,
     Direction,
     RelationshipType,
     Task,
@@ -26,7 +28,7 @@ from perstack.errors import ConflictError, NotFoundError, UsageError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
 from perstack.ports.tasks import TaskConsensus, TaskFilter
-from perstack.services.bounds import check_number
+from perstack.services.bounds import check_number, check_text
 from perstack.services.dispatch import SmartDispatcher
 from perstack.services.drift import DriftDetector
 from perstack.services.handle import Handle
@@ -39,7 +41,7 @@ MOST_LISTED: Final = 10_000
 class TaskService:
     """The verbs of tasks. `consensus` None: nothing ever waits.
 
-    `redact` takes secrets out of what `create` is given; runs' inputs come without.
+    `redact` takes secrets out of what `create` and `complete` are given; runs' texts come without.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class TaskService:
         self._queue = queue
         self._drift = drift
         self._known = known
+        self._redact = redact
+        self._dispatcher = dispatcher
         self._creator = TaskCreator(
             stores,
             clock=clock,
@@ -83,6 +87,15 @@ class TaskService:
             NotFoundError: no such session or parent.
         """
         return await self._creator.create(wanted)
+
+    async def dispatch(self, task_input: str) -> DispatchOutcome:
+        """Say which type would do a task, and make none.
+
+        Raises:
+            UsageError: the input is empty or too long.
+        """
+        check_text(task_input, "input", shortest=1, longest=MAX_INPUT_CHARS)
+        return await self._dispatcher.dispatch(task_input)
 
     # ---------------------------------------------------------- delegations
 
@@ -231,7 +244,8 @@ class TaskService:
             NotFoundError: no such task.
             ConflictError: it ended before.
         """
-        return await self._queue.complete(task_id, output, status=status)
+        said = None if output is None else self._redact(output)
+        return await self._queue.complete(task_id, said, status=status)
 
     async def delete(self, task_id: TaskId) -> bool:
         """Remove a task with its vector and relationships; drift events stay.

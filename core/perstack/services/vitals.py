@@ -40,8 +40,15 @@ def measure(folder: Path) -> Vitals:
         cpu_percent=psutil.cpu_percent(interval=_CPU_SAMPLE_S),
         disk_total=total,
         disk_free=free,
-        uptime_s=max(0.0, _now() - process.create_time()),
+        uptime_s=uptime_s(),
     )
+
+
+def uptime_s() -> float:
+    """Return for how long this process has been running."""
+    import psutil
+
+    return max(0.0, _now() - psutil.Process().create_time())
 
 
 def _now() -> float:

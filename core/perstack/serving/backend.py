@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +116,13 @@ class Backend:
         self._seen = place.seen()
         self._looked_at = anyio.current_time()
         self._current: _Generation | None = None
+        self._on_served: list[Callable[[Served], None]] = []
+
+    def on_served(self, listener: Callable[[Served], None]) -> None:
+        """Call `listener`, which must be quick, with the services of this and later readings."""
+        self._on_served.append(listener)
+        if self._current is not None and self._current.served is not None:
+            listener(self._current.served)
 
     @property
     def project(self) -> Project:
@@ -193,6 +200,8 @@ class Backend:
                     open_coordination(runtime) as coordination,
                 ):
                     generation.served = Served(runtime, coordination, model)
+                    for listener in self._on_served:
+                        listener(generation.served)
                     generation.ready.set()
                     await generation.over.wait()
         except Exception as error:  # noqa: BLE001  whoever asked for the services is told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Plan
-from perstack.errors import ConflictError, LimitError
+from perstack.errors import ConflictError, LimitError, PerstackError
 from perstack.ports.frontend import Continuation
 from perstack.projection.run_state import RunState
 from perstack.serving.backend import Backend, Served
@@ -26,6 +27,8 @@ STOP_NOW_WITHIN_S: Final = 1.5
 
 OnEvent = Callable[[Event], None]
 _Drive = Callable[[Served, Plan, "ServedJob"], Awaitable[JobOutcome]]
+_Work = Callable[[Served], Awaitable[object]]
+_LOG: Final = logging.getLogger(__name__)
 
 
 class ServedJob:
@@ -99,10 +102,16 @@ class ServedJobs:
         self._backend = backend
         self._group = group
         self._at_work: set[ServedJob] = set()
+        self._others = 0
 
     def get(self, job_id: JobId) -> ServedJob | None:
         """Return the job if this process drives it."""
         return next((job for job in self._at_work if job.job_id == job_id), None)
+
+    @property
+    def count(self) -> int:
+        """How many are at work here."""
+        return len(self._at_work)
 
     async def start(
         self,
@@ -140,11 +149,51 @@ class ServedJobs:
 
         return await self._begin(drive, on_event)
 
-    async def stop_all(self, *, now: bool = False) -> None:
-        """Stop every job at a checkpoint; `now` waits for no tool."""
+    def spawn(self, name: str, work: _Work) -> None:
+        """Have something else done by the services meanwhile: a workflow, a review loop.
+
+        What goes wrong with it is written down by itself, and logged. It is cut off when the
+        server ends, and must be able to go on after that.
+
+        Raises:
+            LimitError: as many are at work already as may be.
+        """
+        self.check_room()
+        self._others += 1
+        self._group.start_soon(self._do, name, work, name=f"serve:{name}")
+
+    def check_room(self) -> None:
+        """Raise if nothing more may be spawned now.
+
+        Raises:
+            LimitError: as many are at work already as may be.
+        """
+        if self._others >= MOST_AT_ONCE:
+            raise LimitError(
+                f"{MOST_AT_ONCE} workflows and review loops are at work in this server already",
+                hint="wait for one to end, or abort one",
+            )
+
+    async def _do(self, name: str, work: _Work) -> None:
+        try:
+            async with self._backend.use() as served:
+                await work(served)
+        except PerstackError as error:
+            _LOG.warning("%s: %s", name, error.message)
+        except Exception:  # noqa: BLE001  nobody waits for it; the server lives on
+            _LOG.exception("%s failed", name)
+        finally:
+            self._others -= 1
+
+    def ask_to_stop(self, *, now: bool = False) -> None:
+        """Tell every job to stop at a checkpoint, and wait for none."""
         for job in list(self._at_work):
             job.control.stop("user", now=now)
-        with anyio.move_on_after(STOP_NOW_WITHIN_S if now else STOP_WITHIN_S, shield=True):
+
+    async def stop_all(self, *, now: bool = False, within_s: float = STOP_WITHIN_S) -> None:
+        """Stop every job at a checkpoint within `within_s` seconds; `now` waits for no tool."""
+        self.ask_to_stop(now=now)
+        with anyio.move_on_after(STOP_NOW_WITHIN_S if now else within_s, shield=True):
             for job in list(self._at_work):
                 await job.over.wait()
 
@@ -159,7 +208,11 @@ class ServedJobs:
             job.listen(on_event)
         self._at_work.add(job)
         self._group.start_soon(self._drive, job, drive, name="serve:job")
-        await job.begin()
+        try:
+            await job.begin()
+        except anyio.get_cancelled_exc_class():
+            job.control.stop("user")
+            raise
         return job
 
     async def _drive(self, job: ServedJob, drive: _Drive) -> None:
@@ -178,7 +231,9 @@ class ServedJobs:
 
 
 @asynccontextmanager
-async def open_jobs(backend: Backend) -> AsyncGenerator[ServedJobs]:
+async def open_jobs(
+    backend: Backend, *, stop_within_s: float = STOP_WITHIN_S
+) -> AsyncGenerator[ServedJobs]:
     """Give what runs jobs; those at work when the block ends are stopped at a checkpoint."""
     with unwrapped():
         async with anyio.create_task_group() as group:
@@ -186,5 +241,5 @@ async def open_jobs(backend: Backend) -> AsyncGenerator[ServedJobs]:
             try:
                 yield jobs
             finally:
-                await jobs.stop_all()
+                await jobs.stop_all(within_s=stop_within_s)
                 group.cancel_scope.cancel()

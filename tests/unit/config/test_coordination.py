@@ -17,10 +17,12 @@ from perstack.domain.coordination import (
     DriftSettings,
     GithubSettings,
     HookSettings,
+    McpSettings,
     MemorySettings,
     PluginSettings,
     ResourceSettings,
     ResourceThresholds,
+    ServerSettings,
     SlackSettings,
     VectorSearchSettings,
 )
@@ -90,6 +92,10 @@ postTask = false
 [plugins]
 enabled = false
 directory = "more"
+[mcp]
+reviewLoopTools = true
+[server]
+filesystemRoots = ["docs", "/srv"]
 """
 
 
@@ -161,6 +167,8 @@ def test_every_key_is_read() -> None:
         ),
         hooks=HookSettings(session_start=False, session_end=False, pre_task=False, post_task=False),
         plugins=PluginSettings(enabled=False, directory="more"),
+        mcp=McpSettings(review_loop_tools=True),
+        server=ServerSettings(filesystem_roots=("docs", "/srv")),
     )
 
 

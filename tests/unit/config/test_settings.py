@@ -321,7 +321,7 @@ def test_a_key_in_the_file_is_warned_of_without_its_value() -> None:
     "text",
     [
         'perstackApiBaseUrl = "https://registry.example"',
-        *(f"[{table}]\nenabled = true" for table in ("mcp", "web")),
+        "[web]\nenabled = true",
     ],
 )
 def test_keys_of_later_versions_are_accepted_with_a_warning(text: str) -> None:

@@ -13,6 +13,7 @@ from perstack.config.overrides import apply_overrides
 from perstack.config.trust import Acceptances, Trust, acceptances, demands_of
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand, UntrustedError
+from perstack.domain.coordination import CoordinationSettings, ServerSettings
 from perstack.domain.expert import Expert, McpHttpSkill, McpStdioSkill, SkillSpec
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import NotifySettings, ProviderSettings, Settings
@@ -184,3 +185,12 @@ def test_a_path_that_is_no_text_is_remembered_like_any_other(tmp_path: Path) -> 
     accepted.accept(odd, [demand])
     assert accepted.lacking(odd, [demand]) == ()
     assert accepted.lacking(other, [demand]) == (demand,)
+
+
+def test_folders_that_a_server_shows_outside_of_the_workspace_are_asked_for() -> None:
+    told = ServerSettings(filesystem_roots=("docs", "/srv/data", "a/../..", "a..b"))
+    settings = Settings(coordination=CoordinationSettings(server=told))
+    assert texts(settings) == [
+        "show /srv/data to whoever is signed in at its server",
+        "show a/../.. to whoever is signed in at its server",
+    ]

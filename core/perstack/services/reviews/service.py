@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -41,7 +41,8 @@ class ReviewLoops:
     At most `max_loops` loops of this process work at a time; others wait as `pending`. What happens
     is told on the bus as `loop:start`, `loop:iteration`, `loop:review`, `loop:fix`,
     `loop:approved`, `loop:complete` and `loop:error`, each with the loop as it stands. `ids` gives
-    UUIDs; one run of an Expert takes at most `expert_s` seconds.
+    UUIDs; one run of an Expert takes at most `expert_s` seconds. `redact` takes secrets out of what
+    a loop is given.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class ReviewLoops:
         ids: Ids,
         max_loops: int = MAX_LOOPS,
         expert_s: float = EXPERT_S,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._stores = stores
         self._crew = crew
         self._bus = bus
         self._clock = clock
         self._ids = ids
+        self._redact = redact
         self._parts = DriverParts(
             stores=stores,
             crew=crew,
@@ -129,7 +132,7 @@ class ReviewLoops:
             model=model,
             status="pending",
             max_iterations=max_iterations,
-            code_input=code,
+            code_input=self._redact(code),
             started_at=self._clock.now_ms(),
         )
         await self._stores.ask(lambda stores: stores.reviews.add(loop))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from perstack.domain.workflows import (
     WorkflowRun,
     WorkflowRunId,
 )
-from perstack.errors import NotFoundError
+from perstack.errors import ConflictError, NotFoundError
 from perstack.ports.experts import ExpertRunner
 from perstack.services.reviews.service import ReviewLoops
 from perstack.services.workflows import adversarial, doc_sync, feature
@@ -24,6 +25,7 @@ from perstack.services.workflows.options import read_options
 from perstack.services.workflows.runner import PhaseExecutor, WorkflowRunner
 
 Options = Mapping[str, JsonValue]
+MOST_RUNS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,24 @@ _ALIASES: Final = {
     "documentation_truth_sync_with_adversarial_review": doc_sync.WORKFLOW,
     "full_stack_feature_pipeline": feature.WORKFLOW,
 }
+
+
+def built_ins() -> Sequence[WorkflowInfo]:
+    """Return the built-in workflows, whether they can be run here or not."""
+    return _BUILT_IN
+
+
+def built_in(workflow: str) -> WorkflowInfo:
+    """Return the built-in workflow of that id or upstream's name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    wanted = _ALIASES.get(workflow, workflow)
+    found = next((one for one in _BUILT_IN if one.id == wanted), None)
+    if found is None:
+        raise _unknown(workflow, [one.id for one in _BUILT_IN])
+    return found
 
 
 class Workflows:
@@ -90,10 +110,7 @@ class Workflows:
         """
         make = self._makers.get(_ALIASES.get(workflow, workflow))
         if make is None:
-            raise NotFoundError(
-                f"Unknown workflow: {workflow[:100]}",
-                hint=f"available: {', '.join(self._makers)}",
-            )
+            raise _unknown(workflow, self._makers)
         return await self.runner.create(make(options), session_id=session_id)
 
     async def run(
@@ -134,6 +151,15 @@ class Workflows:
         """End a run; see `WorkflowRunner.abort`."""
         return await self.runner.abort(run_id)
 
+    async def abort_all(self) -> Sequence[WorkflowRun]:
+        """End every run that is not at its end (of the newest 1,000); return those."""
+        ended: list[WorkflowRun] = []
+        for run in await self.runner.list(limit=MOST_RUNS):
+            if run.status == "running":
+                with suppress(ConflictError):
+                    ended.append(await self.runner.abort(run.id))
+        return ended
+
     async def get(self, run_id: WorkflowRunId) -> WorkflowRun:
         """Return a run; see `WorkflowRunner.get`."""
         return await self.runner.get(run_id)
@@ -145,6 +171,11 @@ class Workflows:
     def _register(self, workflow: str, executors: Mapping[str, PhaseExecutor]) -> None:
         for phase, executor in executors.items():
             self.runner.register_phase(phase, executor, workflow=workflow)
+
+
+def _unknown(workflow: str, available: Iterable[str]) -> NotFoundError:
+    hint = f"available: {', '.join(available)}"
+    return NotFoundError(f"Unknown workflow: {workflow[:100]}", hint=hint)
 
 
 def _doc_sync_config(options: Options) -> WorkflowConfig:

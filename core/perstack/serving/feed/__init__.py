@@ -1,1 +1,1 @@
-"""What happens in a workspace, whichever process does it, as one feed that can be resumed."""
+"""What happens in a workspace, whichever process does it, for any number of clients."""

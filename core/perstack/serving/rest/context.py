@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Protocol, cast
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, Protocol, cast, get_args
 
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
+from perstack.domain.ids import SessionId
 from perstack.domain.memory import Caller
+from perstack.domain.users import Role
 from perstack.errors import DeniedError
 from perstack.serving.backend import Backend, Served
+from perstack.serving.feed.hub import Feed
 from perstack.serving.jobs import ServedJobs
+from perstack.serving.rest.metrics import HttpMetrics
+from perstack.serving.rest.rules import Rules
+from perstack.serving.rest.sign_in import SignIn
 
-Role = Literal["admin", "developer", "viewer"]
 Area = Literal[
     "agents",
     "identities",
@@ -37,6 +42,7 @@ Deed = Literal["read", "write"]
 _ADMIN_ONLY: Final[frozenset[tuple[Area, Deed]]] = frozenset(
     {("users", "read"), ("users", "write"), ("system", "write")}
 )
+_CLAIMED: Final = 90
 _NOT_FOR_VIEWERS: Final[frozenset[Area]] = frozenset({"filesystem", "users"})
 
 
@@ -63,6 +69,19 @@ class Principal:
         """As memory knows it: a person, who sees everything."""
         return Caller(name=self.name)
 
+    def known_as(self, claimed: str | None) -> str:
+        """Return who is written down as having decided: who signed in, whatever they claim.
+
+        Where nobody signs in a claim is kept, and behind it what is known of who made it.
+        """
+        if self.user_id is not None or claimed is None:
+            return self.name
+        return f"{claimed.strip()[:_CLAIMED]} (said {self.name[:_CLAIMED]})"
+
+    def in_session(self, session_id: SessionId | None) -> Caller:
+        """As memory knows it within a session, whose view it then has."""
+        return Caller(name=self.name, session_id=session_id)
+
 
 class Doorkeeper(Protocol):
     """Says who asks."""
@@ -75,6 +94,14 @@ class Doorkeeper(Protocol):
         """
         ...
 
+    async def admit_token(self, token: str) -> Principal:
+        """Return whose token it is, however it came.
+
+        Raises:
+            NotSignedInError: nobody's that is known.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class RestState:
@@ -83,6 +110,10 @@ class RestState:
     backend: Backend
     jobs: ServedJobs
     doorkeeper: Doorkeeper
+    sign_in: SignIn
+    feed: Feed
+    rules: Rules = field(default_factory=Rules)
+    metrics: HttpMetrics = field(default_factory=HttpMetrics)
 
 
 def state_of(connection: HTTPConnection) -> RestState:
@@ -105,9 +136,30 @@ def needs(area: Area, deed: Deed) -> Callable[[HTTPConnection], Awaitable[Princi
     return admitted
 
 
+async def signed_in(connection: HTTPConnection) -> Principal:
+    """Give whoever asks: for what everybody may do who is known."""
+    return await state_of(connection).doorkeeper.admit(connection)
+
+
+def permissions(principal: Principal) -> tuple[str, ...]:
+    """Return what somebody may do, as `area:deed`; `*` is everything."""
+    if principal.role == "admin":
+        return ("*",)
+    areas: tuple[Area, ...] = get_args(Area)
+    deeds: tuple[Deed, ...] = get_args(Deed)
+    return tuple(f"{area}:{deed}" for area in areas for deed in deeds if principal.may(area, deed))
+
+
 async def _served(request: Request) -> AsyncGenerator[Served]:
     async with state_of(request).backend.use() as served:
         yield served
 
 
 Services = Annotated[Served, Depends(_served)]
+
+
+async def _jobs(connection: HTTPConnection) -> ServedJobs:
+    return state_of(connection).jobs
+
+
+Jobs = Annotated[ServedJobs, Depends(_jobs)]

@@ -7,19 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from perstack.domain.agent_views import (
+    AgentDetails,
     AgentList,
-    AgentReport,
     Spawned,
+    StatusUpdated,
     Stopped,
     TypeList,
     agent_list,
+    details,
     type_list,
 )
-from perstack.domain.agents import AgentStatus
-from perstack.domain.base import Model
 from perstack.domain.ids import AgentId, SessionId
-from perstack.errors import UsageError
-from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
+from perstack.errors import UnfitError
+from perstack.serving.verbs.verb import MOST_ID, Asked, Call, Nothing, Verb
 
 
 class SpawnAgent(Asked):
@@ -30,7 +30,7 @@ class SpawnAgent(Asked):
     coordinator, analyst, devops, documentation, security-auditor, or an Expert of the project"""
     name: Annotated[str | None, Field(min_length=1, max_length=100)] = None
     """Optional name for the agent"""
-    session_id: SessionId | None = None
+    session_id: Annotated[SessionId | None, Field(min_length=1, max_length=MOST_ID)] = None
     """Optional session to associate with"""
     metadata: dict[str, JsonValue] | None = None
     """Optional metadata"""
@@ -39,35 +39,26 @@ class SpawnAgent(Asked):
 class ListAgents(Asked):
     """Which agents."""
 
-    session_id: SessionId | None = None
+    session_id: Annotated[SessionId | None, Field(min_length=1, max_length=MOST_ID)] = None
     """Filter by session ID"""
 
 
 class WhichAgent(Asked):
     """An agent, by id or by name; the id counts where both are given."""
 
-    id: AgentId | None = None
+    id: Annotated[AgentId | None, Field(max_length=MOST_ID)] = None
     """Agent ID"""
-    name: str | None = None
+    name: Annotated[str | None, Field(max_length=100)] = None
     """Agent name (alternative to ID)"""
 
 
 class UpdateAgentStatus(Asked):
     """A new status."""
 
-    id: AgentId
+    id: Annotated[AgentId, Field(min_length=1, max_length=MOST_ID)]
     """Agent ID"""
     status: Literal["idle", "running", "completed", "failed", "stopped"]
     """Status to set; stopped stops the agent"""
-
-
-class StatusUpdated(Model):
-    """That an agent has the status."""
-
-    success: Literal[True] = True
-    message: Literal["Status updated"] = "Status updated"
-    agent_id: AgentId
-    status: AgentStatus
 
 
 async def spawn(call: Call, asked: SpawnAgent) -> Spawned:
@@ -87,12 +78,15 @@ async def list_(call: Call, asked: ListAgents) -> AgentList:
 async def stop(call: Call, asked: WhichAgent) -> Stopped:
     """Stop one."""
     which = _named(asked)
-    return await call.coordination.agents.stop(which.id, name=which.name, by=call.client.name)
+    # This process may drive jobs; one that a run started is refused all the same.
+    return await call.coordination.agents.stop(
+        which.id, name=which.name, by=call.client.name, allow_self=True
+    )
 
 
-async def status(call: Call, asked: WhichAgent) -> AgentReport:
+async def status(call: Call, asked: WhichAgent) -> AgentDetails:
     """Return what one is and can do."""
-    return await call.coordination.agents.status(asked.id, name=asked.name)
+    return details(await call.coordination.agents.status(asked.id, name=asked.name))
 
 
 async def types(call: Call, _: Nothing) -> TypeList:
@@ -103,13 +97,13 @@ async def types(call: Call, _: Nothing) -> TypeList:
 async def update_status(call: Call, asked: UpdateAgentStatus) -> StatusUpdated:
     """Set the status of one that nobody drives."""
     agents = call.coordination.agents
-    await agents.update_status(asked.id, asked.status, by=call.client.name)
+    await agents.update_status(asked.id, asked.status, by=call.client.name, allow_self=True)
     return StatusUpdated(agent_id=asked.id, status=asked.status)
 
 
 def _named(asked: WhichAgent) -> WhichAgent:
     if asked.id is None and asked.name is None:
-        raise UsageError("Either id or name is required")
+        raise UnfitError("Either id or name is required")
     return asked
 
 
@@ -137,7 +131,7 @@ AGENT_VERBS = (
         "agent_status",
         "Get agent details and capabilities.",
         WhichAgent,
-        AgentReport,
+        AgentDetails,
         status,
         fails_as="found",
     ),

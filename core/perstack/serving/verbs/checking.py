@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from pydantic import ValidationError as ModelError
 
 from perstack.config.report import printable
-from perstack.errors import UsageError
+from perstack.errors import UnfitError
+from perstack.serving.verbs.plain_json import check_plain
 from perstack.serving.verbs.schemas import input_schema, input_validator
 from perstack.serving.verbs.verb import Asked
 
@@ -38,17 +39,18 @@ def checked(takes: type[A], arguments: Mapping[str, JsonValue]) -> A:
     """Return the input that the arguments make. A null is what was not given.
 
     Raises:
-        UsageError: they do not fit; it names the first that does not.
+        UnfitError: they do not fit; it names the first that does not.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
+    check_plain(given)
     if (wrong := _first_wrong(takes, given)) is not None:
-        raise UsageError(wrong.said, hint=_takes(takes))
+        raise UnfitError(wrong.said, hint=_takes(takes))
     try:
         return takes.model_validate(given)
     except ModelError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "the arguments"
-        raise UsageError(f"{_short(place)}: {_short(first['msg'])}", hint=_takes(takes)) from error
+        raise UnfitError(f"{_short(place)}: {_short(first['msg'])}", hint=_takes(takes)) from error
 
 
 def _takes(takes: type[Asked]) -> str:

@@ -2,8 +2,177 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from perstack.serving.verbs.verb import AnyVerb
+from pydantic import Field
 
-EXPERT_VERBS: Final[tuple[AnyVerb, ...]] = ()
+from perstack.config.builtin import builtin_experts
+from perstack.config.limits import MAX_STEPS, QUERY_LENGTH
+from perstack.domain.ids import CheckpointId, ExpertKey, JobId
+from perstack.domain.job_views import ExpertList, JobReport, JobStanding, expert_view
+from perstack.domain.jobs import SomeLimits
+from perstack.errors import UsageError
+from perstack.ports.frontend import Continuation
+from perstack.services.job_reports import report_job
+from perstack.services.looking import find_job
+from perstack.serving.verbs.following import Following, followed
+from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
+
+_ID_LENGTH: Final = 128
+Id = Annotated[str, Field(min_length=1, max_length=_ID_LENGTH)]
+Text = Annotated[str, Field(min_length=1, max_length=QUERY_LENGTH)]
+Steps = Annotated[int | None, Field(ge=MAX_STEPS[0], le=MAX_STEPS[1])]
+
+_HINTS: Final[dict[JobStanding, str]] = {
+    "running": "it is at work: job_get says how it stands",
+    "waiting": "a person decides in the cockpit (perstack); then the job goes on by itself",
+    "paused": "a person resumes it: perstack agent resume",
+    "asks": "ask the user, then call job_continue with the answer",
+    "stopped": "job_continue goes on from its last checkpoint",
+    "lost": "no process drives it any more; job_continue goes on from its last checkpoint",
+    "completed": "job_continue with a text goes on with the conversation",
+    "failed": "job_continue tries again from its last checkpoint",
+    "limit": "job_continue with a larger maxSteps goes on, unless a budget is used up",
+}
+
+
+class RunExpert(Asked):
+    """Whom to ask what."""
+
+    expert: Annotated[str, Field(min_length=1, max_length=600)]
+    """Key of the Expert, as expert_list names it"""
+    query: Text
+    """What to do"""
+    max_steps: Steps = None
+    """How many steps the job may take; the project's limit unless given"""
+    background: bool = False
+    """Return at once with the jobId; job_get says how it stands"""
+
+
+class WhichJob(Asked):
+    """A job."""
+
+    job_id: Id
+    """Job ID, or at least its first 4 characters"""
+
+
+class ContinueJob(Asked):
+    """What to go on with."""
+
+    job_id: Id
+    """Job ID, or at least its first 4 characters"""
+    text: Text | None = None
+    """What the user says next"""
+    answer: Text | None = None
+    """The answer to the question that waits, instead of a text"""
+    from_checkpoint: Id | None = None
+    """Go on from this checkpoint of the job instead of from its end"""
+    max_steps: Steps = None
+    """How many steps the job may have taken in all; as before unless given"""
+    background: bool = False
+    """Return at once; job_get says how it stands"""
+
+
+async def list_(call: Call, _: Nothing) -> ExpertList:
+    """Return the project's Experts, then the built-in ones that it has none of the same key for."""
+    own = call.served.runtime.project.config.experts
+    views = [expert_view(one, "project") for one in own.values()]
+    views += [
+        expert_view(one, "builtin") for key, one in builtin_experts().items() if key not in own
+    ]
+    return ExpertList(count=len(views), experts=tuple(views))
+
+
+async def run(call: Call, asked: RunExpert) -> JobReport:
+    """Start a job, and follow it to its end."""
+    limit = call.served.runtime.project.config.settings.max_steps
+    async with followed(call, asked.max_steps or limit) as following:
+        job = await call.jobs.start(
+            ExpertKey(asked.expert),
+            asked.query,
+            max_steps=asked.max_steps,
+            on_event=following.hear,
+        )
+        return await _ended(call, following, await following.end(job, leave=asked.background))
+
+
+async def get(call: Call, asked: WhichJob) -> JobReport:
+    """Return how a job stands, whichever process drives it."""
+    history = call.served.runtime.history
+    return await _report(call, await find_job(history, asked.job_id))
+
+
+async def go_on(call: Call, asked: ContinueJob) -> JobReport:
+    """Go on with a job, and follow it to its end."""
+    if asked.text is not None and asked.answer is not None:
+        raise UsageError(
+            "text and answer exclude each other", hint="give an answer where a question waits"
+        )
+    history = call.served.runtime.history
+    job_id = await find_job(history, asked.job_id)
+    limit = asked.max_steps or (await history.get_job(job_id)).max_steps
+    wanted = _continuation(asked, job_id)
+    async with followed(call, limit) as following:
+        job = await call.jobs.go_on(wanted, on_event=following.hear)
+        return await _ended(call, following, await following.end(job, leave=asked.background))
+
+
+def _continuation(asked: ContinueJob, job_id: JobId) -> Continuation:
+    return Continuation(
+        job_id=job_id,
+        checkpoint_id=CheckpointId(asked.from_checkpoint) if asked.from_checkpoint else None,
+        text=asked.answer if asked.answer is not None else asked.text,
+        is_answer=asked.answer is not None,
+        typed=SomeLimits(max_steps=asked.max_steps) if asked.max_steps else None,
+    )
+
+
+async def _ended(call: Call, following: Following, job_id: JobId) -> JobReport:
+    report = await _report(call, job_id)
+    if following.hint is None:
+        return report
+    return report.model_copy(update={"hint": f"{following.hint}; {report.hint}"})
+
+
+async def _report(call: Call, job_id: JobId) -> JobReport:
+    runtime = call.served.runtime
+    report = await report_job(runtime.history, runtime.consensus, job_id)
+    return report.model_copy(update={"hint": _HINTS[report.state]})
+
+
+EXPERT_VERBS: Final = (
+    Verb(
+        "expert_list",
+        "List the Experts that work can be handed to: the project's and the built-in ones.",
+        Nothing,
+        ExpertList,
+        list_,
+    ),
+    Verb(
+        "expert_run",
+        "Hand work to an Expert. It works in the project's folder with its own tools, may delegate,"
+        " and may wait for a person's decision; progress says what it does. Returns how it ended,"
+        " and a jobId to go on with.",
+        RunExpert,
+        JobReport,
+        run,
+        effect="destroys",
+        outside=True,
+    ),
+    Verb(
+        "job_get",
+        "Get how a job stands: its result, the question it asks, the decision it waits for.",
+        WhichJob,
+        JobReport,
+        get,
+    ),
+    Verb(
+        "job_continue",
+        "Go on with a job: answer its question, say what next, or resume it from a checkpoint.",
+        ContinueJob,
+        JobReport,
+        go_on,
+        effect="destroys",
+        outside=True,
+    ),
+)

@@ -77,10 +77,15 @@ def _schema_of(model: type[Model], mode: str) -> Schema:
 def _tidied(schema: Schema) -> Schema:
     """Return it without titles, and with null nowhere: what is None is not there."""
     return {
-        name: _without_null(value)
+        name: _in_one_line(value) if name == "description" else _without_null(value)
         for name, value in _with_optional(schema).items()
         if name not in _UNSAID or not isinstance(value, str)
     }
+
+
+def _in_one_line(value: JsonValue) -> JsonValue:
+    # A field that is called so has a schema there, not a text.
+    return " ".join(value.split()) if isinstance(value, str) else _without_null(value)
 
 
 def _with_optional(schema: Schema) -> Schema:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, JsonValue
 
 from perstack.coordination import Coordination
 from perstack.domain.base import Model
-from perstack.domain.ids import ConsensusId
+from perstack.domain.ids import ConsensusId, JobId
 from perstack.domain.memory import Caller
 from perstack.serving.backend import Served
 from perstack.serving.jobs import ServedJobs
@@ -18,6 +18,9 @@ from perstack.serving.jobs import ServedJobs
 Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 Effect = Literal["reads", "writes", "destroys"]
 FailsAs = Literal["success", "found", "error"]
+
+MOST_ID: Final = 128
+"""How many characters an id, or the name of whoever does something, may have."""
 
 
 class Asked(Model):
@@ -40,13 +43,15 @@ async def _untold(done: float, total: float | None, message: str | None) -> None
 
 @dataclass(slots=True)
 class Client:
-    """Who is at the other end of a connection. `proposed` are the checkpoints that it caused.
+    """Who is at the other end of a connection.
 
-    `name` is how it is known in records: what it says it is, and the user that runs it.
+    `name` is how it is known in records: what it says it is, and the user that runs it. `proposed`
+    are the checkpoints that it caused, `started` the jobs: it decides neither those nor these.
     """
 
     name: str
     proposed: set[ConsensusId] = field(default_factory=set[ConsensusId])
+    started: set[JobId] = field(default_factory=set[JobId])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,8 @@ class Verb(Generic[A, R]):
     `fails_as`: how what could not be done is told. "success": `{success: false, error, code}`;
     "found": so is what is not there: `{found: false, message, error, code}`; "error": as an error
     of the protocol's tool call. Inputs that do not fit, and what is denied, are always that.
-    `emptied` is what stands beside the error of a list that could not be made.
+    `emptied` is what stands beside the error of a list that could not be made. `ready` raises
+    where the verb cannot be done at all; it is asked before the inputs are looked at.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Verb(Generic[A, R]):
     repeatable: bool = False
     outside: bool = False
     emptied: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    ready: Callable[[Call], None] | None = None
 
 
 AnyVerb = Verb[Asked, Model]

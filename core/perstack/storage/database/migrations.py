@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from perstack.errors import CorruptRecordError, StorageError
 from perstack.storage.database.schema import (
     agents,
+    changed_at,
     consensus,
     identities,
     memory,
@@ -23,6 +24,7 @@ from perstack.storage.database.schema import (
     standing,
     standing_skill,
     tasks,
+    users,
 )
 
 Migration = Callable[[sa.Connection], None]
@@ -43,6 +45,8 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     standing.create,
     orders.create,
     standing_skill.create,
+    changed_at.create,
+    users.create,
 )
 
 

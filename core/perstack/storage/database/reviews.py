@@ -22,7 +22,7 @@ from perstack.storage.database.text import json_text, safe_text
 Row = dict[str, str | int | None]
 
 _METADATA: Final = sa.MetaData()
-_LOOPS: Final = sa.Table(
+LOOPS: Final = sa.Table(
     "review_loops",
     _METADATA,
     sa.Column("number", sa.BigInteger),
@@ -46,14 +46,14 @@ _LOOPS: Final = sa.Table(
     sa.Column("driver", sa.Text),
     sa.Column("beat_at", sa.BigInteger),
 )
-_REVIEWS: Final = sa.Table(
+REVIEWS: Final = sa.Table(
     "review_results",
     _METADATA,
     sa.Column("number", sa.BigInteger, primary_key=True),
     sa.Column("loop_id", sa.Text),
     sa.Column("review", sa.Text),
 )
-_DRIVEN: Final = DrivenRows(_LOOPS, ACTIVE)
+_DRIVEN: Final = DrivenRows(LOOPS, ACTIVE)
 _NOT_OF_THE_LOOP: Final = frozenset({"number", "driver", "beat_at"})
 
 
@@ -69,7 +69,7 @@ class SqlReviewStore:
 
     async def get(self, loop_id: LoopId) -> ReviewLoop:
         """Return a loop with its reviews."""
-        query = sa.select(_LOOPS).where(_LOOPS.c.id == safe_text(loop_id))
+        query = sa.select(LOOPS).where(LOOPS.c.id == safe_text(loop_id))
         found = await self._database.read(partial(_all, query=query))
         if not found:
             raise NotFoundError("Review loop not found", hint="list shows those that are active")
@@ -83,11 +83,11 @@ class SqlReviewStore:
         limit: int = 100,
     ) -> Sequence[ReviewLoop]:
         """Return loops, newest first."""
-        query = sa.select(_LOOPS).order_by(_LOOPS.c.number.desc()).limit(limit)
+        query = sa.select(LOOPS).order_by(LOOPS.c.number.desc()).limit(limit)
         if statuses:
-            query = query.where(_LOOPS.c.status.in_(statuses))
+            query = query.where(LOOPS.c.status.in_(statuses))
         if session_id is not None:
-            query = query.where(_LOOPS.c.session_id == safe_text(session_id))
+            query = query.where(LOOPS.c.session_id == safe_text(session_id))
         return await self._database.read(partial(_all, query=query))
 
     async def claim(self, loop_id: LoopId, lease: Lease) -> bool:
@@ -116,9 +116,9 @@ class SqlReviewStore:
 
 
 def _add(connection: sa.Connection, *, loop: ReviewLoop) -> None:
-    if connection.scalar(sa.select(_LOOPS.c.id).where(_LOOPS.c.id == safe_text(loop.id))):
+    if connection.scalar(sa.select(LOOPS.c.id).where(LOOPS.c.id == safe_text(loop.id))):
         raise ConflictError(f"there is a review loop {loop.id[:40]!a} already")
-    connection.execute(_LOOPS.insert().values({**_to_row(loop), "beat_at": loop.started_at}))
+    connection.execute(LOOPS.insert().values({**_to_row(loop), "beat_at": loop.started_at}))
     for review in loop.reviews:
         _add_review(connection, loop.id, review)
 
@@ -131,7 +131,7 @@ def _advance(
     expected: LoopStatus,
     review: Review | None,
 ) -> bool:
-    update = _DRIVEN.held(loop.id, lease).where(_LOOPS.c.status == expected)
+    update = _DRIVEN.held(loop.id, lease).where(LOOPS.c.status == expected)
     changed = _DRIVEN.change(connection, update, {**_to_row(loop), "beat_at": lease.now_ms})
     if changed and review is not None:
         _add_review(connection, loop.id, review)
@@ -140,7 +140,7 @@ def _advance(
 
 def _add_review(connection: sa.Connection, loop_id: LoopId, review: Review) -> None:
     stored = json_text(review.model_dump(exclude_none=True))
-    connection.execute(_REVIEWS.insert().values(loop_id=safe_text(loop_id), review=stored))
+    connection.execute(REVIEWS.insert().values(loop_id=safe_text(loop_id), review=stored))
 
 
 def _all(
@@ -148,8 +148,8 @@ def _all(
 ) -> Sequence[ReviewLoop]:
     rows = connection.execute(query).mappings().all()
     reviews: defaultdict[str, list[Review]] = defaultdict(list)
-    of_loops = sa.select(_REVIEWS).where(_REVIEWS.c.loop_id.in_([str(row["id"]) for row in rows]))
-    for row in connection.execute(of_loops.order_by(_REVIEWS.c.number)).mappings():
+    of_loops = sa.select(REVIEWS).where(REVIEWS.c.loop_id.in_([str(row["id"]) for row in rows]))
+    for row in connection.execute(of_loops.order_by(REVIEWS.c.number)).mappings():
         reviews[str(row["loop_id"])].append(_to_review(row))
     return [_to_loop(row, reviews[str(row["id"])]) for row in rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perstack.ports.agents import AgentStore
 from perstack.ports.consensus import ConsensusStore
+from perstack.ports.glimpses import GlimpseStore
 from perstack.ports.identities import IdentityStore
 from perstack.ports.plugins import PluginStore
 from perstack.ports.projects import ProjectStore
@@ -12,6 +13,7 @@ from perstack.ports.reviews import ReviewStore, WorkflowStore
 from perstack.ports.sessions import SessionStore
 from perstack.ports.system import Clock, Ids
 from perstack.ports.tasks import DriftStore, TaskQueueStore, TaskStore
+from perstack.ports.users import UserStore
 from perstack.storage.database.engine import Database
 
 
@@ -106,6 +108,20 @@ class SqlStores:
         from perstack.storage.database.sessions import SqlSessionStore
 
         return SqlSessionStore(self._database)
+
+    @property
+    def glimpses(self) -> GlimpseStore:
+        """What changed in any of them since a moment."""
+        from perstack.storage.database.glimpses import SqlGlimpseStore
+
+        return SqlGlimpseStore(self._database)
+
+    @property
+    def users(self) -> UserStore:
+        """Users of servers, and what renews their access."""
+        from perstack.storage.database.users import SqlUserStore
+
+        return SqlUserStore(self._database)
 
     async def version(self) -> str:
         """Return a value that is another one whenever anything was committed."""

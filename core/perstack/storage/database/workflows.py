@@ -25,7 +25,7 @@ from perstack.storage.database.engine import Database
 from perstack.storage.database.text import json_text, safe_text
 
 _METADATA: Final = sa.MetaData()
-_RUNS: Final = sa.Table(
+RUNS: Final = sa.Table(
     "workflow_runs",
     _METADATA,
     sa.Column("number", sa.BigInteger),
@@ -41,14 +41,14 @@ _RUNS: Final = sa.Table(
     sa.Column("driver", sa.Text),
     sa.Column("beat_at", sa.BigInteger),
 )
-_RESULTS: Final = sa.Table(
+RESULTS: Final = sa.Table(
     "workflow_results",
     _METADATA,
     sa.Column("run_id", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("result", sa.Text),
 )
-_DRIVEN: Final = DrivenRows(_RUNS, ("running",), reopens="failed")
+_DRIVEN: Final = DrivenRows(RUNS, ("running",), reopens="failed")
 
 
 class SqlWorkflowStore:
@@ -63,7 +63,7 @@ class SqlWorkflowStore:
 
     async def get(self, run_id: WorkflowRunId) -> WorkflowRun:
         """Return a run with the results of its phases."""
-        query = sa.select(_RUNS).where(_RUNS.c.id == safe_text(run_id))
+        query = sa.select(RUNS).where(RUNS.c.id == safe_text(run_id))
         found = await self._database.read(partial(_all, query=query))
         if not found:
             raise NotFoundError("Workflow run not found")
@@ -71,7 +71,7 @@ class SqlWorkflowStore:
 
     async def list(self, *, limit: int = 100) -> Sequence[WorkflowRun]:
         """Return runs, newest first."""
-        query = sa.select(_RUNS).order_by(_RUNS.c.number.desc()).limit(limit)
+        query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
         return await self._database.read(partial(_all, query=query))
 
     async def claim(self, run_id: WorkflowRunId, lease: Lease) -> bool:
@@ -92,7 +92,7 @@ class SqlWorkflowStore:
             if held:
                 stored = json_text(result.model_dump())
                 connection.execute(
-                    _RESULTS.insert().values(run_id=run_id, number=number, result=stored)
+                    RESULTS.insert().values(run_id=run_id, number=number, result=stored)
                 )
             return held
 
@@ -134,10 +134,10 @@ class SqlWorkflowStore:
 
 
 def _add(connection: sa.Connection, *, run: WorkflowRun) -> None:
-    if connection.scalar(sa.select(_RUNS.c.id).where(_RUNS.c.id == safe_text(run.id))):
+    if connection.scalar(sa.select(RUNS.c.id).where(RUNS.c.id == safe_text(run.id))):
         raise ConflictError(f"there is a workflow run {run.id[:40]!a} already")
     connection.execute(
-        _RUNS.insert().values(
+        RUNS.insert().values(
             id=safe_text(run.id),
             workflow=safe_text(run.config.id),
             session_id=None if run.session_id is None else safe_text(run.session_id),
@@ -154,8 +154,8 @@ def _all(
 ) -> Sequence[WorkflowRun]:
     rows = connection.execute(query).mappings().all()
     results: defaultdict[str, list[PhaseResult]] = defaultdict(list)
-    of_runs = sa.select(_RESULTS).where(_RESULTS.c.run_id.in_([str(row["id"]) for row in rows]))
-    for row in connection.execute(of_runs.order_by(_RESULTS.c.number)).mappings():
+    of_runs = sa.select(RESULTS).where(RESULTS.c.run_id.in_([str(row["id"]) for row in rows]))
+    for row in connection.execute(of_runs.order_by(RESULTS.c.number)).mappings():
         results[str(row["run_id"])].append(_to_result(row))
     return [_to_run(row, tuple(results[str(row["id"])])) for row in rows]
 

@@ -1,0 +1,234 @@
+"""The HTTP server: who may come in, what it listens on, and how it ends."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from anyio.abc import TaskGroup
+from fastapi import FastAPI
+
+from perstack.engine.groups import unwrapped
+from perstack.errors import ConflictError, UsageError
+from perstack.ports.system import SystemClock, Uuids
+from perstack.services.consensus import whoami
+from perstack.services.users import UserService
+from perstack.serving.backend import Place, open_backend
+from perstack.serving.feed.hub import open_feed
+from perstack.serving.jobs import ServedJobs, open_jobs
+from perstack.serving.rest.app import API, create_app
+from perstack.serving.rest.connections import Connection
+from perstack.serving.rest.context import Doorkeeper, RestState
+from perstack.serving.rest.doorkeeping import LEAST_TOKEN, SERVER_TOKEN, OpenDoor, TokenDoor
+from perstack.serving.rest.limits import LoginLimits
+from perstack.serving.rest.passwords import Argon2Passwords
+from perstack.serving.rest.rules import LOOPBACK_NAMES, Rules
+from perstack.serving.rest.sign_in import SignIn
+from perstack.serving.rest.signing import Signer, secret_of
+
+PORT: Final = 3001
+STREAMS_END_WITHIN_S: Final = 3
+_ANY: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  refused without users
+_FRAME_BYTES: Final = 64 * 1024
+_HEAD_BYTES: Final = 32 * 1024
+_BACKLOG: Final = 512
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens and whom it lets in, as it was asked for.
+
+    `say` is told, line by line, what the person at the terminal has to know.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    origins: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    no_auth: bool = False
+    open_registration: bool = False
+    open_metrics: bool = False
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in LOOPBACK_NAMES
+
+    def rules(self) -> Rules:
+        """Return what it lets through.
+
+        Raises:
+            UsageError: the options do not fit together, or an origin is none.
+        """
+        if self.no_auth and not self.loopback:
+            raise UsageError(
+                f"--no-auth is for this machine alone, not for {self.host!a}",
+                hint="leave --host out, or add users: perstack user add NAME --email ADDRESS",
+            )
+        for origin in self.origins:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise UsageError(f"{origin!a} is no origin", hint="write https://HOST:PORT")
+        own = frozenset({self.host.lower()} - _ANY)
+        return Rules(
+            hosts=LOOPBACK_NAMES | own | frozenset(name.lower() for name in self.names),
+            any_address=not self.loopback,
+            origins=self.origins,
+            open_metrics=self.open_metrics,
+            open_registration=self.open_registration,
+        )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield
+
+
+async def serve(place: Place, asked: Listening, env: Mapping[str, str], say: Say) -> None:
+    """Serve until SIGINT or SIGTERM; then jobs are stopped at a checkpoint.
+
+    Raises:
+        ConfigError: the place cannot be served.
+        UsageError: the options do not fit together, or nobody could sign in.
+        ConflictError: the port is taken.
+    """
+    rules, signer = asked.rules(), Signer(secret_of(env), clock=SystemClock())
+    with unwrapped():
+        async with (
+            _bound(asked) as listener,
+            open_backend(place) as backend,
+            open_jobs(backend) as jobs,
+            open_feed(backend) as feed,
+        ):
+            users = UserService(
+                backend.tables.stores,
+                passwords=Argon2Passwords(),
+                clock=SystemClock(),
+                ids=Uuids(),
+            )
+            keeper = await _doorkeeper(asked, users, signer, env, say)
+            entry = SignIn(users, signer, LoginLimits())
+            state = RestState(backend, jobs, keeper, entry, feed, rules)
+            _tell(listener, asked, say)
+            await _run(create_app(state), listener, state)
+
+
+async def _run(app: FastAPI, listener: socket.socket, state: RestState) -> None:
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            ws="websockets-sansio",
+            ws_max_size=_FRAME_BYTES,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=STREAMS_END_WITHIN_S,
+        )
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(_watch_signals, server, state, group)
+        await server.serve(sockets=[listener])
+        group.cancel_scope.cancel()
+
+
+async def _watch_signals(server: uvicorn.Server, state: RestState, group: TaskGroup) -> None:
+    """End the server at the first signal, at once at the second."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            again = server.should_exit
+            server.should_exit = True
+            server.force_exit = again
+            state.feed.close()
+            group.start_soon(_stop_jobs, state.jobs, again)
+
+
+async def _stop_jobs(jobs: ServedJobs, now: bool) -> None:
+    await jobs.stop_all(now=now)
+
+
+async def _doorkeeper(
+    asked: Listening, users: UserService, signer: Signer, env: Mapping[str, str], say: Say
+) -> Doorkeeper:
+    """Return who asks whom, having said what a person needs to be let in."""
+    if asked.no_auth:
+        say("Nobody is asked who they are: every program of this machine may do everything.")
+        return OpenDoor(whoami())
+    token = env.get(SERVER_TOKEN, "").strip() or None
+    if token is not None and len(token) < LEAST_TOKEN:
+        raise UsageError(
+            f"{SERVER_TOKEN} must have at least {LEAST_TOKEN} characters",
+            hint="openssl rand -hex 32 makes one",
+        )
+    if token is None and not await users.has_admin():
+        if not asked.loopback:
+            raise UsageError(
+                f"nobody could sign in at {asked.host!a}: there is no admin",
+                hint="perstack user add NAME --email ADDRESS --role admin",
+            )
+        token = secrets.token_urlsafe(LEAST_TOKEN)
+        say(f"Token, for this start of the server alone: {token}")
+    return TokenDoor(users=users, signer=signer, name=whoami(), server_token=token)
+
+
+@asynccontextmanager
+async def _bound(asked: Listening) -> AsyncGenerator[socket.socket]:
+    """Give the socket; it is bound before anything else is opened, so that a taken port is said."""
+    listener = await anyio.to_thread.run_sync(_bind, asked)
+    try:
+        yield listener
+    finally:
+        with suppress(OSError):
+            listener.close()
+
+
+def _bind(asked: Listening) -> socket.socket:
+    """Return a socket that listens. Blocks where the host is a name."""
+    try:
+        found = socket.getaddrinfo(
+            asked.host or None, asked.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"{asked.host!a} is no address of this machine") from error
+    family, kind, _, _, address = found[0]
+    listener = socket.socket(family, kind)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConflictError(
+            f"{asked.host}:{asked.port} cannot be listened on: {error.strerror}",
+            hint="choose another port with --port, or 0 for any that is free",
+        ) from error
+    return listener
+
+
+def _tell(listener: socket.socket, asked: Listening, say: Say) -> None:
+    port = listener.getsockname()[1]
+    host = f"[{asked.host}]" if ":" in asked.host else asked.host
+    base = f"http://{host}:{port}"
+    say(f"Perstack API:  {base}{API}")
+    say(f"Description:   {base}/openapi.json")
+    say(f"Events:        {base}/events   WebSocket: ws://{host}:{port}/ws")
+    say(f"Metrics:       {base}/metrics")
+    say("Ctrl-C stops it; jobs stop at a checkpoint.")
