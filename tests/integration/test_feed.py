@@ -27,7 +27,7 @@ from perstack.wiring import consensus_over
 from tests.fakes.consensus import make_checkpoint, until
 from tests.fakes.feed import Heard, hearing
 from tests.fakes.feed_server import event_server
-from tests.fakes.feed_workspace import SCENARIO, TOML, Workspace, workspace
+from tests.fakes.feed_workspace import SCENARIO, TOML, workspace
 from tests.fakes.reviewing import make_loop, make_review, make_workflow_run
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,9 @@ async def test_what_another_process_runs_is_told_once_and_in_order(tmp_path: Pat
 
 async def test_what_was_there_before_is_not_news(tmp_path: Path) -> None:
     async with workspace(tmp_path) as here:
-        await here.run()
+        async with open_feed(here.listening) as first, hearing(first) as before:
+            await here.run()
+            await before.until("task:completed", "agent:status")
         async with here.services() as services:
             old = await services.agents.spawn("coder", name="old")
             await services.projects.create("old", "/old")
@@ -472,20 +474,3 @@ async def test_there_is_a_most_of_clients(tmp_path: Path, monkeypatch: pytest.Mo
     async with workspace(tmp_path) as here, open_feed(here.listening) as feed, hearing(feed):
         with pytest.raises(LimitError, match="follow what happens already"):
             feed.check_room()
-
-
-async def test_a_history_that_cannot_be_read_is_told_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "AGAIN_AFTER_S", 0.01)
-    async with workspace(tmp_path) as here, open_feed(here.listening) as feed:
-        folder = tmp_path / "perstack" / "live"
-        async with hearing(feed) as heard:
-            await _break_following(here, folder)
-            await heard.until(ENDED)
-
-
-async def _break_following(here: Workspace, folder: Path) -> None:
-    """Remove the folder that is watched; it is made anew by whoever runs next."""
-    await anyio.Path(folder).rmdir()
-    await here.run()

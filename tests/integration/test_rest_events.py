@@ -260,6 +260,7 @@ async def test_no_frames_end_a_conversation(
     tmp_path_factory: pytest.TempPathFactory, frames: list[tuple[str, Json]]
 ) -> None:
     async with rest_door(tmp_path_factory.mktemp("ws")) as door, socket(door.app) as talk:
+        await talk.until("connected")
         for name, payload in frames:
             await talk.say(name, payload)
         tell(door.feed, "reset")

@@ -123,7 +123,7 @@ def bombard(base: str, cases: SearchStrategy[Case], examples: int) -> None:
 @pytest.mark.timeout(120)
 def test_wild_requests_to_some_operations_break_nothing(tmp_path: Path) -> None:
     with served(tmp_path) as base:
-        asked, broken = hunt(base, every=9, examples=3)
+        asked, broken = hunt(base, every=15, examples=2)
     assert asked > 5
     assert broken == []
 
