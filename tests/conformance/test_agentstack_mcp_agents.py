@@ -43,7 +43,7 @@ NAMES = {f"{area}_{name}" for area, names in NAMES_BY_AREA.items() for name in n
 OURS = ("expert_", "job_", "review_loop_")
 
 
-async def test_row_001_the_46_tools_of_the_seed_are_listed(tmp_path: Path) -> None:
+async def test_agentstack_row_001_the_46_tools_of_the_seed_are_listed(tmp_path: Path) -> None:
     async with door(tmp_path, reviews=True) as it:
         tools = await it.tools()
     assert len(NAMES) == 46
@@ -54,14 +54,14 @@ async def test_row_001_the_46_tools_of_the_seed_are_listed(tmp_path: Path) -> No
         assert tool.annotations is not None
 
 
-async def test_row_002_an_unknown_tool_is_an_error_that_names_it(tmp_path: Path) -> None:
+async def test_agentstack_row_002_an_unknown_tool_is_an_error_that_names_it(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         result = await it.result("nope")
     assert result.is_error
     assert json.loads(text_of(result))["error"] == "Unknown tool: nope"
 
 
-async def test_row_003_what_is_denied_is_an_error_of_the_call_with_its_message(
+async def test_agentstack_row_003_what_is_denied_is_an_error_of_the_call_with_its_message(
     tmp_path: Path,
 ) -> None:
     async with door(tmp_path) as it:
@@ -75,7 +75,7 @@ async def test_row_003_what_is_denied_is_an_error_of_the_call_with_its_message(
     assert told["code"] == "denied"
 
 
-async def test_rows_005_to_011_agents_are_spawned_listed_and_stopped(tmp_path: Path) -> None:
+async def test_agentstack_rows_005_to_011_agents_are_spawned_listed_and_stopped(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         unnamed = (await it.call("agent_spawn", {"type": "coder", "sessionId": "s-1"}))["agent"]
         assert unnamed["status"] == "idle"
@@ -100,14 +100,14 @@ async def test_rows_005_to_011_agents_are_spawned_listed_and_stopped(tmp_path: P
         )
 
 
-async def test_row_012_stopping_neither_by_id_nor_by_name_is_unfit(tmp_path: Path) -> None:
+async def test_agentstack_row_012_stopping_neither_by_id_nor_by_name_is_unfit(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         result = await it.result("agent_stop", {})
     assert result.is_error
     assert json.loads(text_of(result))["error"] == "Either id or name is required"
 
 
-async def test_row_013_the_status_of_an_unknown_agent_is_not_found(tmp_path: Path) -> None:
+async def test_agentstack_row_013_the_status_of_an_unknown_agent_is_not_found(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         told = await it.call("agent_status", {"id": "nobody"})
         unasked = await it.call("agent_status", {})
@@ -118,7 +118,7 @@ async def test_row_013_the_status_of_an_unknown_agent_is_not_found(tmp_path: Pat
     assert unasked["found"] is False
 
 
-async def test_row_014_a_status_that_there_is_none_of_is_refused_with_those_there_are(
+async def test_agentstack_row_014_a_status_that_there_is_none_of_is_refused_with_those_there_are(
     tmp_path: Path,
 ) -> None:
     async with door(tmp_path) as it:
@@ -131,7 +131,7 @@ async def test_row_014_a_status_that_there_is_none_of_is_refused_with_those_ther
     assert kept["agent"]["status"] == "idle"
 
 
-async def test_row_015_the_status_stopped_stops_the_agent(tmp_path: Path) -> None:
+async def test_agentstack_row_015_the_status_stopped_stops_the_agent(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         agent = (await it.call("agent_spawn", {"type": "coder"}))["agent"]
         told = await it.call("agent_update_status", {"id": agent["id"], "status": "stopped"})
@@ -141,7 +141,7 @@ async def test_row_015_the_status_stopped_stops_the_agent(tmp_path: Path) -> Non
     assert left["count"] == 0
 
 
-async def test_row_016_the_core_types_come_first_with_what_they_can_do(tmp_path: Path) -> None:
+async def test_agentstack_row_016_the_core_types_come_first_with_what_they_can_do(tmp_path: Path) -> None:
     toml = '[experts."poet"]\ninstruction = "You write verse."\n'
     async with door(tmp_path, toml) as it:
         told = await it.call("agent_types")

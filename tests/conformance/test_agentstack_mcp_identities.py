@@ -35,7 +35,7 @@ async def audited(it: McpDoor, identity: dict[str, Any], **given: Any) -> list[d
     return told["entries"]
 
 
-async def test_row_025_a_new_identity_is_created_with_one_audit_entry(it: McpDoor) -> None:
+async def test_agentstack_row_025_a_new_identity_is_created_with_one_audit_entry(it: McpDoor) -> None:
     identity = await made(it, displayName="Ada", capabilities=[{"name": "write-code"}])
     (entry,) = await audited(it, identity)
     assert (identity["status"], identity["version"]) == ("created", 1)
@@ -45,7 +45,7 @@ async def test_row_025_a_new_identity_is_created_with_one_audit_entry(it: McpDoo
     assert entry["actorId"] == identity["createdBy"] == NAME
 
 
-async def test_row_026_one_that_is_activated_at_once_has_two_entries(it: McpDoor) -> None:
+async def test_agentstack_row_026_one_that_is_activated_at_once_has_two_entries(it: McpDoor) -> None:
     identity = await made(it, autoActivate=True)
     activated, created = await audited(it, identity)
     assert identity["status"] == "active"
@@ -54,7 +54,7 @@ async def test_row_026_one_that_is_activated_at_once_has_two_entries(it: McpDoor
     assert activated["reason"] == "Auto-activated on creation"
 
 
-async def test_row_027_a_move_that_is_not_legal_names_those_that_are(it: McpDoor) -> None:
+async def test_agentstack_row_027_a_move_that_is_not_legal_names_those_that_are(it: McpDoor) -> None:
     identity = await made(it)
     told = await it.call("identity_deactivate", {"agentId": identity["agentId"]})
     assert told["success"] is False
@@ -64,7 +64,7 @@ async def test_row_027_a_move_that_is_not_legal_names_those_that_are(it: McpDoor
     )
 
 
-async def test_row_028_a_dormant_identity_is_woken_by_whoever_says_so(it: McpDoor) -> None:
+async def test_agentstack_row_028_a_dormant_identity_is_woken_by_whoever_says_so(it: McpDoor) -> None:
     identity = await made(it, autoActivate=True)
     which = {"agentId": identity["agentId"]}
     resting = await it.call("identity_deactivate", {**which, "reason": "lunch"})
@@ -76,7 +76,7 @@ async def test_row_028_a_dormant_identity_is_woken_by_whoever_says_so(it: McpDoo
     assert (rest["action"], rest["reason"]) == ("deactivated", "lunch")
 
 
-async def test_rows_029_to_031_a_retired_identity_stays_so(it: McpDoor) -> None:
+async def test_agentstack_rows_029_to_031_a_retired_identity_stays_so(it: McpDoor) -> None:
     identity = await made(it)
     which = {"agentId": identity["agentId"]}
     retired = await it.call("identity_retire", {**which, "reason": "done"})
@@ -91,7 +91,7 @@ async def test_rows_029_to_031_a_retired_identity_stays_so(it: McpDoor) -> None:
     assert (changed["success"], changed["error"]) == (False, "Cannot update a retired identity")
 
 
-async def test_row_032_an_update_makes_a_version_and_names_what_changed(it: McpDoor) -> None:
+async def test_agentstack_row_032_an_update_makes_a_version_and_names_what_changed(it: McpDoor) -> None:
     identity = await made(it, displayName="Ada", metadata={"team": "a"})
     given = {"agentId": identity["agentId"], "displayName": "Eve", "metadata": {"team": "a"}}
     told = await it.call("identity_update", given)
@@ -101,7 +101,7 @@ async def test_row_032_an_update_makes_a_version_and_names_what_changed(it: McpD
     assert entry["metadata"] == {"updates": ["displayName"]}
 
 
-async def test_row_033_looking_for_neither_id_nor_name_finds_nothing_and_says_why(
+async def test_agentstack_row_033_looking_for_neither_id_nor_name_finds_nothing_and_says_why(
     it: McpDoor,
 ) -> None:
     told = await it.call("identity_get", {})
@@ -111,7 +111,7 @@ async def test_row_033_looking_for_neither_id_nor_name_finds_nothing_and_says_wh
     assert (nobody["found"], nobody["message"]) == (False, "Identity not found")
 
 
-async def test_row_034_filters_combine_and_an_offset_needs_no_limit(it: McpDoor) -> None:
+async def test_agentstack_row_034_filters_combine_and_an_offset_needs_no_limit(it: McpDoor) -> None:
     for number in range(3):
         await made(it, displayName=f"Ada {number}", autoActivate=True)
     await made(it, displayName="Idle")
@@ -125,7 +125,7 @@ async def test_row_034_filters_combine_and_an_offset_needs_no_limit(it: McpDoor)
     assert one["identities"] == every["identities"][1:2]
 
 
-async def test_row_035_the_newest_entries_come_first_up_to_the_limit(it: McpDoor) -> None:
+async def test_agentstack_row_035_the_newest_entries_come_first_up_to_the_limit(it: McpDoor) -> None:
     identity = await made(it, autoActivate=True)
     which = {"agentId": identity["agentId"]}
     for name in ("identity_deactivate", "identity_activate", "identity_retire"):

@@ -34,7 +34,7 @@ async def keys(it: McpDoor, tool: str, **given: Any) -> list[str]:
     return [one["key"] for one in found]
 
 
-async def test_rows_039_and_040_storing_again_replaces_the_content_of_the_same_entry(
+async def test_agentstack_rows_039_and_040_storing_again_replaces_the_content_of_the_same_entry(
     it: McpDoor,
 ) -> None:
     first = await store(it, "plan", "old")
@@ -47,7 +47,7 @@ async def test_rows_039_and_040_storing_again_replaces_the_content_of_the_same_e
     assert [old.content for old in caller_sees] == ["old"]
 
 
-async def test_row_042_one_key_in_two_namespaces_is_two_entries(it: McpDoor) -> None:
+async def test_agentstack_row_042_one_key_in_two_namespaces_is_two_entries(it: McpDoor) -> None:
     here, there = await store(it, "plan", "a"), await store(it, "plan", "b", namespace="other")
     assert here["id"] != there["id"]
     assert here["namespace"] == "default"
@@ -56,7 +56,7 @@ async def test_row_042_one_key_in_two_namespaces_is_two_entries(it: McpDoor) -> 
     assert found["entry"]["content"] == "b"
 
 
-async def test_row_043_a_key_too_long_or_nothing_to_store_is_unfit(it: McpDoor) -> None:
+async def test_agentstack_row_043_a_key_too_long_or_nothing_to_store_is_unfit(it: McpDoor) -> None:
     long = await it.result("memory_store", {"key": "k" * 501, "content": "a"})
     empty = await it.result("memory_store", {"key": "k", "content": ""})
     assert long.is_error
@@ -66,7 +66,7 @@ async def test_row_043_a_key_too_long_or_nothing_to_store_is_unfit(it: McpDoor) 
     assert await keys(it, "memory_list") == []
 
 
-async def test_row_044_a_preview_has_200_characters(it: McpDoor) -> None:
+async def test_agentstack_row_044_a_preview_has_200_characters(it: McpDoor) -> None:
     await store(it, "short", "x" * 200)
     await store(it, "long", "y" * 250)
     told = await it.call("memory_list")
@@ -74,7 +74,7 @@ async def test_row_044_a_preview_has_200_characters(it: McpDoor) -> None:
     assert previews == {"short": "x" * 200, "long": "y" * 200 + "..."}
 
 
-async def test_row_045_a_page_is_of_the_newest_and_counts_all(it: McpDoor) -> None:
+async def test_agentstack_row_045_a_page_is_of_the_newest_and_counts_all(it: McpDoor) -> None:
     for number in range(5):
         await store(it, f"k{number}", "a")
     told = await it.call("memory_list", {"limit": 2, "offset": 1})
@@ -82,7 +82,7 @@ async def test_row_045_a_page_is_of_the_newest_and_counts_all(it: McpDoor) -> No
     assert [entry["key"] for entry in told["entries"]] == ["k3", "k2"]
 
 
-async def test_row_046_deleting_what_is_not_there_fails_and_says_so(it: McpDoor) -> None:
+async def test_agentstack_row_046_deleting_what_is_not_there_fails_and_says_so(it: McpDoor) -> None:
     await store(it, "plan", "a")
     gone = await it.call("memory_delete", {"key": "plan"})
     assert gone == {"success": True, "message": "Entry deleted"}
@@ -92,7 +92,7 @@ async def test_row_046_deleting_what_is_not_there_fails_and_says_so(it: McpDoor)
     assert (missing["found"], missing["message"]) == (False, "Entry not found")
 
 
-async def test_row_047_no_punctuation_breaks_a_search(it: McpDoor) -> None:
+async def test_agentstack_row_047_no_punctuation_breaks_a_search(it: McpDoor) -> None:
     await store(it, "style", "error-handling as C++ has it; user.name, what's up?")
     for query in ("error-handling", "what's up?", "user.name", "C++"):
         assert await keys(it, "memory_search", query=query) == ["style"]
@@ -100,7 +100,7 @@ async def test_row_047_no_punctuation_breaks_a_search(it: McpDoor) -> None:
         assert await keys(it, "memory_search", query=query) == []
 
 
-async def test_rows_048_to_050_the_better_hit_is_first_and_found_by_its_stem(it: McpDoor) -> None:
+async def test_agentstack_rows_048_to_050_the_better_hit_is_first_and_found_by_its_stem(it: McpDoor) -> None:
     await store(it, "best", "running running running")
     await store(it, "other", "somebody was running through a long text about gardens and bread")
     told = await it.call("memory_search", {"query": "run"})
@@ -111,7 +111,7 @@ async def test_rows_048_to_050_the_better_hit_is_first_and_found_by_its_stem(it:
     assert told["count"] == 2
 
 
-async def test_rows_053_to_056_a_session_sees_its_own_and_what_is_of_no_session(
+async def test_agentstack_rows_053_to_056_a_session_sees_its_own_and_what_is_of_no_session(
     it: McpDoor,
 ) -> None:
     await store(it, "secret", "theirs", sessionId="b")
@@ -135,7 +135,7 @@ async def test_rows_053_to_056_a_session_sees_its_own_and_what_is_of_no_session(
     assert shared["entry"]["content"] == "ours"
 
 
-async def test_row_057_an_agent_sees_its_own_and_what_nobody_owns(it: McpDoor) -> None:
+async def test_agentstack_row_057_an_agent_sees_its_own_and_what_nobody_owns(it: McpDoor) -> None:
     await store(it, "mine", "apple", agentId="x")
     await store(it, "hers", "apple", agentId="y")
     await store(it, "shared", "apple")
@@ -145,7 +145,7 @@ async def test_row_057_an_agent_sees_its_own_and_what_nobody_owns(it: McpDoor) -
         assert (set(both), own) == ({"mine", "shared"}, ["mine"])
 
 
-async def test_row_058_calls_of_two_sessions_at_once_do_not_mix(it: McpDoor) -> None:
+async def test_agentstack_row_058_calls_of_two_sessions_at_once_do_not_mix(it: McpDoor) -> None:
     async def keep(session: str) -> None:
         for number in range(10):
             await store(it, f"k{number}", session, sessionId=session)

@@ -103,7 +103,7 @@ async def test_they_are_offered_only_where_the_settings_ask_for_them(tmp_path: P
         assert set(NAMES) <= set(await it.tools())
 
 
-async def test_row_121_a_loop_is_driven_to_its_end_with_progress(tmp_path: Path) -> None:
+async def test_agentstack_row_121_a_loop_is_driven_to_its_end_with_progress(tmp_path: Path) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
@@ -137,7 +137,7 @@ async def test_row_121_a_loop_is_driven_to_its_end_with_progress(tmp_path: Path)
         assert (await ask(it, "review_loop_list"))["count"] == 0
 
 
-async def test_row_122_always_rejected_it_ends_with_the_last_iteration(tmp_path: Path) -> None:
+async def test_agentstack_row_122_always_rejected_it_ends_with_the_last_iteration(tmp_path: Path) -> None:
     async with door(tmp_path, scripted(tmp_path), reviews=True) as it:
         answer = await it.call("review_loop_start", {"code": "halve", "maxIterations": 1})
         assert answer["success"] is False
@@ -146,7 +146,7 @@ async def test_row_122_always_rejected_it_ends_with_the_last_iteration(tmp_path:
         assert answer["message"] == "Review loop completed with status: max_iterations_reached"
 
 
-async def test_row_127_an_aborted_loop_stays_aborted(tmp_path: Path) -> None:
+async def test_agentstack_row_127_an_aborted_loop_stays_aborted(tmp_path: Path) -> None:
     async with door(tmp_path, scripted(tmp_path, ENDLESS, pace=1), reviews=True) as it:
         ended: list[dict[str, Any]] = []
 
@@ -182,7 +182,7 @@ async def test_a_client_that_cancels_the_call_aborts_the_loop(tmp_path: Path) ->
             assert stood["loop"]["status"] == "aborted"
 
 
-async def test_row_128_eleven_iterations_or_no_code_do_not_fit(tmp_path: Path) -> None:
+async def test_agentstack_row_128_eleven_iterations_or_no_code_do_not_fit(tmp_path: Path) -> None:
     async with door(tmp_path, reviews=True) as it:
         for arguments in ({"code": "x", "maxIterations": 11}, {"code": ""}, {}):
             assert (await it.result("review_loop_start", arguments)).is_error

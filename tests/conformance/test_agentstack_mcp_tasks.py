@@ -84,14 +84,14 @@ async def test_every_tool_of_tasks_answers_as_the_seed_has_it(tmp_path: Path) ->
         assert (await ask(it, "task_get_relationships", taskId=NOBODY))["count"] == 0
 
 
-async def test_row_064_without_a_type_or_a_dispatcher_the_fallback_does_it(tmp_path: Path) -> None:
+async def test_agentstack_row_064_without_a_type_or_a_dispatcher_the_fallback_does_it(tmp_path: Path) -> None:
     async with door(tmp_path, "[smartDispatcher]\nenabled = false\n") as it:
         made = await ask(it, "task_create", input="anything")
         assert made["task"]["agentType"] == "coder"
         assert "dispatch" not in made
 
 
-async def test_row_066_a_failed_task_keeps_its_output(tmp_path: Path) -> None:
+async def test_agentstack_row_066_a_failed_task_keeps_its_output(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         task = (await ask(it, "task_create", agentType="coder"))["task"]["id"]
         failed = await ask(it, "task_complete", taskId=task, status="failed", output="why")
@@ -99,7 +99,7 @@ async def test_row_066_a_failed_task_keeps_its_output(tmp_path: Path) -> None:
         assert "completedAt" in (await ask(it, "task_get", taskId=task))["task"]
 
 
-async def test_row_067_an_unknown_task_is_not_found(tmp_path: Path) -> None:
+async def test_agentstack_row_067_an_unknown_task_is_not_found(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         assigned = await it.call("task_assign", {"taskId": NOBODY, "agentId": NOBODY})
         completed = await it.call("task_complete", {"taskId": NOBODY})
@@ -110,7 +110,7 @@ async def test_row_067_an_unknown_task_is_not_found(tmp_path: Path) -> None:
         assert (got["found"], got["message"]) == (False, "Task not found")
 
 
-async def test_row_068_a_completed_task_is_not_given_to_anybody(tmp_path: Path) -> None:
+async def test_agentstack_row_068_a_completed_task_is_not_given_to_anybody(tmp_path: Path) -> None:
     async with door(tmp_path) as it:
         agent = (await it.call("agent_spawn", {"type": "coder"}))["agent"]["id"]
         task = (await ask(it, "task_create", agentType="coder"))["task"]["id"]
@@ -120,7 +120,7 @@ async def test_row_068_a_completed_task_is_not_given_to_anybody(tmp_path: Path) 
         assert (await ask(it, "task_get", taskId=task))["task"]["output"] == "kept"
 
 
-async def test_rows_083_and_093_without_drift_detection_all_figures_are_zero(
+async def test_agentstack_rows_083_and_093_without_drift_detection_all_figures_are_zero(
     tmp_path: Path,
 ) -> None:
     async with door(tmp_path) as it:
@@ -137,7 +137,7 @@ async def test_rows_083_and_093_without_drift_detection_all_figures_are_zero(
         assert figures["recentEvents"] == []
 
 
-async def test_rows_087_and_091_a_task_that_repeats_its_parent_is_warned_of(
+async def test_agentstack_rows_087_and_091_a_task_that_repeats_its_parent_is_warned_of(
     tmp_path: Path,
 ) -> None:
     async with door(tmp_path, DRIFT) as it:
@@ -159,7 +159,7 @@ async def test_rows_087_and_091_a_task_that_repeats_its_parent_is_warned_of(
         assert (wrong["success"], wrong["code"]) == (False, "usage")
 
 
-async def test_row_085_a_prevented_task_is_not_made(tmp_path: Path) -> None:
+async def test_agentstack_row_085_a_prevented_task_is_not_made(tmp_path: Path) -> None:
     async with door(tmp_path, DRIFT + 'behavior = "prevent"\n') as it:
         text = "write the report about the harbour"
         parent = (await ask(it, "task_create", agentType="coder", input=text))["task"]["id"]
@@ -205,7 +205,7 @@ async def test_every_tool_of_consensus_answers_as_the_seed_has_it(tmp_path: Path
         assert rejected["checkpoint"]["status"] == "rejected"
 
 
-async def test_row_101_what_waits_is_no_task_yet(tmp_path: Path) -> None:
+async def test_agentstack_row_101_what_waits_is_no_task_yet(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         asked = await propose(it)
         assert (await ask(it, "task_list"))["count"] == 1
@@ -213,7 +213,7 @@ async def test_row_101_what_waits_is_no_task_yet(tmp_path: Path) -> None:
         assert got["found"] is False
 
 
-async def test_row_106_an_approved_task_exists_with_the_id_that_was_named(tmp_path: Path) -> None:
+async def test_agentstack_row_106_an_approved_task_exists_with_the_id_that_was_named(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         asked = await propose(it)
         somebody_else(it)
@@ -227,7 +227,7 @@ async def test_row_106_an_approved_task_exists_with_the_id_that_was_named(tmp_pa
         assert made["consensusCheckpointId"] == asked["checkpointId"]
 
 
-async def test_row_102_a_decision_is_made_once(tmp_path: Path) -> None:
+async def test_agentstack_row_102_a_decision_is_made_once(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         which = {"checkpointId": (await propose(it))["checkpointId"], "reviewedBy": "bo"}
         somebody_else(it)
@@ -239,7 +239,7 @@ async def test_row_102_a_decision_is_made_once(tmp_path: Path) -> None:
         assert (unknown["success"], unknown["error"]) == (False, "Checkpoint not found")
 
 
-async def test_row_108_a_page_of_what_waits_says_how_much_there_is(tmp_path: Path) -> None:
+async def test_agentstack_row_108_a_page_of_what_waits_says_how_much_there_is(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         ids = [(await propose(it))["checkpointId"] for _ in range(3)]
         page = await ask(it, "consensus_list_pending", limit=1, offset=1)
@@ -247,7 +247,7 @@ async def test_row_108_a_page_of_what_waits_says_how_much_there_is(tmp_path: Pat
         assert page["checkpoints"][0]["id"] == ids[1]
 
 
-async def test_row_105_rejecting_a_part_approves_the_rest(tmp_path: Path) -> None:
+async def test_agentstack_row_105_rejecting_a_part_approves_the_rest(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         two = make_checkpoint("k1", subtasks=2, run="elsewhere")
         async with it.backend.use() as served:
@@ -323,7 +323,7 @@ async def test_a_declared_low_risk_does_not_pass_the_gate(tmp_path: Path) -> Non
         assert asked["checkpoint"]["riskLevel"] == "high"
 
 
-async def test_row_103_what_has_expired_cannot_be_approved(tmp_path: Path) -> None:
+async def test_agentstack_row_103_what_has_expired_cannot_be_approved(tmp_path: Path) -> None:
     async with door(tmp_path, GATED) as it:
         async with it.backend.use() as served:
             late = make_checkpoint("k1", run="elsewhere", created_at=0, expires_at=1)

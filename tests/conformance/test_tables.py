@@ -16,8 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 FAULTS: Final = Path(__file__).parent / "faults"
 # Rows 7 to 10 and 32 to 81 belong to parts that are still to come: other runtimes, the registry.
 ROWS: Final = (*range(1, 7), *range(11, 32), *range(82, 142))
-# Rows 1 to 5, 139, 140 and 146 to 150 belong to front doors that are still to come.
-AGENTSTACK_ROWS: Final = (*range(6, 139), *range(141, 146))
+AGENTSTACK_ROWS: Final = range(1, 151)
 # The P0 and P1 faults of durability, models, MCP servers, configuration, gates, security, terminal.
 FAULT_ROWS: Final = (
     *(f"D{number}" for number in range(1, 22)),
@@ -25,7 +24,8 @@ FAULT_ROWS: Final = (
     *(f"M{number}" for number in range(1, 18)),
     *(f"C{number}" for number in range(1, 11)),
     *(f"G{number}" for number in range(1, 18)),
-    *(f"S{number}" for number in (*range(1, 7), *range(14, 18))),
+    *(f"S{number}" for number in range(1, 18)),
+    *(f"A{number}" for number in range(1, 5)),
     *(f"T{number}" for number in range(1, 12)),
 )
 _NUMBERS: Final = r"rows?_((?:\d+_)(?:(?:to|and)_\d+_|\d+_)*)"

@@ -103,7 +103,7 @@ def call(id_: int, name: str, arguments: Json, **meta: Any) -> Json:
 INITIALIZED: Final[Json] = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
-def test_row_004_what_is_no_message_is_answered_and_stdout_has_only_json_rpc(
+def test_agentstack_row_004_what_is_no_message_is_answered_and_stdout_has_only_json_rpc(
     tmp_path: Path,
 ) -> None:
     with program(tmp_path, PERSTACK_DEBUG="1") as it:

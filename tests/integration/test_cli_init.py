@@ -40,7 +40,7 @@ def test_init_makes_a_project_that_the_check_accepts(tmp_path: Path) -> None:
     assert not (folder / ".gitignore").exists(), "this is no git repository"
 
 
-def test_row_139_a_second_init_is_refused_unless_forced(tmp_path: Path) -> None:
+def test_agentstack_row_139_a_second_init_is_refused_unless_forced(tmp_path: Path) -> None:
     assert invoke("init", "-d", str(tmp_path)).exit_code == 0
     config = tmp_path / "perstack.toml"
     config.write_text("mine")

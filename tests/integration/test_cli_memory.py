@@ -43,7 +43,7 @@ def test_the_seeds_examples_work(typed: Typed) -> None:
     assert told["results"][0]["matchType"] == "fts"
 
 
-def test_row_46_deleting_what_is_not_there_says_so_and_is_no_error(typed: Typed) -> None:
+def test_agentstack_row_46_deleting_what_is_not_there_says_so_and_is_no_error(typed: Typed) -> None:
     typed.says("memory", "store", "-k", "a", "-c", "x")
     assert typed.says("memory", "delete", "-k", "b") == "Entry not found.\n"
     assert typed.tells("memory", "delete", "-k", "b") == {
@@ -79,7 +79,7 @@ def test_lists_are_paged_and_filtered_by_tags(typed: Typed) -> None:
     assert {one["tag"]: one["count"] for one in tags} == {"even": 2, "x": 2, "odd": 1}
 
 
-def test_row_53_a_session_sees_its_own_namespace_and_no_other_sessions(typed: Typed) -> None:
+def test_agentstack_row_53_a_session_sees_its_own_namespace_and_no_other_sessions(typed: Typed) -> None:
     typed.says("memory", "store", "-k", "a", "-c", "mine", "--session", "s1")
     assert typed.tells("memory", "list", "-n", "session:s1")["total"] == 1
     words = ("memory", "get", "-k", "a", "-n", "session:s1", "--session", "s2")
@@ -127,7 +127,7 @@ def test_a_mistake_in_the_configuration_ends_what_writes_and_not_what_looks(type
         ("list", "-o", "-1"),
     ],
 )
-def test_row_43_what_is_out_of_bounds_is_refused(typed: Typed, words: tuple[str, ...]) -> None:
+def test_agentstack_row_43_what_is_out_of_bounds_is_refused(typed: Typed, words: tuple[str, ...]) -> None:
     typed.says("memory", "store", "-k", "there", "-c", "x")
     assert isinstance(typed.refuses("memory", *words), UsageError)
 
@@ -136,7 +136,7 @@ def test_row_43_what_is_out_of_bounds_is_refused(typed: Typed, words: tuple[str,
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(query=st.text(max_size=40).filter(lambda text: not text.startswith(("@", "-"))))
-def test_row_47_no_query_is_an_error_of_the_search(typed: Typed, query: str) -> None:
+def test_agentstack_row_47_no_query_is_an_error_of_the_search(typed: Typed, query: str) -> None:
     if not (typed.workspace / "perstack").exists():
         typed.says("memory", "store", "-k", "a", "-c", "error-handling, what's up? C++ user.name")
     assert typed.tells("memory", "search", f"--query={query}")["count"] in (0, 1)

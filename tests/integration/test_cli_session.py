@@ -43,7 +43,7 @@ def test_a_session_that_one_process_began_is_ended_by_another(typed: Typed) -> N
     assert [one["id"] for one in ended["sessions"]] == [begun["id"]]
 
 
-def test_row_132_ending_a_session_forgets_what_only_it_remembered(typed: Typed) -> None:
+def test_agentstack_row_132_ending_a_session_forgets_what_only_it_remembered(typed: Typed) -> None:
     Program.make(typed.workspace, SCRIPTED)
     session = typed.tells("session", "start")["id"]
     typed.says("memory", "store", "-k", "plan", "-c", "own", "--session", session)

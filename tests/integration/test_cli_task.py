@@ -52,7 +52,7 @@ def test_looking_where_no_task_ever_was_makes_nothing(typed: Typed) -> None:
     assert list(typed.workspace.iterdir()) == []
 
 
-def test_row_66_a_task_goes_from_command_to_command(typed: Typed) -> None:
+def test_agentstack_row_66_a_task_goes_from_command_to_command(typed: Typed) -> None:
     Program.make(typed.workspace, SCRIPTED)
     file = typed.workspace / "what.txt"
     file.write_text("write it \x1b[2J")
@@ -93,7 +93,7 @@ def test_a_child_is_related_to_its_parent_which_cannot_be_deleted_before_it(type
     assert isinstance(typed.refuses("task", "delete", parent), ConflictError)
 
 
-def test_row_101_a_risky_child_waits_for_a_decision_and_no_task_is_there(gated: Typed) -> None:
+def test_agentstack_row_101_a_risky_child_waits_for_a_decision_and_no_task_is_there(gated: Typed) -> None:
     parent = make(gated, "-i", "release it")
     words = ("task", "create", "-t", "devops", "-i", "deploy to production", "--parent", parent)
     waiting = gated.tells(*words, code=3)
@@ -117,14 +117,14 @@ def test_a_mistake_in_the_configuration_never_drops_a_gate(gated: Typed) -> None
     assert gated.tells("task", "list")["count"] == 1
 
 
-def test_row_64_a_task_without_a_type_gets_one(gated: Typed) -> None:
+def test_agentstack_row_64_a_task_without_a_type_gets_one(gated: Typed) -> None:
     made = gated.tells("task", "create", "-i", "test the parser")
     assert made["task"]["agentType"] == "tester"
     assert made["dispatch"]["confidence"] == 0.9
     assert gated.tells("task", "create")["task"]["agentType"] == "coder"
 
 
-def test_row_85_a_task_that_repeats_its_parent_is_refused(tmp_path: Path) -> None:
+def test_agentstack_row_85_a_task_that_repeats_its_parent_is_refused(tmp_path: Path) -> None:
     typed = Typed(Program.make(tmp_path, SCRIPTED + DRIFT).workspace)
     parent = make(typed, "-i", "write the parser of the configuration")
     words = ("-i", "write the parser of the configuration", "--parent", parent)
@@ -139,7 +139,7 @@ def test_row_85_a_task_that_repeats_its_parent_is_refused(tmp_path: Path) -> Non
     assert "prevented" in typed.says("task", "drift", "metrics")
 
 
-def test_row_93_metrics_without_checks_are_zeros(typed: Typed) -> None:
+def test_agentstack_row_93_metrics_without_checks_are_zeros(typed: Typed) -> None:
     assert typed.tells("task", "drift", "metrics")["metrics"]["totalEvents"] == 0
 
 

@@ -75,7 +75,7 @@ async def test_a_projects_tasks_come_by_priority_and_only_of_their_own_project(
         refused(await client.get(f"{PROJECTS}/nowhere/tasks"), 404)
 
 
-async def test_row_144_a_phase_that_does_not_lead_there_is_a_400_with_the_allowed_ones(
+async def test_agentstack_row_144_a_phase_that_does_not_lead_there_is_a_400_with_the_allowed_ones(
     tmp_path: Path,
 ) -> None:
     async with rest(tmp_path) as client:

@@ -91,7 +91,7 @@ async def test_a_loop_is_answered_at_once_and_comes_to_its_verdict_by_itself(
         assert said == "Review loop is already approved"
 
 
-async def test_row_127_a_loop_that_is_aborted_mid_run_stays_aborted(tmp_path: Path) -> None:
+async def test_agentstack_row_127_a_loop_that_is_aborted_mid_run_stays_aborted(tmp_path: Path) -> None:
     (tmp_path / "scenario.toml").write_text(NEVER)
     async with rest(tmp_path, TOML) as client:
         begun = data(await client.post(LOOPS, json={"codeInput": "x", "maxIterations": 1}), 202)
@@ -105,7 +105,7 @@ async def test_row_127_a_loop_that_is_aborted_mid_run_stays_aborted(tmp_path: Pa
         assert data(await client.get(f"{API}{one}"))["status"] == "aborted"
 
 
-async def test_row_128_what_cannot_be_reviewed_is_refused(tmp_path: Path) -> None:
+async def test_agentstack_row_128_what_cannot_be_reviewed_is_refused(tmp_path: Path) -> None:
     async with rest(tmp_path) as client:
         for body in UNFIT:
             refused(await client.post(LOOPS, json=body), 400)

@@ -54,7 +54,7 @@ async def test_a_specification_goes_through_review_under_both_names(
         refused(await client.get(one), 404)
 
 
-async def test_row_145_a_draft_cannot_be_approved_nor_anything_rejected_without_comments(
+async def test_agentstack_row_145_a_draft_cannot_be_approved_nor_anything_rejected_without_comments(
     tmp_path: Path,
 ) -> None:
     async with rest(tmp_path) as client:

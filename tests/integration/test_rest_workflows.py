@@ -29,7 +29,7 @@ latency_ms = 600_000
 """
 
 
-async def test_row_134_a_document_that_names_a_missing_file_fails_in_the_background(
+async def test_agentstack_row_134_a_document_that_names_a_missing_file_fails_in_the_background(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "docs").mkdir()

@@ -60,7 +60,7 @@ def rig() -> Rig:
     return Rig()
 
 
-async def test_row_150_five_failures_open_it_a_minute_half_opens_it_two_answers_close_it(
+async def test_agentstack_row_150_five_failures_open_it_a_minute_half_opens_it_two_answers_close_it(
     rig: Rig,
 ) -> None:
     await rig.fail(4)
