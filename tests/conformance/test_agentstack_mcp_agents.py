@@ -75,7 +75,9 @@ async def test_agentstack_row_003_what_is_denied_is_an_error_of_the_call_with_it
     assert told["code"] == "denied"
 
 
-async def test_agentstack_rows_005_to_011_agents_are_spawned_listed_and_stopped(tmp_path: Path) -> None:
+async def test_agentstack_rows_005_to_011_agents_are_spawned_listed_and_stopped(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path) as it:
         unnamed = (await it.call("agent_spawn", {"type": "coder", "sessionId": "s-1"}))["agent"]
         assert unnamed["status"] == "idle"
@@ -100,14 +102,18 @@ async def test_agentstack_rows_005_to_011_agents_are_spawned_listed_and_stopped(
         )
 
 
-async def test_agentstack_row_012_stopping_neither_by_id_nor_by_name_is_unfit(tmp_path: Path) -> None:
+async def test_agentstack_row_012_stopping_neither_by_id_nor_by_name_is_unfit(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path) as it:
         result = await it.result("agent_stop", {})
     assert result.is_error
     assert json.loads(text_of(result))["error"] == "Either id or name is required"
 
 
-async def test_agentstack_row_013_the_status_of_an_unknown_agent_is_not_found(tmp_path: Path) -> None:
+async def test_agentstack_row_013_the_status_of_an_unknown_agent_is_not_found(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path) as it:
         told = await it.call("agent_status", {"id": "nobody"})
         unasked = await it.call("agent_status", {})
@@ -141,7 +147,9 @@ async def test_agentstack_row_015_the_status_stopped_stops_the_agent(tmp_path: P
     assert left["count"] == 0
 
 
-async def test_agentstack_row_016_the_core_types_come_first_with_what_they_can_do(tmp_path: Path) -> None:
+async def test_agentstack_row_016_the_core_types_come_first_with_what_they_can_do(
+    tmp_path: Path,
+) -> None:
     toml = '[experts."poet"]\ninstruction = "You write verse."\n'
     async with door(tmp_path, toml) as it:
         told = await it.call("agent_types")

@@ -35,7 +35,9 @@ async def audited(it: McpDoor, identity: dict[str, Any], **given: Any) -> list[d
     return told["entries"]
 
 
-async def test_agentstack_row_025_a_new_identity_is_created_with_one_audit_entry(it: McpDoor) -> None:
+async def test_agentstack_row_025_a_new_identity_is_created_with_one_audit_entry(
+    it: McpDoor,
+) -> None:
     identity = await made(it, displayName="Ada", capabilities=[{"name": "write-code"}])
     (entry,) = await audited(it, identity)
     assert (identity["status"], identity["version"]) == ("created", 1)
@@ -45,7 +47,9 @@ async def test_agentstack_row_025_a_new_identity_is_created_with_one_audit_entry
     assert entry["actorId"] == identity["createdBy"] == NAME
 
 
-async def test_agentstack_row_026_one_that_is_activated_at_once_has_two_entries(it: McpDoor) -> None:
+async def test_agentstack_row_026_one_that_is_activated_at_once_has_two_entries(
+    it: McpDoor,
+) -> None:
     identity = await made(it, autoActivate=True)
     activated, created = await audited(it, identity)
     assert identity["status"] == "active"
@@ -54,7 +58,9 @@ async def test_agentstack_row_026_one_that_is_activated_at_once_has_two_entries(
     assert activated["reason"] == "Auto-activated on creation"
 
 
-async def test_agentstack_row_027_a_move_that_is_not_legal_names_those_that_are(it: McpDoor) -> None:
+async def test_agentstack_row_027_a_move_that_is_not_legal_names_those_that_are(
+    it: McpDoor,
+) -> None:
     identity = await made(it)
     told = await it.call("identity_deactivate", {"agentId": identity["agentId"]})
     assert told["success"] is False
@@ -64,7 +70,9 @@ async def test_agentstack_row_027_a_move_that_is_not_legal_names_those_that_are(
     )
 
 
-async def test_agentstack_row_028_a_dormant_identity_is_woken_by_whoever_says_so(it: McpDoor) -> None:
+async def test_agentstack_row_028_a_dormant_identity_is_woken_by_whoever_says_so(
+    it: McpDoor,
+) -> None:
     identity = await made(it, autoActivate=True)
     which = {"agentId": identity["agentId"]}
     resting = await it.call("identity_deactivate", {**which, "reason": "lunch"})
@@ -91,7 +99,9 @@ async def test_agentstack_rows_029_to_031_a_retired_identity_stays_so(it: McpDoo
     assert (changed["success"], changed["error"]) == (False, "Cannot update a retired identity")
 
 
-async def test_agentstack_row_032_an_update_makes_a_version_and_names_what_changed(it: McpDoor) -> None:
+async def test_agentstack_row_032_an_update_makes_a_version_and_names_what_changed(
+    it: McpDoor,
+) -> None:
     identity = await made(it, displayName="Ada", metadata={"team": "a"})
     given = {"agentId": identity["agentId"], "displayName": "Eve", "metadata": {"team": "a"}}
     told = await it.call("identity_update", given)
@@ -125,7 +135,9 @@ async def test_agentstack_row_034_filters_combine_and_an_offset_needs_no_limit(i
     assert one["identities"] == every["identities"][1:2]
 
 
-async def test_agentstack_row_035_the_newest_entries_come_first_up_to_the_limit(it: McpDoor) -> None:
+async def test_agentstack_row_035_the_newest_entries_come_first_up_to_the_limit(
+    it: McpDoor,
+) -> None:
     identity = await made(it, autoActivate=True)
     which = {"agentId": identity["agentId"]}
     for name in ("identity_deactivate", "identity_activate", "identity_retire"):

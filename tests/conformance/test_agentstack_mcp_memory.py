@@ -100,7 +100,9 @@ async def test_agentstack_row_047_no_punctuation_breaks_a_search(it: McpDoor) ->
         assert await keys(it, "memory_search", query=query) == []
 
 
-async def test_agentstack_rows_048_to_050_the_better_hit_is_first_and_found_by_its_stem(it: McpDoor) -> None:
+async def test_agentstack_rows_048_to_050_the_better_hit_is_first_and_found_by_its_stem(
+    it: McpDoor,
+) -> None:
     await store(it, "best", "running running running")
     await store(it, "other", "somebody was running through a long text about gardens and bread")
     told = await it.call("memory_search", {"query": "run"})

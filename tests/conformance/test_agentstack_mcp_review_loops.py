@@ -137,7 +137,9 @@ async def test_agentstack_row_121_a_loop_is_driven_to_its_end_with_progress(tmp_
         assert (await ask(it, "review_loop_list"))["count"] == 0
 
 
-async def test_agentstack_row_122_always_rejected_it_ends_with_the_last_iteration(tmp_path: Path) -> None:
+async def test_agentstack_row_122_always_rejected_it_ends_with_the_last_iteration(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path, scripted(tmp_path), reviews=True) as it:
         answer = await it.call("review_loop_start", {"code": "halve", "maxIterations": 1})
         assert answer["success"] is False

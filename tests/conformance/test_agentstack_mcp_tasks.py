@@ -84,7 +84,9 @@ async def test_every_tool_of_tasks_answers_as_the_seed_has_it(tmp_path: Path) ->
         assert (await ask(it, "task_get_relationships", taskId=NOBODY))["count"] == 0
 
 
-async def test_agentstack_row_064_without_a_type_or_a_dispatcher_the_fallback_does_it(tmp_path: Path) -> None:
+async def test_agentstack_row_064_without_a_type_or_a_dispatcher_the_fallback_does_it(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path, "[smartDispatcher]\nenabled = false\n") as it:
         made = await ask(it, "task_create", input="anything")
         assert made["task"]["agentType"] == "coder"
@@ -213,7 +215,9 @@ async def test_agentstack_row_101_what_waits_is_no_task_yet(tmp_path: Path) -> N
         assert got["found"] is False
 
 
-async def test_agentstack_row_106_an_approved_task_exists_with_the_id_that_was_named(tmp_path: Path) -> None:
+async def test_agentstack_row_106_an_approved_task_exists_with_the_id_that_was_named(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path, GATED) as it:
         asked = await propose(it)
         somebody_else(it)
@@ -239,7 +243,9 @@ async def test_agentstack_row_102_a_decision_is_made_once(tmp_path: Path) -> Non
         assert (unknown["success"], unknown["error"]) == (False, "Checkpoint not found")
 
 
-async def test_agentstack_row_108_a_page_of_what_waits_says_how_much_there_is(tmp_path: Path) -> None:
+async def test_agentstack_row_108_a_page_of_what_waits_says_how_much_there_is(
+    tmp_path: Path,
+) -> None:
     async with door(tmp_path, GATED) as it:
         ids = [(await propose(it))["checkpointId"] for _ in range(3)]
         page = await ask(it, "consensus_list_pending", limit=1, offset=1)

@@ -53,7 +53,9 @@ def test_agentstack_row_140_an_interval_that_is_no_second_is_refused(
     assert (result.exception.message, result.exception.exit_code) == (BAD_INTERVAL, 1)
 
 
-def test_agentstack_row_141_json_is_one_object_with_the_agents_that_are_wanted(workspace: Path) -> None:
+def test_agentstack_row_141_json_is_one_object_with_the_agents_that_are_wanted(
+    workspace: Path,
+) -> None:
     spawn(workspace, "first")
     spawn(workspace, "second", "tester")
     assert invoke(workspace, "update-status", "running", "-n", "second").exit_code == 0

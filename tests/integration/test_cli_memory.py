@@ -79,7 +79,9 @@ def test_lists_are_paged_and_filtered_by_tags(typed: Typed) -> None:
     assert {one["tag"]: one["count"] for one in tags} == {"even": 2, "x": 2, "odd": 1}
 
 
-def test_agentstack_row_53_a_session_sees_its_own_namespace_and_no_other_sessions(typed: Typed) -> None:
+def test_agentstack_row_53_a_session_sees_its_own_namespace_and_no_other_sessions(
+    typed: Typed,
+) -> None:
     typed.says("memory", "store", "-k", "a", "-c", "mine", "--session", "s1")
     assert typed.tells("memory", "list", "-n", "session:s1")["total"] == 1
     words = ("memory", "get", "-k", "a", "-n", "session:s1", "--session", "s2")
@@ -127,7 +129,9 @@ def test_a_mistake_in_the_configuration_ends_what_writes_and_not_what_looks(type
         ("list", "-o", "-1"),
     ],
 )
-def test_agentstack_row_43_what_is_out_of_bounds_is_refused(typed: Typed, words: tuple[str, ...]) -> None:
+def test_agentstack_row_43_what_is_out_of_bounds_is_refused(
+    typed: Typed, words: tuple[str, ...]
+) -> None:
     typed.says("memory", "store", "-k", "there", "-c", "x")
     assert isinstance(typed.refuses("memory", *words), UsageError)
 

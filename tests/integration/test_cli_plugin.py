@@ -75,7 +75,9 @@ def test_a_plugin_that_cannot_be_loaded_ends_with_one(typed: Typed, tmp_path: Pa
     assert isinstance(typed.refuses("plugin", "install", str(other)), ConflictError)
 
 
-def test_agentstack_row_135_what_is_no_plugin_is_refused_or_skipped(typed: Typed, tmp_path: Path) -> None:
+def test_agentstack_row_135_what_is_no_plugin_is_refused_or_skipped(
+    typed: Typed, tmp_path: Path
+) -> None:
     assert isinstance(typed.refuses("plugin", "install", str(tmp_path)), UsageError)
     folder = typed.workspace / "plugins" / "bad"
     folder.mkdir(parents=True)

@@ -117,7 +117,9 @@ def test_agentstack_row_120_code_that_is_approved_ends_with_zero(tmp_path: Path)
     assert (type(again), again.exit_code) == (ConflictError, 4)
 
 
-def test_agentstack_row_122_code_that_is_rejected_ends_with_one_and_its_issues(tmp_path: Path) -> None:
+def test_agentstack_row_122_code_that_is_rejected_ends_with_one_and_its_issues(
+    tmp_path: Path,
+) -> None:
     typed = stage(tmp_path, CODES + REJECTS)
     told = typed.tells("review", "start", "assign one", "--max-iterations", "1", code=1)
     assert (told["success"], told["loop"]["phase"]) == (False, "max_iterations_reached")
@@ -151,7 +153,9 @@ def test_without_a_key_nothing_is_begun(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("start", " "), ("start", "x", "--max-iterations", "11"), ("list", "-l", "0")]
 )
-def test_agentstack_row_128_what_does_not_fit_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_agentstack_row_128_what_does_not_fit_is_refused(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     assert isinstance(stage(tmp_path, CODES).refuses("review", *words), UsageError)
 
 

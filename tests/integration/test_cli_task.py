@@ -93,7 +93,9 @@ def test_a_child_is_related_to_its_parent_which_cannot_be_deleted_before_it(type
     assert isinstance(typed.refuses("task", "delete", parent), ConflictError)
 
 
-def test_agentstack_row_101_a_risky_child_waits_for_a_decision_and_no_task_is_there(gated: Typed) -> None:
+def test_agentstack_row_101_a_risky_child_waits_for_a_decision_and_no_task_is_there(
+    gated: Typed,
+) -> None:
     parent = make(gated, "-i", "release it")
     words = ("task", "create", "-t", "devops", "-i", "deploy to production", "--parent", parent)
     waiting = gated.tells(*words, code=3)

@@ -60,7 +60,9 @@ def test_documents_that_are_right_pass_without_a_model_or_a_key(typed: Typed) ->
     assert "PASS by the judging phase" in typed.says("workflow", "resume", run["id"])
 
 
-def test_agentstack_row_134_a_document_that_names_a_missing_file_fails_with_one(typed: Typed) -> None:
+def test_agentstack_row_134_a_document_that_names_a_missing_file_fails_with_one(
+    typed: Typed,
+) -> None:
     (typed.workspace / "docs" / "b.md").write_text("# B\n\nSee `src/gone\u202e.py`, `src/no.py`.\n")
     words = ("workflow", "run", "doc-sync", "--no-model", "-d", "docs", "-s", ".")
     run = typed.tells(*words, code=1)

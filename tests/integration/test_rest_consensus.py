@@ -29,7 +29,9 @@ async def proposed(client: AsyncClient, text: str = "deploy it") -> Json:
     return data(await client.post(f"{API}/tasks", json=body), 202)
 
 
-async def test_agentstack_row_108_what_waits_is_listed_in_pages_oldest_first(tmp_path: Path) -> None:
+async def test_agentstack_row_108_what_waits_is_listed_in_pages_oldest_first(
+    tmp_path: Path,
+) -> None:
     async with rest(tmp_path, HUMAN) as client:
         ids = [(await proposed(client, f"deploy {n}"))["checkpointId"] for n in range(3)]
         told = (await client.get(f"{CONSENSUS}/pending", params={"limit": 1})).json()
@@ -114,7 +116,9 @@ async def test_what_is_overdue_is_rejected_by_the_system_when_that_is_set(tmp_pa
         assert said == "Checkpoint is already rejected"
 
 
-async def test_agentstack_row_109_with_the_strategy_human_a_review_starts_no_agent(tmp_path: Path) -> None:
+async def test_agentstack_row_109_with_the_strategy_human_a_review_starts_no_agent(
+    tmp_path: Path,
+) -> None:
     async with rest(tmp_path, HUMAN) as client:
         asked = await proposed(client)
         started = await client.post(f"{CONSENSUS}/{asked['checkpointId']}/start-review")

@@ -91,7 +91,9 @@ async def test_a_loop_is_answered_at_once_and_comes_to_its_verdict_by_itself(
         assert said == "Review loop is already approved"
 
 
-async def test_agentstack_row_127_a_loop_that_is_aborted_mid_run_stays_aborted(tmp_path: Path) -> None:
+async def test_agentstack_row_127_a_loop_that_is_aborted_mid_run_stays_aborted(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "scenario.toml").write_text(NEVER)
     async with rest(tmp_path, TOML) as client:
         begun = data(await client.post(LOOPS, json={"codeInput": "x", "maxIterations": 1}), 202)
@@ -122,3 +124,19 @@ async def test_an_unknown_loop_is_not_found(tmp_path: Path) -> None:
     async with rest(tmp_path) as client:
         assert refused(await client.get(f"{LOOPS}/none"), 404) == "Review loop not found"
         refused(await client.post(f"{LOOPS}/none/abort"), 404)
+        refused(await client.post(f"{LOOPS}/none/resume"), 404)
+
+
+async def test_a_loop_that_a_server_left_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "scenario.toml").write_text(NEVER)
+    async with rest(tmp_path, TOML) as client:
+        begun = data(await client.post(LOOPS, json={"codeInput": "halve a number"}), 202)
+        one = f"/review-loops/{begun['id']}"
+        await becomes(client, one, lambda loop: loop["phase"] == "coding")
+    (tmp_path / "scenario.toml").write_text(STORY)
+    async with rest(tmp_path, TOML) as client:
+        assert data(await client.get(f"{API}{one}"))["status"] == "running"
+        assert data(await client.post(f"{API}{one}/resume"), 202)["id"] == begun["id"]
+        ended = await becomes(client, one, lambda loop: loop["status"] != "running")
+        assert ended["status"] == "approved"
+        assert data(await client.post(f"{API}{one}/resume"), 202)["status"] == "approved"

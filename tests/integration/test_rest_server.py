@@ -25,11 +25,21 @@ from perstack.serving.rest import connections
 from perstack.serving.rest.passwords import Argon2Passwords
 from perstack.serving.rest.server import Listening, serve
 from perstack.wiring import open_tables
-from tests.fakes.cli import Program
+from tests.fakes.cli import SCRIPTED, Program, Running
 
 pytestmark = pytest.mark.anyio
 
 TOKEN = "s" * 40
+TEAM = SCRIPTED + '[experts."writer"]\ninstruction = "You write."\n'
+ENDLESS = """
+[[turns]]
+latency_ms = 50
+calls = [{ tool = "listDirectory", args = { path = "." } }]
+"""
+SAYS = """
+[[turns]]
+text = "Written."
+"""
 
 
 @dataclass
@@ -264,3 +274,46 @@ async def test_the_program_serves_and_ends_with_0_at_a_signal(tmp_path: Path) ->
         ran = await running.ended()
     assert (ran.code, ran.stdout) == (0, "")
     assert "Traceback" not in ran.stderr
+
+
+async def test_a_job_at_work_stops_at_a_checkpoint_and_the_next_server_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    program = Program.make(tmp_path, TEAM, scenario=ENDLESS)
+    env = {"PERSTACK_SERVER_TOKEN": TOKEN}
+    async with program.running("serve", "--port", "0", env=env) as running:
+        async with client_of(running) as client:
+            asked = {"expert": "writer", "query": "go"}
+            begun = await client.post("/api/v1/jobs", json=asked)
+            assert begun.status_code == 202
+            path = f"/api/v1/jobs/{begun.json()['data']['jobId']}"
+            await until_step(client, path, 2)
+        running.send(signal.SIGTERM)
+        ran = await running.ended()
+    assert ran.code == 0
+    (program.workspace / "scenario.toml").write_text(SAYS)
+    async with (
+        program.running("serve", "--port", "0", env=env) as running,
+        client_of(running) as client,
+    ):
+        left = (await client.get(path)).json()["data"]
+        assert left["state"] == "stopped"
+        assert (await client.post(f"{path}/continue", json={})).status_code == 202
+        with anyio.fail_after(20):
+            while (await client.get(path)).json()["data"]["state"] != "completed":
+                await anyio.sleep(0.05)
+
+
+@asynccontextmanager
+async def client_of(running: Running) -> AsyncGenerator[httpx2.AsyncClient]:
+    await running.wait_for(lambda: b"Ctrl-C" in running.err)
+    base = re.search(r"http://[^ ]+:\d+", running.err.decode())
+    assert base is not None
+    async with httpx2.AsyncClient(base_url=base[0], headers={"x-api-key": TOKEN}) as client:
+        yield client
+
+
+async def until_step(client: httpx2.AsyncClient, path: str, step: int) -> None:
+    with anyio.fail_after(20):
+        while (await client.get(path)).json()["data"]["steps"] < step:
+            await anyio.sleep(0.05)

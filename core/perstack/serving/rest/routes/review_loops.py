@@ -85,10 +85,7 @@ async def start_loop(services: Services, jobs: Jobs, body: StartLoop) -> Envelop
         body.code_input, max_iterations=body.max_iterations, session_id=body.session_id
     )
 
-    async def work(served: Served) -> object:
-        return await served.coordination.reviews.resume(loop.id)
-
-    jobs.spawn(f"review loop {loop.id}", work)
+    _drive(jobs, loop.id)
     return ok(loop_summary(loop))
 
 
@@ -98,10 +95,31 @@ async def get_loop(services: Services, loop_id: LoopPath) -> Envelope[LoopDetail
     return ok(_detail(await services.coordination.reviews.get(loop_id)))
 
 
+@router.post("/{id}/resume", dependencies=[WRITES], status_code=202)
+async def resume_loop(services: Services, jobs: Jobs, loop_id: LoopPath) -> Envelope[LoopSummary]:
+    """Go on with a loop that nobody drives; one that has ended is just told."""
+    loop = await services.coordination.reviews.get(loop_id)
+    if loop.status in ACTIVE:
+        jobs.check_room()
+        if services.model is not None:
+            await services.model.open()
+        _drive(jobs, loop_id)
+    return ok(loop_summary(loop))
+
+
 @router.post("/{id}/abort", dependencies=[WRITES])
 async def abort_loop(services: Services, loop_id: LoopPath) -> Envelope[LoopSummary]:
     """End a loop, whoever drives it."""
     return ok(loop_summary(await services.coordination.reviews.abort(loop_id)))
+
+
+def _drive(jobs: Jobs, loop_id: LoopId) -> None:
+    """Have the server drive a loop, whoever listens; what another process drives it leaves alone."""
+
+    async def work(served: Served) -> object:
+        return await served.coordination.reviews.resume(loop_id)
+
+    jobs.spawn(f"review loop {loop_id}", work)
 
 
 def _detail(loop: ReviewLoop) -> LoopDetail:
