@@ -26,6 +26,7 @@ from perstack.serving.rest.passwords import Argon2Passwords
 from perstack.serving.rest.server import Listening, serve
 from perstack.wiring import open_tables
 from tests.fakes.cli import SCRIPTED, Program, Running
+from tests.fakes.rest_answers import API, becomes
 
 pytestmark = pytest.mark.anyio
 
@@ -287,7 +288,7 @@ async def test_a_job_at_work_stops_at_a_checkpoint_and_the_next_server_goes_on_w
             begun = await client.post("/api/v1/jobs", json=asked)
             assert begun.status_code == 202
             path = f"/api/v1/jobs/{begun.json()['data']['jobId']}"
-            await until_step(client, path, 2)
+            await becomes(client, path.removeprefix(API), lambda job: job["steps"] >= 2)
         running.send(signal.SIGTERM)
         ran = await running.ended()
     assert ran.code == 0
@@ -299,9 +300,7 @@ async def test_a_job_at_work_stops_at_a_checkpoint_and_the_next_server_goes_on_w
         left = (await client.get(path)).json()["data"]
         assert left["state"] == "stopped"
         assert (await client.post(f"{path}/continue", json={})).status_code == 202
-        with anyio.fail_after(20):
-            while (await client.get(path)).json()["data"]["state"] != "completed":
-                await anyio.sleep(0.05)
+        await becomes(client, path.removeprefix(API), lambda job: job["state"] == "completed")
 
 
 @asynccontextmanager
@@ -311,9 +310,3 @@ async def client_of(running: Running) -> AsyncGenerator[httpx2.AsyncClient]:
     assert base is not None
     async with httpx2.AsyncClient(base_url=base[0], headers={"x-api-key": TOKEN}) as client:
         yield client
-
-
-async def until_step(client: httpx2.AsyncClient, path: str, step: int) -> None:
-    with anyio.fail_after(20):
-        while (await client.get(path)).json()["data"]["steps"] < step:
-            await anyio.sleep(0.05)

@@ -59,7 +59,6 @@ def start(
 
     import anyio
 
-    from perstack.cli.listeners import say
     from perstack.cli.looking import say_what_is_logged
     from perstack.errors import UsageError
     from perstack.serving.backend import Place
@@ -73,6 +72,7 @@ def start(
         return
     if transport != "http":
         raise UsageError(f"--transport {transport!a} is not usable", hint="stdio or http")
+    from perstack.cli.listeners import say
     from perstack.serving.mcp.http import Listening, serve_http
 
     say_what_is_logged()

@@ -22,6 +22,9 @@ HIGHEST_PRIORITY: Final = 10
 DEFAULT_PRIORITY: Final = 5
 MAX_ATTEMPTS: Final = 3
 MAX_INPUT_CHARS: Final = 1_000_000
+MAX_TYPE_CHARS: Final = 200
+MAX_OUTPUT_CHARS: Final = 10_000_000
+MOST_LISTED: Final = 10_000
 GAVE_UP: Final = f"Gave up after {MAX_ATTEMPTS} attempts."
 
 # Nothing leads out of "completed". What leads back to "pending" is requeueing alone.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, JsonValue
 
-from perstack.coordination import Coordination
 from perstack.domain.base import Model
 from perstack.domain.ids import ConsensusId, JobId
 from perstack.domain.memory import Caller
-from perstack.serving.backend import Served
-from perstack.serving.jobs import ServedJobs
+
+if TYPE_CHECKING:
+    from perstack.coordination import Coordination
+    from perstack.serving.backend import Served
+    from perstack.serving.jobs import ServedJobs
 
 Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 Effect = Literal["reads", "writes", "destroys"]

@@ -222,7 +222,9 @@ class JobFeed:
             try:
                 found = path.stat()
             except FileNotFoundError as error:
-                raise NotFoundError(f"no job {self._job_id}") from error
+                raise NotFoundError(
+                    f"no job {self._job_id}", hint="list the jobs with: perstack jobs"
+                ) from error
         signature = (found.st_ino, found.st_size, found.st_mtime_ns)
         if self._record is None or signature != self._signature:
             self._record = self._reader.job(self._job_id)

@@ -14,7 +14,7 @@ from perstack.domain.ids import AgentId, CheckpointId, ExpertKey, JobId, RunId, 
 from perstack.domain.job_lines import CheckpointLine, JobLine, RunEvents, RunLine, run_line
 from perstack.domain.job_views import JobReport, JobStanding
 from perstack.domain.jobs import SomeLimits
-from perstack.errors import ConflictError, NotFoundError, UsageError
+from perstack.errors import ConflictError, UsageError
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import JobLook
 from perstack.services.job_checkpoints import show_checkpoint
@@ -208,7 +208,4 @@ async def _ended(jobs: ServedJobs, look: JobLook) -> None:
 async def _look(services: Served, job_id: JobId) -> JobLook:
     """Return the job with exactly that id."""
     check_path_id("job id", job_id)
-    try:
-        return await services.runtime.history.look_at_job(job_id)
-    except NotFoundError as error:
-        raise NotFoundError("Job not found", hint="GET /api/v1/jobs lists them") from error
+    return await services.runtime.history.look_at_job(job_id)

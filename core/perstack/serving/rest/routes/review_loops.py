@@ -114,7 +114,7 @@ async def abort_loop(services: Services, loop_id: LoopPath) -> Envelope[LoopSumm
 
 
 def _drive(jobs: Jobs, loop_id: LoopId) -> None:
-    """Have the server drive a loop, whoever listens; what another process drives it leaves alone."""
+    """Have the server drive a loop, whoever listens, unless another process does."""
 
     async def work(served: Served) -> object:
         return await served.coordination.reviews.resume(loop_id)
