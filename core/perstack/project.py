@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from perstack.config.builtin import with_builtins
 from perstack.config.env import Environment, read_environment
@@ -23,12 +23,14 @@ from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.domain.settings import Settings, SnapshotSettings
-from perstack.engine.plan import Plan
 from perstack.ports.skills import ListedTools
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.wiring import (
     ProjectFacts,
 )
+
+if TYPE_CHECKING:
+    from perstack.engine.plan import Plan
 
 _SPECIAL: Final = re.compile(r"[\\*?\[\]]|\s(?=\s*$)")
 _ESCAPED: Final = r"\\\g<0>"
@@ -100,6 +102,8 @@ class Project:
 
     def plan(self, *, wait_at_gates: bool = True) -> Plan:
         """Return what a job of this project runs with."""
+        from perstack.engine.plan import Plan
+
         return Plan(
             settings=self._settings,
             experts=with_builtins(self.config.experts),

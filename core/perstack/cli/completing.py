@@ -21,27 +21,28 @@ T = TypeVar("T")
 MOST: Final = 50
 _CONFIG_BYTES: Final = 2_000_000
 _WITHIN_S: Final = 2.0
+_CLOSE_S: Final = 1.0
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9@][A-Za-z0-9@._/+-]{0,199}")
 
 
 def experts(context: typer.Context, incomplete: str) -> list[str]:
     """Return the Experts that `perstack.toml` defines, and the built-in ones."""
-    return _offered(_experts(_workspace(context)), incomplete)
+    return _offered(lambda: _experts(_workspace(context)), incomplete)
 
 
 def jobs(context: typer.Context, incomplete: str) -> list[str]:
     """Return ids of jobs, the newest first."""
-    return _offered(_jobs(_workspace(context)), incomplete)
+    return _offered(lambda: _jobs(_workspace(context)), incomplete)
 
 
 def agent_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of agents that are spawned or at work."""
-    return _offered((name for name, _ in _agents(_workspace(context))), incomplete)
+    return _offered(lambda: [name for name, _ in _agents(_workspace(context))], incomplete)
 
 
 def agent_ids(context: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of agents that are spawned or at work."""
-    return _offered((agent_id for _, agent_id in _agents(_workspace(context))), incomplete)
+    return _offered(lambda: [agent_id for _, agent_id in _agents(_workspace(context))], incomplete)
 
 
 def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
@@ -51,7 +52,7 @@ def checkpoints(context: typer.Context, incomplete: str) -> list[str]:
         page = await stores.consensus.page(statuses=("pending",), limit=MOST, offset=0)
         return [one.id for one in page.checkpoints]
 
-    return _offered(_asked(_workspace(context), ask), incomplete)
+    return _offered(lambda: _asked(_workspace(context), ask), incomplete)
 
 
 def sessions(context: typer.Context, incomplete: str) -> list[str]:
@@ -60,21 +61,21 @@ def sessions(context: typer.Context, incomplete: str) -> list[str]:
     async def ask(stores: Stores) -> list[str]:
         return [one.id for one in await stores.sessions.list(status="active", limit=MOST)]
 
-    return _offered(_asked(_workspace(context), ask), incomplete)
+    return _offered(lambda: _asked(_workspace(context), ask), incomplete)
 
 
 def one_of(*words: str) -> Callable[[typer.Context, str], list[str]]:
     """Return what offers these words."""
 
     def offer(context: typer.Context, incomplete: str) -> list[str]:
-        return _offered(words, incomplete)
+        return _offered(lambda: words, incomplete)
 
     return offer
 
 
-def _offered(names: Iterable[str], incomplete: str) -> list[str]:
+def _offered(look: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
     try:
-        found = (name for name in names if name.startswith(incomplete))
+        found = (name for name in look() if name.startswith(incomplete))
         return [name for name in found if _HARMLESS.fullmatch(name)][:MOST]
     except Exception:  # noqa: BLE001  a shell's line must not fill with errors
         return []
@@ -106,8 +107,15 @@ def _jobs(workspace: Path) -> list[str]:
     folder = workspace / "perstack" / "jobs"
     if not folder.is_dir():
         return []
-    newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    newest = sorted(folder.iterdir(), key=_changed_at, reverse=True)
     return [path.name for path in newest]
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it is deleted just now
+        return 0.0
 
 
 def _agents(workspace: Path) -> list[tuple[str, str]]:
@@ -134,7 +142,8 @@ def _asked(workspace: Path, ask: Callable[[Stores], Awaitable[list[T]]]) -> list
             with anyio.move_on_after(_WITHIN_S):
                 return await tables.stores.ask(ask)
         finally:
-            await tables.aclose()
+            with anyio.move_on_after(_CLOSE_S, shield=True):
+                await tables.aclose()
         return []
 
     return anyio.run(run) if has_database(workspace) else []

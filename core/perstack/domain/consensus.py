@@ -25,6 +25,7 @@ from perstack.domain.settings import ConsensusSettings, ReviewerStrategy, RiskLe
 ConsensusStatus = Literal["pending", "approved", "rejected", "expired"]
 
 SYSTEM: Final = "system"
+LONGEST_PAGE: Final = 1_000
 _ORDER: Final[dict[RiskLevel, int]] = {"low": 0, "medium": 1, "high": 2}
 
 

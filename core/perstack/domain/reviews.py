@@ -28,6 +28,7 @@ ACTIVE: Final[tuple[LoopStatus, ...]] = ("pending", "coding", "reviewing", "fixi
 MAX_LOOPS: Final = 5
 MAX_ITERATIONS: Final = 10
 DEFAULT_ITERATIONS: Final = 3
+MAX_CODE: Final = 500_000
 DEFAULT_FIX: Final = "Fix the identified issue"
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 
 from perstack.domain.consensus import (
+    LONGEST_PAGE,
     ConsensusCheck,
     ConsensusCheckpoint,
     ProposedSubtask,
@@ -32,7 +33,6 @@ from perstack.services.bounds import check_number, check_text
 from perstack.services.consensus import ConsensusService, whoami
 from perstack.services.handle import Handle
 
-LONGEST_PAGE: Final = 1_000
 _FARTHEST: Final = 1_000_000_000
 _REVIEWER_CHARS: Final = 200
 _FEEDBACK_CHARS: Final = 20_000

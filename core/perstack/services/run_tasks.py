@@ -22,13 +22,12 @@ from perstack.domain.events import (
 )
 from perstack.domain.hooks import HookContext
 from perstack.domain.ids import ExpertKey, JobId, RunId, SessionId, TaskId, ToolCallId
-from perstack.domain.tasks import Task, TaskEnding
+from perstack.domain.tasks import MAX_OUTPUT_CHARS, Task, TaskEnding
 from perstack.errors import PerstackError, StorageError
 from perstack.ports.announcements import Announcement, Announcer, NoAnnouncer
 from perstack.ports.desk import RunCard
 from perstack.projection.cutting import one_line
 from perstack.projection.event_facts import changed_files, written_paths
-from perstack.services.task_queue import MAX_OUTPUT_CHARS
 
 _SUBJECT: Final = 120
 _LOG: Final = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from perstack.domain.task_results import (
     dispatch_note,
     drift_note,
 )
-from perstack.domain.tasks import MAX_INPUT_CHARS, Task
+from perstack.domain.tasks import MAX_INPUT_CHARS, MAX_TYPE_CHARS, Task
 from perstack.errors import ConflictError, NotFoundError, UsageError
 from perstack.ports.stores import Stores
 from perstack.ports.system import Clock, Ids
@@ -29,7 +29,6 @@ from perstack.services.handle import Handle
 from perstack.services.task_queue import TaskQueue, check_priority
 
 PREVENTED: Final = "Task creation prevented due to semantic drift"
-MAX_TYPE_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)

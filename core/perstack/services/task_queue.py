@@ -13,6 +13,7 @@ from perstack.domain.tasks import (
     DEFAULT_PRIORITY,
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
+    MAX_OUTPUT_CHARS,
     QueuedTask,
     QueueStatus,
     Task,
@@ -26,7 +27,6 @@ from perstack.services.handle import Handle
 
 Emit = Callable[[str, Mapping[str, JsonValue]], Awaitable[None]]
 
-MAX_OUTPUT_CHARS: Final = 10_000_000
 MAX_FEEDBACK_CHARS: Final = 10_000
 STALE_MS: Final = 60_000
 _MOST_SHOWN: Final = 1_000

@@ -16,6 +16,7 @@ from perstack.domain.task_results import (
 )
 from perstack.domain.tasks import (
     MAX_INPUT_CHARS,
+    MOST_LISTED,
     Direction,
     RelationshipType,
     Task,
@@ -35,7 +36,6 @@ from perstack.services.handle import Handle
 from perstack.services.task_creation import Known, NewTask, TaskCreator
 from perstack.services.task_queue import TaskQueue
 
-MOST_LISTED: Final = 10_000
 
 
 class TaskService:

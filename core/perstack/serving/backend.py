@@ -6,8 +6,9 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -16,16 +17,19 @@ from anyio.abc import TaskGroup
 from perstack.config.find import CONFIG_NAME, find_config
 from perstack.config.load import parse_config
 from perstack.config.typed import Overrides
-from perstack.coordination import Coordination, open_coordination
 from perstack.domain.settings import is_of_plugin
 from perstack.engine.groups import unwrapped
 from perstack.errors import PerstackError, StorageError, UsageError
-from perstack.ports.history import History
 from perstack.project import Project, open_project, project_of
 from perstack.providers.breaker import Breakers
-from perstack.runtime import Runtime, open_history, open_runtime
-from perstack.serving.late_model import LateModel
-from perstack.wiring import Tables, open_tables
+from perstack.wiring import open_tables
+
+if TYPE_CHECKING:
+    from perstack.coordination import Coordination
+    from perstack.ports.history import History
+    from perstack.runtime import Runtime
+    from perstack.serving.late_model import LateModel
+    from perstack.wiring import Tables
 
 LOOK_S: Final = 0.5
 CLOSE_S: Final = 5.0
@@ -105,7 +109,6 @@ class Backend:
     """
 
     def __init__(self, place: Place, project: Project, tables: Tables, group: TaskGroup) -> None:
-        self.history: History = open_history(project.workspace)
         self.tables = tables
         self.warning: str | None = None
         self._place = place
@@ -123,6 +126,13 @@ class Backend:
         self._on_served.append(listener)
         if self._current is not None and self._current.served is not None:
             listener(self._current.served)
+
+    @cached_property
+    def history(self) -> History:
+        """The workspace's jobs."""
+        from perstack.runtime import open_history
+
+        return open_history(self.workspace)
 
     @property
     def project(self) -> Project:
@@ -184,6 +194,11 @@ class Backend:
             self._current = None
 
     async def _serve(self, generation: _Generation, project: Project) -> None:
+        await anyio.to_thread.run_sync(load_services)
+        from perstack.coordination import open_coordination
+        from perstack.runtime import open_runtime
+        from perstack.serving.late_model import LateModel
+
         # A plugin's model is opened by the runtime, once its plugins were looked for.
         foreign = is_of_plugin(project.config.settings.provider.name)
         model = None if foreign else LateModel(project, self._breakers)
@@ -210,6 +225,15 @@ class Backend:
                 _LOG.warning("closing the services failed", exc_info=error)
         finally:
             generation.ready.set()
+
+
+def load_services() -> None:
+    """Import what the services are made of: half a second that a server's start need not take.
+
+    Blocks. May be called in any thread, again and at once.
+    """
+    import perstack.coordination  # noqa: F401  loaded for later
+    import perstack.serving.late_model  # noqa: F401  loaded for later
 
 
 @asynccontextmanager

@@ -6,28 +6,31 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
-from perstack.domain.events import Delta, Event
-from perstack.domain.ids import ExpertKey, JobId, RunId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
-from perstack.engine.plan import JobOutcome, Plan
 from perstack.errors import ConflictError, LimitError, PerstackError
-from perstack.ports.frontend import Continuation
-from perstack.projection.run_state import RunState
-from perstack.serving.backend import Backend, Served
+
+if TYPE_CHECKING:
+    from perstack.domain.events import Delta, Event
+    from perstack.domain.ids import ExpertKey, JobId, RunId
+    from perstack.engine.plan import JobOutcome, Plan
+    from perstack.ports.frontend import Continuation
+    from perstack.projection.run_state import RunState
+    from perstack.serving.backend import Backend, Served
+
+    OnEvent = Callable[[Event], None]
+    _Drive = Callable[[Served, Plan, "ServedJob"], Awaitable[JobOutcome]]
+    _Work = Callable[[Served], Awaitable[object]]
 
 MOST_AT_ONCE: Final = 32
 STOP_WITHIN_S: Final = 10.0
 STOP_NOW_WITHIN_S: Final = 1.5
 
-OnEvent = Callable[[Event], None]
-_Drive = Callable[[Served, Plan, "ServedJob"], Awaitable[JobOutcome]]
-_Work = Callable[[Served], Awaitable[object]]
 _LOG: Final = logging.getLogger(__name__)
 
 

@@ -14,6 +14,7 @@ from perstack.domain.review_markers import fenced, last_block, parse_review
 from perstack.domain.reviews import (
     DEFAULT_FIX,
     GRAVE,
+    MAX_CODE,
     Review,
     ReviewIssue,
     ReviewLoop,
@@ -26,7 +27,6 @@ from perstack.ports.experts import ExpertAnswer, ExpertRequest, ExpertRunner, Ow
 from perstack.ports.system import Clock, Ids
 from perstack.services.expert_tools import read_arguments, schema_of, why_not
 
-MAX_CODE: Final = 500_000
 MAX_ISSUES: Final = 200
 
 _WRITE: Final = """\

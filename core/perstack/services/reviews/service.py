@@ -12,6 +12,7 @@ from perstack.domain.ids import ExpertKey, SessionId
 from perstack.domain.reviews import (
     ACTIVE,
     DEFAULT_ITERATIONS,
+    MAX_CODE,
     MAX_ITERATIONS,
     MAX_LOOPS,
     LoopId,
@@ -27,7 +28,7 @@ from perstack.ports.system import Clock, Ids
 from perstack.services.bus import MessageBus
 from perstack.services.handle import Handle
 from perstack.services.leases import Drive
-from perstack.services.reviews.asking import MAX_CODE, Asking
+from perstack.services.reviews.asking import Asking
 from perstack.services.reviews.driver import DriverParts, LoopDriver, let_go
 
 CODER: Final = ExpertKey("coder")

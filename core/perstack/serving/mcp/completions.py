@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mcp.types import (
     CompleteRequestParams,
@@ -13,10 +14,10 @@ from mcp.types import (
 
 from perstack.domain.ids import check_path_id
 from perstack.errors import NotFoundError, StorageError, UsageError
-from perstack.services.job_checkpoints import newest_checkpoints
-from perstack.services.looking import find_job
-from perstack.serving.backend import Served
 from perstack.serving.mcp.resources import TEMPLATES, known_experts
+
+if TYPE_CHECKING:
+    from perstack.serving.backend import Served
 
 MOST = 100
 
@@ -47,6 +48,9 @@ async def _jobs(served: Served, value: str) -> list[str]:
 
 
 async def _checkpoints(served: Served, job: str, value: str) -> list[str]:
+    from perstack.services.job_checkpoints import newest_checkpoints
+    from perstack.services.looking import find_job
+
     history = served.runtime.history
     try:
         job_id = await find_job(history, job)

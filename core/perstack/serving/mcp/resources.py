@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from mcp import MCPError
@@ -26,11 +26,9 @@ from perstack.domain.expert import Expert
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId, check_path_id
 from perstack.domain.job_views import ExpertSource, expert_view
 from perstack.errors import LimitError, NotFoundError, PerstackError, UsageError
-from perstack.projection.job_list import jobs_line
-from perstack.services.job_checkpoints import show_checkpoint
-from perstack.services.job_reports import report_job
-from perstack.services.looking import find_job, see_jobs
-from perstack.serving.backend import Served
+
+if TYPE_CHECKING:
+    from perstack.serving.backend import Served
 
 EXPERTS: Final = "perstack://experts"
 JOBS: Final = "perstack://jobs"
@@ -89,6 +87,8 @@ async def list_resources(served: Served, cursor: str | None) -> ListResourcesRes
     Raises:
         MCPError: there is no such page.
     """
+    from perstack.services.looking import see_jobs
+
     every = [
         Resource(name="experts", title="All Experts", uri=EXPERTS, mime_type=_JSON),
         Resource(name="jobs", title="The jobs driven last", uri=JOBS, mime_type=_JSON),
@@ -133,6 +133,11 @@ async def read_resource(served: Served, uri: str) -> ReadResourceResult:
 
 
 async def _text(served: Served, uri: str) -> str:
+    from perstack.projection.job_list import jobs_line
+    from perstack.services.job_checkpoints import show_checkpoint
+    from perstack.services.job_reports import report_job
+    from perstack.services.looking import see_jobs
+
     history = served.runtime.history
     if uri == JOBS:
         return jobs_line(await see_jobs(history, limit=PAGE, states=frozenset()))
@@ -154,6 +159,8 @@ async def _text(served: Served, uri: str) -> str:
 
 
 async def _job(served: Served, job: str) -> JobId:
+    from perstack.services.looking import find_job
+
     return await find_job(served.runtime.history, job)
 
 

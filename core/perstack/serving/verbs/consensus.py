@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from perstack.domain.consensus import LONGEST_PAGE
 from perstack.domain.consensus_views import (
     CheckpointList,
     CheckpointReport,
@@ -24,10 +25,8 @@ from perstack.domain.consensus_views import (
 )
 from perstack.domain.ids import ConsensusId, SubtaskId, TaskId
 from perstack.domain.settings import RiskLevel
-from perstack.domain.tasks import MAX_INPUT_CHARS
+from perstack.domain.tasks import MAX_INPUT_CHARS, MAX_TYPE_CHARS
 from perstack.errors import DeniedError
-from perstack.services.checkpoints import LONGEST_PAGE
-from perstack.services.task_creation import MAX_TYPE_CHARS
 from perstack.serving.verbs.verb import Asked, Call, Verb
 
 _NAMED: Final = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
@@ -10,13 +10,12 @@ from perstack.config.builtin import builtin_experts
 from perstack.config.limits import MAX_STEPS, QUERY_LENGTH
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId
 from perstack.domain.job_views import ExpertList, JobReport, JobStanding, expert_view
-from perstack.domain.jobs import SomeLimits
 from perstack.errors import UsageError
-from perstack.ports.frontend import Continuation
-from perstack.services.job_reports import report_job
-from perstack.services.looking import find_job
-from perstack.serving.verbs.following import Following, followed
 from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
+
+if TYPE_CHECKING:
+    from perstack.ports.frontend import Continuation
+    from perstack.serving.verbs.following import Following
 
 _ID_LENGTH: Final = 128
 Id = Annotated[str, Field(min_length=1, max_length=_ID_LENGTH)]
@@ -85,6 +84,8 @@ async def list_(call: Call, _: Nothing) -> ExpertList:
 
 async def run(call: Call, asked: RunExpert) -> JobReport:
     """Start a job, and follow it to its end."""
+    from perstack.serving.verbs.following import followed
+
     limit = call.served.runtime.project.config.settings.max_steps
     async with followed(call, asked.max_steps or limit) as following:
         job = await call.jobs.start(
@@ -98,12 +99,17 @@ async def run(call: Call, asked: RunExpert) -> JobReport:
 
 async def get(call: Call, asked: WhichJob) -> JobReport:
     """Return how a job stands, whichever process drives it."""
+    from perstack.services.looking import find_job
+
     history = call.served.runtime.history
     return await _report(call, await find_job(history, asked.job_id))
 
 
 async def go_on(call: Call, asked: ContinueJob) -> JobReport:
     """Go on with a job, and follow it to its end."""
+    from perstack.services.looking import find_job
+    from perstack.serving.verbs.following import followed
+
     if asked.text is not None and asked.answer is not None:
         raise UsageError(
             "text and answer exclude each other", hint="give an answer where a question waits"
@@ -118,6 +124,9 @@ async def go_on(call: Call, asked: ContinueJob) -> JobReport:
 
 
 def _continuation(asked: ContinueJob, job_id: JobId) -> Continuation:
+    from perstack.domain.jobs import SomeLimits
+    from perstack.ports.frontend import Continuation
+
     return Continuation(
         job_id=job_id,
         checkpoint_id=CheckpointId(asked.from_checkpoint) if asked.from_checkpoint else None,
@@ -135,6 +144,8 @@ async def _ended(call: Call, following: Following, job_id: JobId) -> JobReport:
 
 
 async def _report(call: Call, job_id: JobId) -> JobReport:
+    from perstack.services.job_reports import report_job
+
     runtime = call.served.runtime
     report = await report_job(runtime.history, runtime.consensus, job_id)
     return report.model_copy(update={"hint": _HINTS[report.state]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 from pydantic import Field, JsonValue
@@ -21,11 +21,12 @@ from perstack.domain.review_views import (
     loop_outcome,
     loop_report,
 )
-from perstack.domain.reviews import DEFAULT_ITERATIONS, MAX_ITERATIONS, LoopId, ReviewLoop
+from perstack.domain.reviews import DEFAULT_ITERATIONS, MAX_CODE, MAX_ITERATIONS, LoopId, ReviewLoop
 from perstack.errors import ConflictError
-from perstack.services.bus import Message
-from perstack.services.reviews.asking import MAX_CODE
 from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
+
+if TYPE_CHECKING:
+    from perstack.services.bus import Message
 
 ABORT_WITHIN_S: Final = 5.0
 _STEPS_A_ROUND: Final = 2

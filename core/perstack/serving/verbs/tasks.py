@@ -26,14 +26,14 @@ from perstack.domain.tasks import (
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     MAX_INPUT_CHARS,
+    MAX_OUTPUT_CHARS,
+    MAX_TYPE_CHARS,
+    MOST_LISTED,
     Direction,
     TaskEnding,
     TaskStatus,
 )
 from perstack.errors import UsageError
-from perstack.services.task_creation import MAX_TYPE_CHARS, NewTask
-from perstack.services.task_queue import MAX_OUTPUT_CHARS
-from perstack.services.tasks import MOST_LISTED
 from perstack.serving.verbs.verb import Asked, Call, Verb
 
 TypeName = Annotated[str, Field(min_length=1, max_length=MAX_TYPE_CHARS)]
@@ -126,6 +126,8 @@ class DriftSince(Asked):
 
 async def create(call: Call, asked: CreateTask) -> TaskCreation:
     """Make a task, or the checkpoint that it waits at; the client cannot decide that one."""
+    from perstack.services.task_creation import NewTask
+
     made = await call.coordination.tasks.create(
         NewTask(
             agent_type=asked.agent_type,

@@ -19,11 +19,10 @@ from perstack.domain.consensus_views import (
 from perstack.domain.ids import ConsensusId, SubtaskId, TaskId
 from perstack.domain.moments import Moment
 from perstack.domain.settings import ConsensusSettings, RiskLevel
-from perstack.domain.tasks import MAX_INPUT_CHARS
+from perstack.domain.tasks import MAX_INPUT_CHARS, MAX_TYPE_CHARS
 from perstack.errors import UsageError
 from perstack.ports.consensus import AuditEntry, AuditEvent
 from perstack.services.reviewing import Reviewer, ReviewStart
-from perstack.services.task_creation import MAX_TYPE_CHARS
 from perstack.serving.rest.context import Principal, Services, needs
 from perstack.serving.rest.envelope import Envelope, Page, ok, page
 from perstack.serving.rest.parameters import ID_LENGTH, MOST_LISTED, Body, Limit, Offset

@@ -18,12 +18,12 @@ from perstack.domain.review_views import (
 from perstack.domain.reviews import (
     ACTIVE,
     DEFAULT_ITERATIONS,
+    MAX_CODE,
     MAX_ITERATIONS,
     LoopId,
     LoopStatus,
     ReviewLoop,
 )
-from perstack.services.reviews.asking import MAX_CODE
 from perstack.serving.backend import Served
 from perstack.serving.rest.context import Jobs, Services, needs
 from perstack.serving.rest.envelope import Envelope, ok

@@ -26,13 +26,15 @@ from perstack.domain.tasks import (
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     MAX_INPUT_CHARS,
+    MAX_OUTPUT_CHARS,
+    MAX_TYPE_CHARS,
     Task,
     TaskStatus,
 )
 from perstack.errors import ConflictError, UsageError
 from perstack.ports.tasks import TaskFilter
-from perstack.services.task_creation import MAX_TYPE_CHARS, NewTask
-from perstack.services.task_queue import MAX_FEEDBACK_CHARS, MAX_OUTPUT_CHARS
+from perstack.services.task_creation import NewTask
+from perstack.services.task_queue import MAX_FEEDBACK_CHARS
 from perstack.serving.rest.context import Services, needs
 from perstack.serving.rest.envelope import Envelope, Page, Refusal, ok, page
 from perstack.serving.rest.parameters import (
