@@ -30,9 +30,9 @@ from perstack.domain.settings import Settings, is_of_plugin
 from perstack.engine.groups import alone
 from perstack.engine.plan import Deps
 from perstack.errors import ConfigError, ConflictError, NotFoundError
-from perstack.log_level import log_level
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
+from perstack.program_log import log_to_file as log_to_file
 from perstack.project import Project
 from perstack.services.agent_types import AgentTypes
 from perstack.services.expert_runner import JobExpertRunner, RunnerParts
@@ -84,23 +84,6 @@ class Runtime:
     plugins: PluginService
     reviewer: Reviewer | None
     notifier: Notifier
-
-
-def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
-    """Send the program's log to `perstack/logs/perstack.log`, made with its first record.
-
-    Nothing is ever logged to the terminal: stdout is data, and the screen is somebody's.
-    """
-    import logging
-
-    from perstack.storage.log_file import LogFile
-
-    root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-        old.close()
-    root.handlers = [LogFile(workspace / "perstack" / "logs" / "perstack.log", secrets)]
-    root.setLevel(log_level())
 
 
 def open_history(workspace: Path, folder: Path | None = None) -> History:

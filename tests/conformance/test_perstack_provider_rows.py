@@ -139,6 +139,7 @@ def effort(tokens: int) -> str:
     return "low" if tokens <= 2048 else "medium" if tokens <= 5000 else "high"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_rows_110_to_119_each_vendor_is_told_how_much_to_reason(

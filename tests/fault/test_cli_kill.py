@@ -126,6 +126,7 @@ async def history(program: Program) -> tuple[list[Json], Json]:
     return page["events"], page["job"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_job_that_is_killed_goes_on_to_its_end(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -149,6 +150,7 @@ TERM_SEEDS: Final = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", TERM_SEEDS)
 async def test_a_job_that_is_stopped_again_and_again_does_everything_once(
     tmp_path: Path, seed: int

@@ -157,6 +157,7 @@ CHANGES: Final = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("change", list(CHANGES))
 async def test_a_running_job_keeps_what_it_began_with_whatever_becomes_of_the_file(
     tmp_path: Path, change: str

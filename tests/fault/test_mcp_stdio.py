@@ -18,8 +18,11 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCRequest, JSONRPCResponse
 
-from perstack.serving.mcp.lines import LineReader, TooLongError
+from perstack.serving.mcp import lines
+from perstack.serving.mcp.lines import LineReader, TooLongError, messages
 from tests.fakes.mcp_http_door import INITIALIZE
 
 Json = dict[str, Any]
@@ -133,6 +136,16 @@ def test_what_was_asked_just_before_the_end_is_answered(tmp_path: Path) -> None:
         assert [message["id"] for message in it.rest()] == [1, 2]
 
 
+def test_a_client_that_reads_no_more_is_served_no_more(tmp_path: Path) -> None:
+    with program(tmp_path) as it:
+        it.send(INITIALIZE, INITIALIZED)
+        it.answer(1)
+        assert it.process.stdout is not None
+        it.process.stdout.close()
+        it.send(call(2, "expert_list", {}))
+        assert it.process.wait(BOUND_S) == 0
+
+
 @pytest.mark.parametrize("ends", ["eof", "term", pytest.param("int", marks=pytest.mark.long)])
 def test_a_job_at_work_is_stopped_at_a_checkpoint_when_the_server_ends(
     tmp_path: Path, ends: str
@@ -204,3 +217,45 @@ def test_lines_come_whole_however_they_are_cut_and_long_ones_cost_only_themselve
     if lines and not is_ended and not lines[-1]:
         expected.pop()
     assert anyio.run(lines_of, pieces, 16) == expected
+
+
+@pytest.mark.anyio
+async def test_a_client_that_asks_too_much_at_once_is_refused_until_something_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "MOST_OPEN", 2)
+    (read_fd, asks), (told, write_fd) = os.pipe(), os.pipe()
+    said = LineReader(told)
+
+    def ask(*ids: int) -> None:
+        for id_ in ids:
+            line = {"jsonrpc": "2.0", "id": id_, "method": "tools/list"}
+            os.write(asks, json.dumps(line).encode() + b"\n")
+
+    async def message() -> Json:
+        line = await said.line()
+        assert line is not None
+        return json.loads(line)
+
+    try:
+        with anyio.fail_after(BOUND_S):
+            async with messages(read_fd, write_fd) as (received, sent), received, sent:
+
+                async def taken() -> int | str:
+                    got = await received.receive()
+                    assert isinstance(got, SessionMessage)
+                    assert isinstance(got.message, JSONRPCRequest)
+                    return got.message.id
+
+                ask(1, 2, 3)
+                assert [await taken(), await taken()] == [1, 2]
+                refused = await message()
+                assert (refused["id"], refused["error"]["code"]) == (3, -32000)
+                done = JSONRPCResponse(jsonrpc="2.0", id=1, result={})
+                await sent.send(SessionMessage(done))
+                assert (await message())["id"] == 1
+                ask(4)
+                assert await taken() == 4
+    finally:
+        for fd in (read_fd, asks, told, write_fd):
+            os.close(fd)

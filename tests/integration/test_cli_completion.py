@@ -84,6 +84,16 @@ def test_a_broken_file_is_completed_without_a_word(folder: Path, toml: str) -> N
     assert "coder" in offered(folder, "run", "c")
 
 
+def test_tables_and_jobs_that_cannot_be_read_are_completed_without_a_word(folder: Path) -> None:
+    jobs = folder / "perstack" / "jobs"
+    (jobs / "aaa").mkdir(parents=True)
+    (jobs / "gone").symlink_to("nowhere")
+    (folder / "perstack" / "perstack.db").write_text("no database at all" * 100)
+    assert offered(folder, "agent", "stop", "-n", "") == []
+    assert offered(folder, "consensus", "show", "") == []
+    assert "aaa" in offered(folder, "log", "--job", "")
+
+
 def test_jobs_are_offered_newest_first(folder: Path) -> None:
     for name in ("aaa", "abb"):
         (folder / "perstack" / "jobs" / name).mkdir(parents=True)

@@ -89,6 +89,7 @@ async def test_cached_tokens_without_a_price_of_their_own_make_the_sum_partial(
     assert (done["checkpoint"]["costUsd"], done["checkpoint"]["costPartial"]) == (ONE, True)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("odd", "tokens"), [({}, "unknown"), ({"input_tokens": 700}, "≥ 700")])
 async def test_row_l15_what_the_vendor_did_not_count_is_never_said_to_be_free(
     tmp_path: Path, odd: dict[str, object], tokens: str

@@ -266,6 +266,7 @@ async def test_the_step_limit_ends_with_6_and_more_steps_may_be_given(program: P
 HOSTILE: Final = ("../../x", "/tmp/x", "..", "a" * 5000, "", "a\nb")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("option", ["--job-id", "--continue-job", "--resume-from"])
 async def test_an_id_that_is_a_path_is_refused_and_nothing_written(
     program: Program, option: str
@@ -281,6 +282,7 @@ async def test_an_id_that_is_a_path_is_refused_and_nothing_written(
     assert everything(program.workspace.parent) == before
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("command", "kind"),
     [
@@ -318,6 +320,7 @@ async def test_an_output_that_goes_away_ends_calmly_and_the_job_goes_on(
     check(again, 0)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "command", ["run solo hi", "log", "log --json", "consensus list", "--help"]
 )

@@ -113,6 +113,7 @@ async def test_rejecting_with_feedback_reaches_the_model_and_deploys_nothing(
     assert deployments(program) == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("approve_first", [True, False])
 async def test_a_run_killed_at_its_gate_waits_again_and_is_released_once(
     program: Program, approve_first: bool

@@ -70,6 +70,7 @@ def next_words(ran: Ran) -> list[str]:
     return words[1:]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", [("run",), ("start", "--plain")], ids=["run", "start"])
 @pytest.mark.parametrize(
     ("query", "limit", "at_most"),

@@ -138,3 +138,27 @@ def test_how_much_is_logged_can_be_said_before_any_command(
     import logging
 
     assert log_level() == logging.getLevelNamesMapping()[level]
+
+
+@pytest.mark.parametrize(("command", "is_said"), [("completion", True), ("demo", False)])
+def test_with_v_the_log_is_said_on_standard_error_but_not_over_a_screen(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    is_said: bool,
+) -> None:
+    import logging
+
+    from perstack.log_level import LOG_LEVEL
+
+    monkeypatch.setenv(LOG_LEVEL, "")
+    logger = logging.getLogger("perstack")
+    before, handlers = logger.level, logger.handlers[:]
+    logger.handlers.clear()
+    try:
+        assert invoke("-v", command, "--help").exit_code == 0
+        logging.getLogger("perstack.somewhere").info("found out")
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(before)
+    assert ("Info: found out" in capsys.readouterr().err) is is_said

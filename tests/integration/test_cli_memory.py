@@ -62,6 +62,7 @@ def test_what_was_replaced_is_listed_and_restored(typed: Typed) -> None:
     assert old["createdAt"].endswith("Z")
     typed.says("memory", "restore", "-k", "a", "--version", str(old["version"]))
     assert typed.tells("memory", "get", "-k", "a")["content"] == "one"
+    assert "Earlier       2 versions" in typed.says("memory", "get", "-k", "a")
     error = typed.refuses("memory", "restore", "-k", "a", "--version", "9")
     assert isinstance(error, NotFoundError)
 

@@ -109,6 +109,7 @@ OTHERS: Final[dict[str, tuple[str, dict[str, str], str]]] = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("provider", OTHERS)
 async def test_every_provider_is_reached_with_what_the_environment_says(
     tmp_path: Path, provider: str
@@ -215,6 +216,7 @@ async def test_a_conversation_that_is_too_long_ends_the_run_and_says_what_helps(
     assert "earlier checkpoint" in ran.stderr
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 async def test_a_stream_of_odd_characters_is_stored_and_the_job_goes_on(
     tmp_path: Path, provider: str

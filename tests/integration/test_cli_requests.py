@@ -139,6 +139,7 @@ async def test_with_no_wait_nobody_is_asked(tmp_path: Path) -> None:
     assert ran.all("requestInput") == []
 
 
+@pytest.mark.long
 async def test_a_server_asks_the_model_once_a_person_agreed(tmp_path: Path) -> None:
     started = program(tmp_path, SAMPLING)
     async with started.running("run", "lead", "go", "--trust") as running:
@@ -157,6 +158,7 @@ async def test_a_server_asks_the_model_once_a_person_agreed(tmp_path: Path) -> N
     assert job["usage"]["totalTokens"] >= total + sampled["usage"]["totalTokens"]
 
 
+@pytest.mark.long
 async def test_a_server_cannot_agree_for_itself_whatever_it_says(tmp_path: Path) -> None:
     """M17: what a server says is data; the gate asks a person all the same."""
     obey: Json = {

@@ -159,6 +159,7 @@ def test_agentstack_row_128_what_does_not_fit_is_refused(
     assert isinstance(stage(tmp_path, CODES).refuses("review", *words), UsageError)
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 async def test_ctrl_c_stops_a_loop_at_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
     program = Program.make(tmp_path, SCRIPTED + EXPERTS, scenario=ENDLESS)

@@ -38,6 +38,7 @@ def says(turn: int, word: str) -> str:
 DONE: Final = '[[turns]]\ntext = "Done."\n'
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -227,6 +227,7 @@ text = "Tried."
     assert not ran.all("changeModel")
 
 
+@pytest.mark.long
 async def test_a_limit_that_is_typed_counts_though_the_job_was_given_more(tmp_path: Path) -> None:
     program = Program.make(tmp_path, SCRIPTED + LEAD, scenario=ENDLESS)
     first = await program.run("run", "lead", "look", "--max-steps", "1")

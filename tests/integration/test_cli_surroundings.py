@@ -34,6 +34,7 @@ async def test_a_workspace_may_be_called_anything(tmp_path: Path, name: str) -> 
     assert "\x1b" not in shown.stdout
 
 
+@pytest.mark.long
 async def test_any_locale_will_do(tmp_path: Path) -> None:
     program = Program.make(tmp_path, SCRIPTED + SOLO, scenario=DONE)
     odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -60,6 +61,7 @@ async def test_a_terminal_of_another_encoding_gets_what_it_can_show(tmp_path: Pa
         assert (tmp_path / "shown").read_text(encoding="latin-1")
 
 
+@pytest.mark.long
 async def test_what_no_vendor_could_read_is_sent_as_something_else(tmp_path: Path) -> None:
     async with model_server(decide=by_expert({"solo": finishes("Done.")})) as server:
         program = Program.make(tmp_path, SOLO, base_url=server.url)
@@ -73,6 +75,7 @@ async def test_what_no_vendor_could_read_is_sent_as_something_else(tmp_path: Pat
 RUN: Final = ("run", "solo", "go", "--config", "perstack.toml")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("setup", ["umask 000", "unset HOME", "ulimit -n 32"])
 async def test_the_history_is_the_users_own_whatever_the_shell_is_set_to(
     tmp_path: Path, setup: str

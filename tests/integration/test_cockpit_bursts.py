@@ -122,6 +122,7 @@ async def press_at_once(stage: Stage, name: str, keys: Sequence[str]) -> None:
     assert isinstance(stage.app.screen, MainScreen)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("times", [2, 3])
 @pytest.mark.parametrize("name", SHEETS)
 async def test_key_pressed_several_times_at_once_does_one_thing(name: str, times: int) -> None:
@@ -174,6 +175,7 @@ async def test_key_that_decides_counts_alone_and_what_is_typed_behind_it_does_no
     assert (stage.app.return_code == 0) == (name == "quit")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "key", "made"), CLOSING)
 async def test_what_is_typed_behind_the_closing_key_does_nothing_below(
     name: str, key: str, made: list[str]

@@ -23,8 +23,9 @@ from perstack.errors import (
 from perstack.ports.consensus import Gate
 from perstack.ports.stores import Stores
 from perstack.ports.system import Uuids
-from perstack.services.consensus import ConsensusService, Inbox, whoami
+from perstack.services.consensus import ConsensusService, Inbox
 from perstack.services.handle import Handle
+from perstack.services.whoami import whoami
 from perstack.storage.database.opener import database_path, open_stores
 from tests.fakes.consensus import NOW_MS, SetClock, make_checkpoint
 

@@ -68,7 +68,7 @@ async def test_creating_another_question_under_the_same_id_conflicts(store: Cons
 
 
 async def test_an_unknown_id_is_not_found(store: ConsensusStore) -> None:
-    with pytest.raises(NotFoundError, match="no consensus checkpoint 'k1'"):
+    with pytest.raises(NotFoundError, match="Checkpoint not found"):
         await store.get(K1)
     with pytest.raises(NotFoundError):
         await store.decide(K1, make_decision(), now_ms=NOW_MS)

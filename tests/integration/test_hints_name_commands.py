@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from typer import Context
+from typer.core import TyperGroup
 from typer.main import get_command
 
 import perstack
@@ -36,7 +38,12 @@ def hints(file: Path) -> list[str]:
 
 def test_every_command_that_a_hint_names_exists() -> None:
     top = getattr(get_command(app), "commands", {})
-    known = {name: set(getattr(found, "commands", {})) for name, found in top.items()}
+    known = {
+        name: set(found.list_commands(Context(found)))
+        if isinstance(found, TyperGroup)
+        else set[str]()
+        for name, found in top.items()
+    }
     assert {"spawn", "exec"} <= known["agent"]
     named = [
         (file.name, found.group(1), found.group(2))

@@ -80,6 +80,7 @@ def test_a_lock_that_cannot_be_used_is_told_and_the_run_goes_on_without(tmp_path
     assert told.endswith("run perstack install")
 
 
+@pytest.mark.long
 def test_a_changed_configuration_makes_the_lock_stale_until_it_is_written_anew(
     tmp_path: Path,
 ) -> None:

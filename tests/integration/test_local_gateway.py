@@ -25,7 +25,7 @@ from perstack.ports.history import FeedBatch
 from perstack.project import open_project
 from perstack.projection.workspace import WorkspaceFold
 from perstack.runtime import open_history
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack.wiring import open_tables
 from perstack_tui.local import gateway as local_gateway
 from perstack_tui.local.gateway import open_local_gateway

@@ -106,6 +106,7 @@ async def test_progress_is_told_line_by_line_and_only_grows(tmp_path: Path) -> N
         await it.client.call_tool("expert_run", asked, progress_callback=told.hear)
     assert any("listDirectory" in line and "ok" in line for line in told.lines), told.lines
     assert told.steps == sorted(set(told.steps))
+    assert told.steps == [round(step, 3) for step in told.steps]
     assert told.totals == {7.0}
 
 

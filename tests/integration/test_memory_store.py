@@ -558,3 +558,27 @@ async def test_vectors_that_are_gone_do_not_crowd_out_those_that_are_there(
         await store.delete(HERE, "one")
     (left,) = await store.search_vectors(Scope(), query, limit=1, threshold=0.3)
     assert left.entry.key == "kept"
+
+
+async def test_counts_that_were_kept_are_no_longer_told_once_another_handle_wrote(
+    store: MemoryStore, database_target: Path | str, clock: SetClock
+) -> None:
+    async def told() -> tuple[int, int, dict[str, int], int]:
+        here, _ = await store.list(HERE, limit=1, offset=0)
+        tagged, _ = await store.list(HERE, limit=1, offset=0, tags=["t"])
+        spaces = {one.namespace: one.entries for one in await store.namespaces(Scope())}
+        return here, tagged, spaces, len(await store.namespaces(HERE))
+
+    await put(store, "one", "x", tags=["t"])
+    assert await told() == await told() == (1, 1, {"default": 1}, 1)
+    other = await open_memory_store(database_target, clock=clock, ids=Uuids())
+    try:
+        await put(other, "two", "x", tags=["t"])
+        await put(other, "three", "x", namespace="notes")
+        assert await told() == (2, 2, {"default": 2, "notes": 1}, 1)
+        assert await other.delete(HERE, "one")
+        assert await told() == (1, 1, {"default": 1, "notes": 1}, 1)
+    finally:
+        await other.aclose()
+    assert await store.delete(HERE, "two")
+    assert await told() == (0, 0, {"notes": 1}, 0)

@@ -14,6 +14,7 @@ import pytest
 from httpx2 import AsyncClient, Response
 
 from perstack.domain.users import ACCESS_S, Role, User
+from perstack.serving.rest.rules import Rules
 from perstack.serving.rest.signing import ALGORITHM, AUDIENCE, ISSUER, Signer
 from tests.fakes.consensus import SetClock
 from tests.fakes.rest_door import SECRET, RestDoor, rest, rest_door
@@ -307,6 +308,38 @@ async def test_guessing_a_password_is_slowed_down_for_the_account(door: RestDoor
     assert int(slowed.headers["retry-after"]) >= 1
     await add(door, "bob")
     assert (await login(door.client, "bob")).status_code == 200
+
+
+async def test_who_has_a_token_cannot_guess_the_password_with_it(door: RestDoor) -> None:
+    await add(door, "ann")
+    access, _ = await tokens(door.client, "ann")
+    statuses = [
+        (
+            await door.client.post(
+                "/api/v1/auth/change-password",
+                json={"oldPassword": f"guess {number}", "newPassword": "another long one"},
+                headers=bearer(access),
+            )
+        ).status_code
+        for number in range(11)
+    ]
+    assert statuses == [400] * 10 + [429]
+
+
+async def test_where_anybody_may_register_nobody_registers_without_end(tmp_path: Path) -> None:
+    async with rest_door(
+        tmp_path, server_token=SERVER_TOKEN, rules=Rules(open_registration=True)
+    ) as door:
+        statuses = [
+            (
+                await door.client.post(
+                    "/api/v1/auth/register",
+                    json={"email": f"{n}@example.org", "username": f"n{n}", "password": PASSWORD},
+                )
+            ).status_code
+            for n in range(11)
+        ]
+    assert statuses == [201] * 10 + [429]
 
 
 async def test_signing_in_again_and_again_is_no_guessing(door: RestDoor) -> None:

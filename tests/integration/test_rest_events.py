@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perstack.domain.users import Role, UserId
 from perstack.ports.system import SystemClock
+from perstack.serving.feed import news
 from perstack.serving.feed.hub import Feed
-from perstack.serving.feed.news import MOST_FRAME_CHARS
+from perstack.serving.feed.news import MOST_FRAME_CHARS, News, Wanted
 from perstack.serving.feed.rows import Draft
-from perstack.serving.rest import sockets
+from perstack.serving.rest import leave, sockets
 from perstack.serving.rest.routes import events
 from tests.fakes.consensus import until
 from tests.fakes.feed import Json, Socket, socket, streaming
-from tests.fakes.rest_door import rest_door
+from tests.fakes.rest_door import RestDoor, rest_door
 
 pytestmark = pytest.mark.anyio
 
@@ -337,3 +339,52 @@ async def test_a_page_of_elsewhere_gets_no_socket(tmp_path: Path) -> None:
         assert door.feed.clients == 0
         async with socket(door.app, "", OWN) as talk:
             await talk.until("connected")
+
+
+# ------------------------------------------------------ who may not any more
+
+
+async def access_token(door: RestDoor, role: Role = "viewer") -> tuple[str, str]:
+    """Add a user, and return the id and an access token."""
+    made = await door.users.add(
+        email="ann@example.org", username="ann", password="long enough", role=role
+    )
+    return made.id, door.signer.sign(made)
+
+
+@pytest.mark.parametrize("deed", ["sign out", "remove"])
+async def test_who_signed_out_or_was_removed_follows_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    async with rest_door(tmp_path, server_token=TOKEN) as door:
+        user_id, token = await access_token(door)
+        header = (b"x-api-key", token.encode())
+        async with (
+            streaming(door.app, "/events", "", header) as stream,
+            socket(door.app, "", header) as talk,
+        ):
+            await talk.until("connected")
+            tell(door.feed, "before")
+            await stream.until("before")
+            await talk.until("before")
+            monkeypatch.setattr(leave, "LOOK_S", 0.0)
+            tell(door.feed, "still")
+            await stream.until("still")
+            await talk.until("still")
+            gone = door.users.sign_out if deed == "sign out" else door.users.delete
+            await gone(UserId(user_id))
+            tell(door.feed, "after")
+            await until(lambda: stream.over)
+            assert await talk.next() is None
+            assert talk.closed == sockets.REFUSED
+            assert "after" not in stream.text
+            assert door.feed.clients == 0
+
+
+def test_patterns_are_made_ready_once_however_many_there_are() -> None:
+    wanted = [Wanted(tuple(f"task:{one}:{number}*" for number in range(20))) for one in range(40)]
+    made = News(None, 1, "task:3:7", 0, {})
+    assert sum(one.takes(made) for one in wanted) == 1
+    before = news.compiled.cache_info().misses
+    assert sum(one.takes(made) for one in wanted) == 1
+    assert news.compiled.cache_info().misses == before

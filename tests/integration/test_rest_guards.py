@@ -41,7 +41,17 @@ async def echoing(workspace: Path, rules: Rules | None = None) -> AsyncGenerator
         yield door
 
 
-@pytest.mark.parametrize("host", ["evil.example.org", "127.0.0.1.evil.org", "", "10.0.0.7:3001"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.org",
+        "127.0.0.1.evil.org",
+        "",
+        "10.0.0.7:3001",
+        "[::1]evil.org",
+        "localhost:80.evil.org",
+    ],
+)
 async def test_a_foreign_host_is_refused(tmp_path: Path, host: str) -> None:
     async with rest(tmp_path) as client:
         answered = await client.get("/api/v1/agents", headers={"Host": host})
@@ -192,6 +202,9 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for_forever() -> None:
         (b'{"a": NaN}', "Invalid JSON body"),
         (b'"\\ud800"', "Invalid JSON body"),
         (b"\xff\xfe", "Invalid JSON body"),
+        # Where every quote could begin a text, looking for its end must not begin anew each time.
+        (b'\\"' * 500_000, "Invalid JSON body"),
+        (b'"' + b'\\"' * 500_000, "Invalid JSON body"),
     ],
 )
 async def test_json_that_is_none_or_too_deep_is_refused(
@@ -294,6 +307,42 @@ async def test_an_address_that_asks_too_often_is_told_when_to_come_again(tmp_pat
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert int(answers[2].headers["retry-after"]) > 90
     assert answers[2].json()["code"] == "limit.rate"
+
+
+async def test_who_does_not_read_an_answer_takes_nobodys_place(tmp_path: Path) -> None:
+    sent, go_on = anyio.Event(), anyio.Event()
+    parts: list[int] = []
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def slowly(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            parts.append(len(message["body"]))
+            sent.set()
+            await go_on.wait()
+
+    async with rest_door(tmp_path, rules=Rules(requests_at_once=1)) as door:
+        description = await door.client.get("/openapi.json")
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/openapi.json",
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1")],
+        }
+        other: Response | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(door.app, scope, receive, slowly)
+            await sent.wait()
+            other = await door.client.get("/api/v1")
+            go_on.set()
+    assert other is not None
+    assert other.status_code == 200
+    # Each part waits for the one before to be read.
+    assert max(parts) == 32 * 1024
+    assert sum(parts) == len(description.content)
 
 
 async def test_more_than_can_be_answered_at_once_is_refused_and_streams_count_apart(

@@ -53,7 +53,7 @@ async def test_what_was_stored_is_found_by_its_key_and_deleted(tmp_path: Path) -
             assert found["createdAt"].endswith("Z")
             assert _data(await client.delete(f"{MEMORY}/{_quoted(key)}")) == {"deleted": True}
             missing = await client.get(f"{MEMORY}/{_quoted(key)}")
-            assert (missing.status_code, missing.json()["error"]) == (404, "Memory entry not found")
+            assert (missing.status_code, missing.json()["error"]) == (404, "Entry not found")
             assert (await client.delete(f"{MEMORY}/{_quoted(key)}")).status_code == 404
 
 

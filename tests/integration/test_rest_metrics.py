@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from perstack.domain.memory import Caller
+from perstack.serving.rest.metrics import HttpMetrics, Measured
 from perstack.serving.rest.rules import Rules
 from tests.fakes.rest_door import rest, rest_door
 
@@ -49,6 +51,28 @@ async def scraped(client: AsyncClient) -> tuple[set[str], dict[Sample, float]]:
         for sample in family.samples
     }
     return {family.name for family in families}, samples
+
+
+async def test_a_client_that_goes_before_it_is_answered_is_no_failure_of_the_server() -> None:
+    metrics = HttpMetrics()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/breaks":
+            raise RuntimeError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    measured = Measured(app, metrics)
+    await measured({"type": "http", "method": "POST", "path": "/left"}, receive, send)
+    with pytest.raises(RuntimeError):
+        await measured({"type": "http", "method": "POST", "path": "/breaks"}, receive, send)
+    for status in ("499", "500"):
+        labels = {"method": "POST", "path": "(none)", "status": status}
+        assert metrics.registry.get_sample_value("http_requests_total", labels) == 1
 
 
 async def test_every_family_is_there_once(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from perstack.serving.rest.passwords import Argon2Passwords
 from perstack.serving.rest.server import Listening, serve
 from perstack.wiring import open_tables
 from tests.fakes.cli import SCRIPTED, Program, Running
+from tests.fakes.consensus import until
 from tests.fakes.rest_answers import API, becomes
 
 pytestmark = pytest.mark.anyio
@@ -174,6 +175,14 @@ async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "--port" in raised.value.hint
 
 
+async def test_an_address_of_another_machine_is_said_to_be_one(tmp_path: Path) -> None:
+    asked = Listening(host="192.0.2.1", port=0)
+    env = {"PERSTACK_SERVER_TOKEN": TOKEN}
+    with pytest.raises(ConflictError, match="cannot be listened on") as raised:
+        await serve(Place(tmp_path), asked, env, lambda line: None)
+    assert raised.value.hint == "--host must be an address of this machine"
+
+
 async def exchange(port: int, request: bytes) -> bytes:
     """Send bytes as they are, and return what came until the server closed."""
     stream: SocketStream
@@ -219,6 +228,26 @@ async def test_a_client_that_never_asks_anything_is_let_go(
     async with serving(tmp_path) as server:
         monkeypatch.setattr(connections, "HEAD_WITHIN_S", 0.01)
         assert await exchange(server.port, b"GET / HTTP/1.1\r\nHost: loc") == b""
+
+
+async def test_a_client_that_never_reads_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = psutil.Process()
+
+    def served() -> int:
+        return sum(
+            one.laddr.port == server.port and one.status == psutil.CONN_ESTABLISHED
+            for one in process.net_connections("tcp")
+            if one.raddr
+        )
+
+    async with serving(tmp_path) as server:
+        monkeypatch.setattr(connections, "READS_WITHIN_S", 0.1)
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            await stream.send(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+            await until(lambda: served() > 0)
+            await until(lambda: served() == 0)
 
 
 async def test_more_connections_than_there_is_room_for_are_closed(
@@ -275,6 +304,54 @@ async def test_the_program_serves_and_ends_with_0_at_a_signal(tmp_path: Path) ->
         ran = await running.ended()
     assert (ran.code, ran.stdout) == (0, "")
     assert "Traceback" not in ran.stderr
+
+
+def upgrade(path: str, *lines: str) -> bytes:
+    asked = (
+        f"GET {path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        *lines,
+    )
+    return ("\r\n".join(asked) + "\r\n\r\n").encode()
+
+
+async def test_a_refused_websocket_is_no_alarm_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as server:
+        answer = await exchange(server.port, upgrade("/ws", "Origin: http://elsewhere.example"))
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert [record.getMessage() for record in caplog.records if "uvicorn" in record.name] == []
+
+
+async def test_what_goes_wrong_is_in_the_log_file_and_tokens_are_not(tmp_path: Path) -> None:
+    program = Program.make(tmp_path, TEAM)
+    env = {"PERSTACK_SERVER_TOKEN": TOKEN, "PERSTACK_LOG_LEVEL": "DEBUG"}
+    async with (
+        program.running("serve", "--port", "0", env=env) as running,
+        client_of(running) as client,
+    ):
+        stream = await anyio.connect_tcp("127.0.0.1", int(client.base_url.port or 0))
+        async with stream:
+            await stream.send(upgrade(f"/ws?token={TOKEN}"))
+            assert (await stream.receive()).startswith(b"HTTP/1.1 101")
+        (program.workspace / "perstack.toml").write_text("[broken")
+
+        async def is_told() -> None:
+            while b"the definitions before it stay" not in running.err:
+                await client.get("/api/v1/experts")
+
+        with anyio.fail_after(20):
+            await is_told()
+        running.send(signal.SIGTERM)
+        assert (await running.ended()).code == 0
+    kept = (program.workspace / "perstack" / "logs" / "perstack.log").read_text()
+    assert "is not valid TOML" in kept
+    assert TOKEN not in kept
 
 
 async def test_a_job_at_work_stops_at_a_checkpoint_and_the_next_server_goes_on_with_it(

@@ -25,6 +25,9 @@ class Nobody:
     async def admit_token(self, token: str) -> Principal:
         raise NotSignedInError("Invalid token")
 
+    async def again(self, principal: Principal) -> Principal:
+        raise NotSignedInError("Invalid token")
+
 
 async def test_the_status_counts_what_there_is(tmp_path: Path) -> None:
     async with rest(tmp_path) as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -143,6 +143,40 @@ async def test_the_last_admin_can_neither_go_nor_be_demoted(users: UserService) 
     with pytest.raises(NotFoundError):
         await users.delete(ann.id)
     assert await users.has_admin()
+
+
+class Meanwhile(Plain):
+    """Passwords, while one of which is looked at something else happens."""
+
+    def __init__(self) -> None:
+        self.happens: Callable[[], Awaitable[None]] | None = None
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        return await super().matches(password_hash, password)
+
+
+@pytest.mark.parametrize("deed", ["password", "removal"])
+async def test_who_signs_in_while_the_password_changes_gets_nothing(
+    database_target: Path | str, clock: SetClock, deed: str
+) -> None:
+    handle: Handle[Stores] = Handle(lambda: open_stores(database_target, clock=clock, ids=Uuids()))
+    passwords = Meanwhile()
+    users = UserService(handle, passwords=passwords, clock=clock, ids=Uuids())
+    ann = await add(users, "ann")
+
+    async def change() -> None:
+        if deed == "removal":
+            await users.delete(ann.id)
+        else:
+            await users.reset_password("ann@example.org", "a new password")
+
+    passwords.happens = change
+    with pytest.raises(NotSignedInError):
+        await users.sign_in(email="ann@example.org", password=PASSWORD)
+    await handle.aclose()
 
 
 async def test_signing_out_and_a_new_password_end_what_was_before(users: UserService) -> None:

@@ -149,6 +149,7 @@ async def test_a_gate_is_approved_in_a_browser_and_the_run_goes_on(
     assert '"state":"completed"' in listed.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 async def test_a_page_that_is_opened_again_watches_and_starts_nothing(
     program: Program, tmp_path: Path

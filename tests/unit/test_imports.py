@@ -40,6 +40,22 @@ calls = [{ tool = "healthCheck" }]
 [[turns]]
 text = "Done."
 """
+# What a server that was only asked for its tools has no use for yet.
+ONLY_CALLS: Final = (
+    "perstack.coordination",
+    "perstack.runtime",
+    "perstack.domain.events",
+    "perstack.engine.job",
+    "perstack.engine.run",
+    "perstack.services.consensus",
+    "perstack.services.runs",
+    "perstack.services.tasks",
+    "perstack.storage.history",
+)
+INITIALIZE: Final = (
+    '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion":'
+    ' "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}\n'
+)
 # Standard error is the one stream that neither help nor events use.
 ASK: Final = """
 import sys
@@ -55,12 +71,15 @@ except SystemExit as ended:
 """
 
 
-def loaded_by(first: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> set[str]:
-    """Return the modules that a fresh interpreter holds after `first`."""
+def loaded_by(
+    first: str, *args: str, cwd: Path, env: dict[str, str] | None = None, given: str = ""
+) -> set[str]:
+    """Return the modules that a fresh interpreter holds after `first`; `given` is its input."""
     ran = subprocess.run(
         [sys.executable, "-c", ASK.format(first=first), *args],
         cwd=cwd,
         env=env,
+        input=given,
         check=True,
         capture_output=True,
         text=True,
@@ -70,9 +89,14 @@ def loaded_by(first: str, *args: str, cwd: Path, env: dict[str, str] | None = No
     return set(line.split())
 
 
-def loaded_by_program(program: Program, *args: str) -> set[str]:
+def loaded_by_program(program: Program, *args: str, given: str = "") -> set[str]:
     """Return the modules that the program holds when it ends."""
-    return loaded_by(MAIN, *args, cwd=program.workspace, env=dict(program.env))
+    return loaded_by(MAIN, *args, cwd=program.workspace, env=dict(program.env), given=given)
+
+
+def own(modules: set[str], begin: tuple[str, ...]) -> list[str]:
+    """Return the modules whose names begin so."""
+    return sorted(name for name in modules if name.startswith(begin))
 
 
 def packages(modules: set[str]) -> set[str]:
@@ -143,6 +167,24 @@ def test_looking_at_agents_loads_the_tables_alone(program: Program) -> None:
     modules = loaded_by_program(program, "agent", "list", "--json")
     assert packages(modules) & HEAVY == TABLES
     assert [name for name in modules if name.startswith("perstack.providers")] == []
+
+
+def test_a_tool_server_begins_with_nothing_that_only_a_call_needs(program: Program) -> None:
+    modules = loaded_by_program(program, "mcp", "start", given=INITIALIZE)
+    assert "perstack.serving.mcp.server" in modules
+    assert own(modules, ONLY_CALLS) == []
+    assert packages(modules) & (TABLES | SCREEN | {"jsonschema", "fastapi", "argon2"}) == set()
+
+
+def test_listing_the_tools_loads_what_they_take_and_give_alone(tmp_path: Path) -> None:
+    first = (
+        "from perstack.serving.mcp.server import tool_of\n"
+        "from perstack.serving.verbs.catalog import verbs\n"
+        "print(len([tool_of(verb) for verb in verbs(reviews=True).values()]))\n"
+    )
+    modules = loaded_by(first, cwd=tmp_path)
+    assert own(modules, (*ONLY_CALLS, "perstack.wiring")) == []
+    assert packages(modules) & (TABLES | SCREEN | {"jsonschema"}) == set()
 
 
 def test_the_cockpits_state_loads_no_toolkit(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def _serve(request: WebRequest) -> int:
 
 def reviewer_name() -> str:
     """Return who sits here, as decisions record it: `ana@pi`."""
-    from perstack.services.consensus import whoami
+    from perstack.services.whoami import whoami
 
     return whoami()
 

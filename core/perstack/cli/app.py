@@ -20,6 +20,7 @@ from perstack.cli.identity import identity_app
 from perstack.cli.init import init
 from perstack.cli.install import install
 from perstack.cli.jobs import jobs_app
+from perstack.cli.late import late
 from perstack.cli.log import register as register_log
 from perstack.cli.mcp import mcp_app
 from perstack.cli.memory import memory_app
@@ -44,6 +45,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+# What may fill the terminal, where nothing else may be written.
+_SCREENS = frozenset({"start", "demo", "watch"})
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,6 +84,10 @@ def root(
     if command is None:
         raise typer.Exit(open_watching(workspace, config, observe=observe))
     _refuse_options_before(command, workspace, config, observe=observe)
+    if verbose and command not in _SCREENS:
+        from perstack.cli.looking import say_what_is_logged
+
+        say_what_is_logged()
 
 
 def _refuse_options_before(
@@ -108,12 +115,12 @@ app.command(name="start")(start)
 app.command(name="watch")(watch)
 app.command(name="demo")(demo)
 app.command(name="install")(install)
-app.add_typer(agent_app())
+app.add_typer(late(agent_app()))
 for noun in (memory_app, session_app, identity_app, task_app, review_app, workflow_app, plugin_app):
-    app.add_typer(noun())
-app.add_typer(consensus_app())
-app.add_typer(mcp_app())
-app.add_typer(config_app())
+    app.add_typer(late(noun()))
+app.add_typer(late(consensus_app()))
+app.add_typer(late(mcp_app()))
+app.add_typer(late(config_app()))
 register_log(app)
 app.add_typer(jobs_app())
 register_travel(app)
@@ -121,5 +128,5 @@ app.command(name="export")(export)
 app.command(name="status")(status)
 app.command(name="completion")(completion)
 app.command(name="serve")(serve)
-app.add_typer(web_app())
-app.add_typer(user_app())
+app.add_typer(late(web_app()))
+app.add_typer(late(user_app()))

@@ -12,18 +12,16 @@ import anyio
 from perstack.cli.again import go_on_command
 from perstack.cli.listeners import say
 from perstack.cli.options import Asked
-from perstack.config.builtin import CORE_TYPES
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
-from perstack.errors import UnknownExpertError, UsageError
+from perstack.errors import UsageError
 from perstack.ports.desk import LIMITS
 from perstack.ports.experts import Stoppable
 from perstack.project import Project, open_project
 from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, warm_up
-from perstack.services.answers import check_length
-from perstack.services.runs import find_job
+from perstack.services.runs import check_new, find_job
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
@@ -159,11 +157,9 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
     query = (asked.query or "").strip()
     if asked.expert is None or not query:
         raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
-    check_length("a query", query)
-    known = project.config.experts
-    if asked.expert not in known and asked.expert not in CORE_TYPES:
-        raise UnknownExpertError(asked.expert, [str(key) for key in known])
-    return ExpertKey(asked.expert), query
+    expert = ExpertKey(asked.expert)
+    check_new(project.config.experts, expert, query)
+    return expert, query
 
 
 def exit_code(ended: JobOutcome, stopped_by: StoppedBy, output: Output, again: str) -> int:

@@ -250,7 +250,7 @@ def _id(text: str) -> IdentityId:
 
 
 def _me() -> str:
-    from perstack.services.consensus import whoami
+    from perstack.services.whoami import whoami
 
     return whoami()
 

@@ -63,6 +63,16 @@ def say_what_is_logged() -> None:
     logger.addHandler(_SAYS)
 
 
+def log_as_a_server(workspace: Path) -> None:
+    """From now on say what is logged, as above, and keep it, with tracebacks, in the log file."""
+    from perstack.config.process_env import process_environment
+    from perstack.config.secrets import secret_values
+    from perstack.program_log import log_to_file
+
+    log_to_file(workspace, secret_values(process_environment()))
+    say_what_is_logged()
+
+
 class _Says(logging.Handler):
     """Prints what is logged, which may name files of any name, so that no terminal acts on it."""
 

@@ -59,7 +59,7 @@ def start(
 
     import anyio
 
-    from perstack.cli.looking import say_what_is_logged
+    from perstack.cli.looking import log_as_a_server
     from perstack.errors import UsageError
     from perstack.serving.backend import Place
 
@@ -67,7 +67,7 @@ def start(
     if transport == "stdio":
         from perstack.serving.mcp.stdio import serve_stdio
 
-        say_what_is_logged()
+        log_as_a_server(workspace.absolute())
         anyio.run(partial(serve_stdio, place, reviews=review_loops))
         return
     if transport != "http":
@@ -75,7 +75,7 @@ def start(
     from perstack.cli.listeners import say
     from perstack.serving.mcp.http import Listening, serve_http
 
-    say_what_is_logged()
+    log_as_a_server(workspace.absolute())
     given = None if no_token else _token()
     at = Listening(host, port, None if given is None else given[0])
 

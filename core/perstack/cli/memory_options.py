@@ -63,7 +63,7 @@ def with_memory(
 def caller_of(session: str | None) -> Caller:
     """Return who asks: this user, who sees everything, or what a session may see."""
     from perstack.domain.memory import Caller
-    from perstack.services.consensus import whoami
+    from perstack.services.whoami import whoami
 
     return Caller(name=whoami(), session_id=s.session_of(session))
 
@@ -83,11 +83,9 @@ async def found(
     Raises:
         NotFoundError: the caller sees none.
     """
-    from perstack.errors import NotFoundError
+    from perstack.domain.memory_views import entry_not_found
 
     entry = await memory.find(caller, key, namespace=namespace)
     if entry is None:
-        raise NotFoundError(
-            "Entry not found", hint="perstack memory list --all shows what there is"
-        )
+        raise entry_not_found()
     return entry

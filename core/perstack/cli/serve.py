@@ -52,7 +52,7 @@ def serve(
     import anyio
 
     from perstack.cli.listeners import say
-    from perstack.cli.looking import say_what_is_logged
+    from perstack.cli.looking import log_as_a_server
     from perstack.config.process_env import process_environment
     from perstack.serving.backend import Place
     from perstack.serving.rest.server import Listening
@@ -67,7 +67,7 @@ def serve(
         open_registration=open_registration,
         open_metrics=open_metrics,
     )
-    say_what_is_logged()
+    log_as_a_server(workspace.absolute())
     place = Place(workspace.absolute(), config, trust=trust)
     anyio.run(serve_rest, place, asked, process_environment(), say)
 

@@ -81,7 +81,7 @@ def revoke(
     from perstack.wiring import has_database
 
     async def ask(service: StandingApprovals) -> StandingApproval:
-        from perstack.services.consensus import whoami
+        from perstack.services.whoami import whoami
 
         return await service.revoke_standing(StandingId(standing_id), by=whoami())
 

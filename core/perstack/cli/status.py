@@ -63,7 +63,7 @@ def _no_registry() -> Exception:
 async def _look(workspace: Path, project: Project | None) -> tuple[SystemStatus, SystemHealth]:
     from perstack.agent_wiring import open_system
     from perstack.domain.memory import Caller
-    from perstack.services.consensus import whoami
+    from perstack.services.whoami import whoami
     from perstack.wiring import has_database
 
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ from typing import Literal
 from perstack.domain.base import Model
 from perstack.domain.ids import AgentId
 from perstack.domain.memory import MatchType, MemoryAnswer, MemoryEntry, MemoryHit, StoredMemory
+from perstack.errors import NotFoundError
 
 
 class MemoryStored(Model):
@@ -79,4 +80,11 @@ def _match(hit: MemoryHit) -> MemoryMatch:
         match_type=hit.match_type,
         similarity=hit.similarity,
         text_score=hit.text_score,
+    )
+
+
+def entry_not_found() -> NotFoundError:
+    """Return what every door says where a key has no entry that the caller sees."""
+    return NotFoundError(
+        "Entry not found", hint="memory_list and perstack memory list --all show what there is"
     )

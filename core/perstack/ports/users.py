@@ -90,8 +90,12 @@ class UserStore(Protocol):
         """
         ...
 
-    async def add_token(self, token: RefreshToken) -> None:
-        """Write the first token of a family; those long expired are forgotten."""
+    async def add_token(self, token: RefreshToken, *, epoch: int) -> bool:
+        """Write the first token of a family; those long expired are forgotten.
+
+        Returns:
+            Whether it was written: not if the user is gone, or no longer of that epoch.
+        """
         ...
 
     async def rotate(

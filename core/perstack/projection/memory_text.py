@@ -37,7 +37,7 @@ def stored_lines(stored: StoredMemory) -> Iterator[str]:
     entry = stored.entry
     yield from _about(entry)
     if not stored.created:
-        yield field("Replaced", f"version {entry.version}")
+        yield field("Replaced", f"what is version {entry.version} now")
     if stored.warning:
         yield field("Warning", stored.warning)
 
@@ -48,7 +48,7 @@ def entry_lines(entry: MemoryEntry) -> Iterator[str]:
     yield field("Updated", moment(entry.updated_at))
     yield field("By", f"{entry.origin.name} ({entry.origin.kind})")
     if entry.version:
-        yield field("Version", str(entry.version))
+        yield field("Earlier", f"{entry.version} version{'s' if entry.version > 1 else ''}")
     if entry.tags:
         yield field("Tags", ", ".join(entry.tags))
     if entry.metadata:

@@ -22,8 +22,8 @@ from perstack.ports.system import Clock
 from perstack.services.agent_roll import AgentRoll
 from perstack.services.ancestry import refuse_if_inside_run
 from perstack.services.bounds import check_text
-from perstack.services.consensus import whoami
 from perstack.services.handle import Handle
+from perstack.services.whoami import whoami
 
 STEERING_LENGTH: Final = 20_480
 MODEL_LENGTH: Final = 200

@@ -30,8 +30,9 @@ from perstack.ports.system import Clock, Ids
 from perstack.ports.tasks import TaskProposal
 from perstack.projection.gates import subtask_phrase
 from perstack.services.bounds import check_number, check_text
-from perstack.services.consensus import ConsensusService, whoami
+from perstack.services.consensus import ConsensusService
 from perstack.services.handle import Handle
+from perstack.services.whoami import whoami
 
 _FARTHEST: Final = 1_000_000_000
 _REVIEWER_CHARS: Final = 200

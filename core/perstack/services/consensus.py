@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +31,7 @@ from perstack.services.changes import Changes
 from perstack.services.given_answers import with_answer
 from perstack.services.handle import Handle
 from perstack.services.standing import standing_of
+from perstack.services.whoami import whoami
 
 T = TypeVar("T")
 
@@ -338,26 +337,12 @@ async def _pause(
         await changed.wait()
 
 
-def whoami() -> str:
-    """Return user@host of this process, from the system rather than the environment."""
-    try:
-        import pwd
-
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except (ImportError, KeyError):
-        user = f"uid-{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
 def _the_one(wanted: str, found: Sequence[ConsensusId]) -> ConsensusId:
     """Return the id that `wanted` means among those that begin with it."""
     if wanted in found:
         return ConsensusId(wanted)
     if not found or len(wanted) < SHORTEST_PREFIX:
-        raise NotFoundError(
-            f"no consensus checkpoint {wanted[:40]!a}",
-            hint="perstack consensus list --all shows them",
-        )
+        raise NotFoundError("Checkpoint not found", hint="perstack consensus list --all shows them")
     if len(found) > 1:
         raise UsageError(
             f"several consensus checkpoints begin with {wanted!a}", hint="give more of the id"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -71,12 +72,12 @@ class Runs:
 
         Raises:
             UnknownExpertError: the plan has no such Expert.
-            UsageError: the query is too long.
+            UsageError: the query is blank or too long.
             ConfigError: a budget cannot be kept.
             ConflictError: a job with that id exists.
             StorageError: the history cannot be written.
         """
-        check_length("a query", query)
+        check_new(plan.experts, expert_key, query)
         self._check_budget(plan, Spent())
         plan = _with_builtins(plan, expert_key)
         expert = _expert(plan, expert_key)
@@ -203,6 +204,20 @@ class Runs:
             raise
 
 
+def check_new(experts: Mapping[ExpertKey, Expert], key: ExpertKey, query: str) -> None:
+    """Refuse what can become no job, before anything is opened for it.
+
+    Raises:
+        UnknownExpertError: it is neither one of `experts` nor built in.
+        UsageError: the query is blank or too long.
+    """
+    if not query.strip():
+        raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
+    check_length("a query", query)
+    if key not in with_builtins(experts, key):
+        raise UnknownExpertError(key, [str(known) for known in experts])
+
+
 async def find_job(history: History, wanted: Continuation) -> Job:
     """Return the job that `wanted` means: the latest, or the one whose id begins as it is given.
 
@@ -265,7 +280,7 @@ def _within(
     held = replace(plan, settings=settings.model_copy(update=update))
     if more is None or limits == before:
         return held, None, beyond
-    from perstack.services.consensus import whoami
+    from perstack.services.whoami import whoami
 
     raised = RaiseBudget(by=whoami(), limits=limits)
     return held, raised, also_raised(beyond, more, limits)

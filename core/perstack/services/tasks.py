@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from pydantic import JsonValue
 
@@ -35,7 +34,6 @@ from perstack.services.drift import DriftDetector
 from perstack.services.handle import Handle
 from perstack.services.task_creation import Known, NewTask, TaskCreator
 from perstack.services.task_queue import TaskQueue
-
 
 
 class TaskService:

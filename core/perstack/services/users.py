@@ -91,7 +91,7 @@ class UserService:
         now = self._clock.now_ms()
         await self._stores.ask(lambda stores: stores.users.note_login(found.user.id, now_ms=now))
         user = found.user.model_copy(update={"last_login_at": now})
-        return SignedIn(user, await self._first_token(user.id, now))
+        return SignedIn(user, await self._first_token(user, now))
 
     async def renew(self, refresh_token: str) -> SignedIn:
         """Take a refresh token, and give the next one.
@@ -199,12 +199,16 @@ class UserService:
             lambda stores: stores.users.set_password(user_id, hashed, now_ms=now)
         )
 
-    async def _first_token(self, user_id: UserId, now: int) -> str:
+    async def _first_token(self, user: User, now: int) -> str:
         made = secrets.token_urlsafe(_TOKEN_BYTES)
         token = RefreshToken(
-            _digest(made), user_id, self._ids.new(), created_at=now, expires_at=now + REFRESH_S * _S
+            _digest(made), user.id, self._ids.new(), created_at=now, expires_at=now + REFRESH_S * _S
         )
-        await self._stores.ask(lambda stores: stores.users.add_token(token))
+        # The password may have been changed since it was looked at.
+        if not await self._stores.ask(
+            lambda stores: stores.users.add_token(token, epoch=user.epoch)
+        ):
+            raise NotSignedInError("Invalid credentials")
         return made
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perstack.config.find import CONFIG_NAME, find_config
+from perstack.config.known_experts import KnownExperts
 from perstack.config.load import parse_config
 from perstack.config.typed import Overrides
 from perstack.domain.settings import is_of_plugin
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.5
 CLOSE_S: Final = 5.0
+ANSWER_S: Final = 0.05
+_LATE: Final = ("jsonschema", "perstack.coordination", "perstack.serving.late_model")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -84,6 +88,11 @@ class Served:
     coordination: Coordination
     model: LateModel | None
 
+    @property
+    def experts(self) -> KnownExperts:
+        """The Experts that work can be handed to."""
+        return KnownExperts(self.runtime.project.config.experts)
+
 
 class _Generation:
     """A reading of the definitions at work; it is closed once it is old and nobody uses it."""
@@ -108,7 +117,10 @@ class Backend:
     A file that is broken while it serves changes nothing: `warning` says what is wrong with it.
     """
 
-    def __init__(self, place: Place, project: Project, tables: Tables, group: TaskGroup) -> None:
+    def __init__(
+        self, place: Place, seen: object, project: Project, tables: Tables, group: TaskGroup
+    ) -> None:
+        """`seen` is what `place` looked like before `project` was read."""
         self.tables = tables
         self.warning: str | None = None
         self._place = place
@@ -116,9 +128,10 @@ class Backend:
         self._group = group
         self._breakers = Breakers()
         self._changing = anyio.Lock()
-        self._seen = place.seen()
+        self._seen: object = seen
         self._looked_at = anyio.current_time()
         self._current: _Generation | None = None
+        self._prepared = False
         self._on_served: list[Callable[[Served], None]] = []
 
     def on_served(self, listener: Callable[[Served], None]) -> None:
@@ -155,12 +168,18 @@ class Backend:
         generation.users += 1
         try:
             await generation.ready.wait()
-            if generation.served is None:
+            if generation.served is None or generation.error is not None:
                 raise generation.error or StorageError("the services could not be opened")
             yield generation.served
         finally:
             generation.users -= 1
             generation.let_go()
+
+    def prepare(self) -> None:
+        """Begin to load what the first call needs, and return; nothing is opened."""
+        if not self._prepared:
+            self._prepared = True
+            self._group.start_soon(_load_soon, name="serve:load")
 
     async def _newest(self) -> _Generation:
         async with self._changing:
@@ -178,31 +197,39 @@ class Backend:
             return
         self._looked_at = now
         seen = await anyio.to_thread.run_sync(self._place.seen)
-        if seen == self._seen:
+        # What was refused may be accepted by now, which changes nothing in the file itself.
+        if seen == self._seen and self.warning is None:
             return
-        self._seen = seen
         try:
-            self._project = await anyio.to_thread.run_sync(self._place.read)
+            project = await anyio.to_thread.run_sync(self._place.read)
         except PerstackError as error:
-            self.warning = f"{error.message}; the definitions before it stay"
-            _LOG.warning("%s", self.warning)
+            self._seen = seen
+            self._warn(f"{error.message}; the definitions before it stay")
             return
-        self.warning = None
+        # Not before: whoever is cancelled while reading has read nothing.
+        self._seen, self._project, self.warning = seen, project, None
         if self._current is not None:
             self._current.retired = True
             self._current.let_go()
             self._current = None
 
-    async def _serve(self, generation: _Generation, project: Project) -> None:
-        await anyio.to_thread.run_sync(load_services)
-        from perstack.coordination import open_coordination
-        from perstack.runtime import open_runtime
-        from perstack.serving.late_model import LateModel
+    def _warn(self, text: str) -> None:
+        if text != self.warning:
+            _LOG.warning("%s", text)
+        self.warning = text
 
-        # A plugin's model is opened by the runtime, once its plugins were looked for.
-        foreign = is_of_plugin(project.config.settings.provider.name)
-        model = None if foreign else LateModel(project, self._breakers)
+    async def _serve(self, generation: _Generation, project: Project) -> None:
         try:
+            await anyio.to_thread.run_sync(load_services)
+            from perstack.coordination import open_coordination
+            from perstack.program_log import hide_in_log
+            from perstack.runtime import open_runtime
+            from perstack.serving.late_model import LateModel
+
+            hide_in_log(project.secrets)
+            # A plugin's model is opened by the runtime, once its plugins were looked for.
+            foreign = is_of_plugin(project.config.settings.provider.name)
+            model = None if foreign else LateModel(project, self._breakers)
             with unwrapped():
                 async with (
                     open_runtime(
@@ -232,8 +259,14 @@ def load_services() -> None:
 
     Blocks. May be called in any thread, again and at once.
     """
-    import perstack.coordination  # noqa: F401  loaded for later
-    import perstack.serving.late_model  # noqa: F401  loaded for later
+    for name in _LATE:
+        import_module(name)
+
+
+async def _load_soon() -> None:
+    # Loading takes the interpreter from everything else: what is being answered goes first.
+    await anyio.sleep(ANSWER_S)
+    await anyio.to_thread.run_sync(load_services)
 
 
 @asynccontextmanager
@@ -243,13 +276,15 @@ async def open_backend(place: Place) -> AsyncGenerator[Backend]:
     Raises:
         ConfigError, UsageError: as `Place.read`.
     """
+    # Seen first: what is saved while it is read is read again.
+    seen = await anyio.to_thread.run_sync(place.seen)
     project = await anyio.to_thread.run_sync(place.read)
     tables = open_tables(project.workspace)
     try:
         with unwrapped():
             async with anyio.create_task_group() as group:
                 try:
-                    yield Backend(place, project, tables, group)
+                    yield Backend(place, seen, project, tables, group)
                 finally:
                     group.cancel_scope.cancel()
     finally:

@@ -13,14 +13,15 @@ from anyio.abc import TaskGroup
 
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
-from perstack.errors import ConflictError, LimitError, PerstackError
+from perstack.errors import ConflictError, LimitError, PerstackError, UsageError
 
 if TYPE_CHECKING:
     from perstack.domain.events import Delta, Event
-    from perstack.domain.ids import ExpertKey, JobId, RunId
+    from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId
     from perstack.engine.plan import JobOutcome, Plan
     from perstack.ports.frontend import Continuation
     from perstack.projection.run_state import RunState
+    from perstack.services.runs import Runs
     from perstack.serving.backend import Backend, Served
 
     OnEvent = Callable[[Event], None]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_AT_ONCE: Final = 32
 STOP_WITHIN_S: Final = 10.0
 STOP_NOW_WITHIN_S: Final = 1.5
+LET_GO_S: Final = 5.0
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -134,7 +136,10 @@ class ServedJobs:
             if max_steps is not None:
                 settings = plan.settings.model_copy(update={"max_steps": max_steps})
                 plan = replace(plan, settings=settings)
-            runs = served.runtime.runs
+            from perstack.services.runs import check_new
+
+            check_new(plan.experts, expert, query)
+            runs = await _able(served)
             return await runs.start(plan, expert, query, listener=job, control=job.control)
 
         return await self._begin(drive, on_event)
@@ -142,15 +147,29 @@ class ServedJobs:
     async def go_on(self, wanted: Continuation, *, on_event: OnEvent | None = None) -> ServedJob:
         """Go on with a job, and return once it has begun.
 
+        One that has said how it ended may be let go of by this process only a moment later.
+
         Raises:
             PerstackError: it could not.
         """
+        if wanted.job_id is not None:
+            await self._let_go(wanted.job_id)
 
         async def drive(served: Served, plan: Plan, job: ServedJob) -> JobOutcome:
-            runs = served.runtime.runs
+            runs = await _able(served)
             return await runs.go_on(plan, wanted, listener=job, control=job.control)
 
         return await self._begin(drive, on_event)
+
+    async def _let_go(self, job_id: JobId) -> None:
+        """Wait, in bounded time, for a job that stops here, or has ended, to be over."""
+        job = self.get(job_id)
+        if job is None:
+            return
+        saved = (await self._backend.history.get_job(job_id)).status
+        if saved != "running" or job.control.stopping:
+            with anyio.move_on_after(LET_GO_S):
+                await job.over.wait()
 
     def spawn(self, name: str, work: _Work) -> None:
         """Have something else done by the services meanwhile: a workflow, a review loop.
@@ -223,14 +242,48 @@ class ServedJobs:
         failed: Exception | None = None
         try:
             async with self._backend.use() as served:
-                if served.model is not None:
-                    await served.model.open()
                 outcome = await drive(served, served.runtime.project.plan(), job)
         except Exception as error:  # noqa: BLE001  whoever waits for the job is told
             failed = error
         finally:
             self._at_work.discard(job)
             job.end(outcome, failed)
+
+
+def continuation(
+    job_id: JobId,
+    *,
+    text: str | None = None,
+    answer: str | None = None,
+    from_checkpoint: CheckpointId | None = None,
+    max_steps: int | None = None,
+) -> Continuation:
+    """Return what to go on with, as clients say it.
+
+    Raises:
+        UsageError: both a text and an answer were given.
+    """
+    from perstack.domain.jobs import SomeLimits
+    from perstack.ports.frontend import Continuation
+
+    if text is not None and answer is not None:
+        raise UsageError(
+            "text and answer exclude each other", hint="give an answer where a question waits"
+        )
+    return Continuation(
+        job_id=job_id,
+        checkpoint_id=from_checkpoint,
+        text=answer if answer is not None else text,
+        is_answer=answer is not None,
+        typed=SomeLimits(max_steps=max_steps) if max_steps else None,
+    )
+
+
+async def _able(served: Served) -> Runs:
+    """Return what runs jobs, with its model opened: a key that is not set is said beforehand."""
+    if served.model is not None:
+        await served.model.open()
+    return served.runtime.runs
 
 
 @asynccontextmanager

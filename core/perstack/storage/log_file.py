@@ -26,6 +26,12 @@ class LogFile(RotatingFileHandler):
         self._secrets = tuple(secrets)
         self.setFormatter(logging.Formatter(_FORMAT))
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Redact these, too, from the next record on."""
+        known = {*self._secrets, *secrets}
+        # The longest first: a secret may hold a shorter one.
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; its folder is made with the first."""
         try:

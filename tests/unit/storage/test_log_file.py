@@ -22,6 +22,14 @@ def test_the_file_is_made_with_the_first_record_and_holds_no_secret(tmp_path: Pa
     assert "canary" not in path.read_text()
 
 
+def test_secrets_that_are_learned_later_are_hidden_too(tmp_path: Path) -> None:
+    handler = LogFile(tmp_path / "perstack.log", ("sk-canary",))
+    handler.hide(("sk-canary-1234", "another-secret"))
+    handler.handle(record("sk-canary-1234, sk-canary and another-secret"))
+    handler.close()
+    assert "[redacted], [redacted] and [redacted]" in (tmp_path / "perstack.log").read_text()
+
+
 def test_a_log_that_cannot_be_written_is_silent(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     handler = LogFile(tmp_path / "logs" / "perstack.log")

@@ -28,8 +28,8 @@ from perstack.project import Project, accept
 from perstack.projection.views import EntryView, QuestionView
 from perstack.providers.breaker import Breakers
 from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, open_travel
-from perstack.services.consensus import whoami
 from perstack.services.runs import find_job
+from perstack.services.whoami import whoami
 from perstack.wiring import consensus_over, has_database, open_tables
 from perstack_tui.local.definitions import Definitions
 from perstack_tui.local.jobs import LocalJob, spawn_headless

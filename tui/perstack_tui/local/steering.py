@@ -27,7 +27,7 @@ from perstack.providers.facts import model_facts
 from perstack.services.agent_orders import AgentOrders, definition_text
 from perstack.services.agent_roll import AgentRoll
 from perstack.services.ancestry import refuse_if_inside_run
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack.wiring import Tables, has_database
 from perstack_tui.local.jobs import LocalJob
 from perstack_tui.ports.steering import BudgetRaise, ModelChoice, Target

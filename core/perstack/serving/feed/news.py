@@ -7,8 +7,8 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import cached_property
+from fnmatch import translate
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Final
 
@@ -156,7 +156,14 @@ class Wanted:
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, one) for one in patterns)
+    return bool(patterns) and compiled(patterns).match(name) is not None
+
+
+# `fnmatch` keeps 256 patterns: a few clients with others each would have it begin anew every time.
+@lru_cache(maxsize=2_048)
+def compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what fits any of the patterns."""
+    return re.compile("|".join(translate(one) for one in patterns))
 
 
 def checked_patterns(named: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from mcp.types import (
 
 from perstack.domain.ids import check_path_id
 from perstack.errors import NotFoundError, StorageError, UsageError
-from perstack.serving.mcp.resources import TEMPLATES, known_experts
+from perstack.serving.mcp.resources import TEMPLATES
 
 if TYPE_CHECKING:
     from perstack.serving.backend import Served
@@ -32,7 +32,7 @@ async def complete(served: Served, asked: CompleteRequestParams) -> CompleteResu
     if f"{{{name}}}" not in asked.ref.uri:
         return _result(())
     if name == "key":
-        return _result(key for key in known_experts(served) if key.startswith(value))
+        return _result(key for key in served.experts if key.startswith(value))
     if name == "jobId":
         return _result(await _jobs(served, value))
     given = (asked.context.arguments or {}) if asked.context is not None else {}

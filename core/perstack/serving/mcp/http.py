@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from perstack.engine.groups import unwrapped
 from perstack.errors import UsageError
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack.serving.backend import Backend, Place, open_backend
 from perstack.serving.jobs import ServedJobs, open_jobs
 from perstack.serving.mcp.clients import Clients
@@ -161,6 +161,7 @@ async def _uvicorn(app: ASGIApp, bound: socket.socket) -> AsyncGenerator[None]:
         lifespan="off",
         log_config=None,
         access_log=False,
+        log_level="warning",
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSE_S,

@@ -27,6 +27,8 @@ from pydantic import ValidationError
 
 LONGEST_LINE: Final = 32 * 1024 * 1024
 ANSWERED_WITHIN_S: Final = 1.2
+MOST_OPEN: Final = 128
+_BUSY: Final = -32000
 _PIECE: Final = 65_536
 _SHORT: Final = 200
 
@@ -130,15 +132,25 @@ async def messages(
     """Give the streams that the SDK's server reads from and writes to.
 
     What the client asked just before it closed its end is answered yet, for `ANSWERED_WITHIN_S`
-    seconds at most; `ended` is called before them.
+    seconds at most; `ended` is called before them. Once nobody reads what it is told, nothing
+    more is taken from it either.
     """
     to_server, received = anyio.create_memory_object_stream[SessionMessage | Exception]()
     sent, from_server = anyio.create_memory_object_stream[SessionMessage]()
     open_ = _Open()
     async with anyio.create_task_group() as group:
-        reader = LineReader(read_fd, longest=longest)
-        group.start_soon(_receive, reader, to_server, sent.clone(), open_, ended)
-        group.start_soon(_write, from_server, write_fd, open_)
+        reader, reading = LineReader(read_fd, longest=longest), anyio.CancelScope()
+
+        async def receive() -> None:
+            with reading:
+                await _receive(reader, to_server, sent.clone(), open_, ended)
+
+        async def write() -> None:
+            await _write(from_server, write_fd, open_)
+            reading.cancel()
+
+        group.start_soon(receive)
+        group.start_soon(write)
         try:
             yield received, sent
         finally:
@@ -182,6 +194,10 @@ async def _take(
         await back.send(_why_not(line))
         return
     if isinstance(message, JSONRPCRequest):
+        if len(open_.ids) >= MOST_OPEN:
+            # A client that never reads is waited for here, before its answers fill the memory.
+            await back.send(_refusal(_BUSY, f"{MOST_OPEN} requests are open already", message.id))
+            return
         open_.asked(message.id)
     if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
         # What was taken back is answered no more.
@@ -201,9 +217,9 @@ def _why_not(line: bytes) -> SessionMessage:
     return _refusal(INVALID_REQUEST, "the line is no JSON-RPC 2.0 message")
 
 
-def _refusal(code: int, message: str) -> SessionMessage:
+def _refusal(code: int, message: str, id_: str | int | None = None) -> SessionMessage:
     return SessionMessage(
-        JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=code, message=message))
+        JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=message))
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -21,13 +20,11 @@ from mcp.types import (
 )
 from pydantic import JsonValue
 
-from perstack.config.builtin import builtin_experts
-from perstack.domain.expert import Expert
-from perstack.domain.ids import CheckpointId, ExpertKey, JobId, check_path_id
-from perstack.domain.job_views import ExpertSource, expert_view
+from perstack.domain.ids import CheckpointId, JobId, check_path_id
 from perstack.errors import LimitError, NotFoundError, PerstackError, UsageError
 
 if TYPE_CHECKING:
+    from perstack.domain.job_views import ExpertView
     from perstack.serving.backend import Served
 
 EXPERTS: Final = "perstack://experts"
@@ -64,23 +61,6 @@ TEMPLATES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An Expert, and where it comes from."""
-
-    expert: Expert
-    source: ExpertSource
-
-
-def known_experts(served: Served) -> Mapping[ExpertKey, Known]:
-    """Return the project's Experts, then the built-in ones; the project's win."""
-    own = served.runtime.project.config.experts
-    builtin = {
-        key: Known(one, "builtin") for key, one in builtin_experts().items() if key not in own
-    }
-    return {**{key: Known(one, "project") for key, one in own.items()}, **builtin}
-
-
 async def list_resources(served: Served, cursor: str | None) -> ListResourcesResult:
     """Return a page of the resources: both lists, the Experts, the jobs driven last.
 
@@ -92,7 +72,7 @@ async def list_resources(served: Served, cursor: str | None) -> ListResourcesRes
     every = [
         Resource(name="experts", title="All Experts", uri=EXPERTS, mime_type=_JSON),
         Resource(name="jobs", title="The jobs driven last", uri=JOBS, mime_type=_JSON),
-        *(_expert_resource(known.expert) for known in known_experts(served).values()),
+        *map(_expert_resource, served.experts.values()),
     ]
     every += [
         Resource(
@@ -142,10 +122,11 @@ async def _text(served: Served, uri: str) -> str:
     if uri == JOBS:
         return jobs_line(await see_jobs(history, limit=PAGE, states=frozenset()))
     if uri == EXPERTS:
-        views = [expert_view(one.expert, one.source) for one in known_experts(served).values()]
+        views = served.experts.values()
         return _as_text({"experts": [one.model_dump(mode="json", by_alias=True) for one in views]})
     if uri.startswith(f"{EXPERTS}/"):
-        return _expert_text(served, unquote(uri.removeprefix(f"{EXPERTS}/")))
+        view = served.experts.find(unquote(uri.removeprefix(f"{EXPERTS}/")))
+        return _as_text(view.model_dump(mode="json", by_alias=True, exclude_none=True))
     match [unquote(part) for part in uri.removeprefix(f"{JOBS}/").split("/")]:
         case [job] if uri.startswith(f"{JOBS}/"):
             report = await report_job(history, served.runtime.consensus, await _job(served, job))
@@ -164,15 +145,7 @@ async def _job(served: Served, job: str) -> JobId:
     return await find_job(served.runtime.history, job)
 
 
-def _expert_text(served: Served, key: str) -> str:
-    known = known_experts(served).get(ExpertKey(key))
-    if known is None:
-        raise NotFoundError("there is no such Expert", hint="see expert_list")
-    view = expert_view(known.expert, known.source)
-    return _as_text(view.model_dump(mode="json", by_alias=True, exclude_none=True))
-
-
-def _expert_resource(expert: Expert) -> Resource:
+def _expert_resource(expert: ExpertView) -> Resource:
     return Resource(
         name=expert.key,
         title=expert.name,

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp import MCPError
 from mcp.server import Server
@@ -33,9 +33,7 @@ from mcp.types import (
 )
 
 from perstack import __version__
-from perstack.serving.backend import Backend, Served
 from perstack.serving.failures import as_json, failure_of
-from perstack.serving.jobs import ServedJobs
 from perstack.serving.mcp.clients import Context
 from perstack.serving.mcp.completions import complete
 from perstack.serving.mcp.prompts import get_prompt, list_prompts
@@ -44,6 +42,10 @@ from perstack.serving.verbs.answering import Answer, answer
 from perstack.serving.verbs.catalog import verbs
 from perstack.serving.verbs.schemas import input_schema, output_schema
 from perstack.serving.verbs.verb import AnyVerb, Call, Client
+
+if TYPE_CHECKING:
+    from perstack.serving.backend import Backend, Served
+    from perstack.serving.jobs import ServedJobs
 
 NAME: Final = "agentstack"
 INSTRUCTIONS: Final = (
@@ -96,6 +98,7 @@ class ToolServer:
         return [tool_of(verb) for verb in self._verbs.values()]
 
     async def _list(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
+        self._backend.prepare()
         return ListToolsResult(tools=self._tools)
 
     async def _call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from perstack.engine.groups import unwrapped
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack.serving.backend import Place, open_backend
 from perstack.serving.jobs import open_jobs
 from perstack.serving.mcp.clients import Clients

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
 from perstack import __version__
 from perstack.serving.rest.context import RestState
@@ -32,6 +37,7 @@ from perstack.serving.rest.routes import (
 )
 
 API: Final = "/api/v1"
+DESCRIPTION: Final = "/openapi.json"
 _AREAS: Final = (
     agents,
     auth,
@@ -67,11 +73,34 @@ class _App(FastAPI):
         return self.openapi_schema
 
 
+class _Description:
+    """The OpenAPI description as it is sent: made once, when it is first asked for.
+
+    Making it takes seconds. Anybody may ask, so that others are answered meanwhile.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._making = anyio.Lock()
+        self._json: bytes | None = None
+
+    async def answer(self, request: Request) -> Response:
+        """Send it."""
+        async with self._making:
+            if self._json is None:
+                self._json = await anyio.to_thread.run_sync(self._made)
+        return Response(self._json, media_type="application/json")
+
+    def _made(self) -> bytes:
+        return json.dumps(self._app.openapi(), separators=(",", ":")).encode()
+
+
 def create_app(state: RestState) -> FastAPI:
     """Return the application."""
     app = _App(
         title="Perstack",
         version=__version__,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -83,10 +112,10 @@ def create_app(state: RestState) -> FastAPI:
     app.add_middleware(Bodies, rules=state.rules)
     app.add_middleware(Gate, rules=state.rules)
     app.add_middleware(Measured, metrics=state.metrics)
-    api = APIRouter(prefix=API)
+    # Each by itself: a router around them all would have every route made once more.
     for area in _AREAS:
-        api.include_router(area.router)
-    app.include_router(api)
+        app.include_router(area.router, prefix=API)
     app.include_router(root.router)
     app.include_router(events.router)
+    app.add_route(DESCRIPTION, _Description(app).answer, include_in_schema=False)
     return app

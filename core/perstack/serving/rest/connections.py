@@ -1,4 +1,4 @@
-"""Connections of clients: not too many, and none that never asks anything."""
+"""Connections of clients: not too many, none that never asks anything, none that never reads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 MOST: Final = 1_024
 HEAD_WITHIN_S: Final = 10.0
+READS_WITHIN_S: Final = 20.0
 
 
 class Connection(H11Protocol):
-    """Uvicorn's own, closed when no request's head has arrived in time; beyond `MOST` at once."""
+    """Uvicorn's own, closed when no request's head has arrived in time; beyond `MOST` at once.
+
+    One whose client takes nothing of what is sent is cut off after `READS_WITHIN_S` to twice that.
+    Closing it would wait for the client, and it would count, with all that it was to be sent.
+    """
 
     _waiting: asyncio.TimerHandle | None = None
+    _unread: int | None = None
+    _closing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take it, if there is room."""
@@ -23,6 +30,7 @@ class Connection(H11Protocol):
             transport.abort()
             return
         self._wait_for_head()
+        self._look_later()
 
     def data_received(self, data: bytes) -> None:
         """Read; a head that is still incomplete does not get more time."""
@@ -36,6 +44,11 @@ class Connection(H11Protocol):
         elif self._waiting is None:
             self._wait_for_head()
 
+    def resume_writing(self) -> None:
+        """Go on sending: something was read."""
+        self._unread = None
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._stop_waiting()
@@ -48,3 +61,21 @@ class Connection(H11Protocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+    def _look_later(self) -> None:
+        self.loop.call_later(READS_WITHIN_S, self._look)
+
+    def _look(self) -> None:
+        """Cut off a client that has read nothing since the last look, or never lets go."""
+        # This goes on once it is a WebSocket, whose sending is bounded in `sockets`.
+        if self._closing or self._stalls():
+            self.transport.abort()
+            return
+        self._closing = self.transport.is_closing()
+        self._look_later()
+
+    def _stalls(self) -> bool:
+        if self.transport.get_protocol() is not self or not self.flow.write_paused:
+            return False
+        before, self._unread = self._unread, self.transport.get_write_buffer_size()
+        return before is not None and self._unread >= before

@@ -53,6 +53,7 @@ class Principal:
     name: str
     role: Role
     user_id: str | None = None
+    epoch: int = 0
 
     def may(self, area: Area, deed: Deed) -> bool:
         """Tell whether the role allows it."""
@@ -99,6 +100,14 @@ class Doorkeeper(Protocol):
 
         Raises:
             NotSignedInError: nobody's that is known.
+        """
+        ...
+
+    async def again(self, principal: Principal) -> Principal:
+        """Return who somebody is now who was admitted before.
+
+        Raises:
+            NotSignedInError: they signed out, or are no user any more.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from perstack.domain.users import User
+from perstack.domain.users import User, UserId
 from perstack.errors import NotSignedInError
 from perstack.services.users import UserService
 from perstack.serving.rest.context import Principal
@@ -32,6 +32,10 @@ class OpenDoor:
         return self._principal
 
     async def admit_token(self, token: str) -> Principal:
+        """Return the person whose machine it is."""
+        return self._principal
+
+    async def again(self, principal: Principal) -> Principal:
         """Return the person whose machine it is."""
         return self._principal
 
@@ -84,17 +88,30 @@ class TokenDoor:
         if ours is not None and hmac.compare_digest(ours, _digest(token)):
             return self._owner
         claims = self._signer.believe(token)
-        user = await self._users.find(claims.user_id)
+        return await self._known(claims.user_id, claims.epoch)
+
+    async def again(self, principal: Principal) -> Principal:
+        """Return who somebody is now who was admitted before; the token may have expired since.
+
+        Raises:
+            NotSignedInError: they signed out, or are no user any more.
+        """
+        if principal.user_id is None:
+            return principal
+        return await self._known(UserId(principal.user_id), principal.epoch)
+
+    async def _known(self, user_id: UserId, epoch: int) -> Principal:
+        user = await self._users.find(user_id)
         if user is None:
             raise NotSignedInError("User not found")
-        if user.epoch != claims.epoch:
+        if user.epoch != epoch:
             raise NotSignedInError("Invalid token", hint="sign in again")
         return principal_of(user)
 
 
 def principal_of(user: User) -> Principal:
     """Return a user as one who asks."""
-    return Principal(user.username, user.role, user.id)
+    return Principal(user.username, user.role, user.id, user.epoch)
 
 
 def token_of(connection: HTTPConnection) -> str | None:

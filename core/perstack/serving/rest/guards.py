@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import anyio
@@ -20,11 +21,14 @@ from perstack.serving.rest.rules import Rules
 
 EVENTS: Final = "/events"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A string that never ends reaches to the end, and nothing is tried twice: the time is linear.
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _ALLOWED_METHODS: Final = "GET, POST, PUT, DELETE, PATCH, OPTIONS"
 _ALLOWED_HEADERS: Final = "Content-Type, Authorization, X-Requested-With, X-Api-Key, Last-Event-ID"
+_HOST: Final = re.compile(r"(?:\[([^][]+)]|([^][:]+?)\.?)(?::[0-9]{1,5})?")
 _PREFLIGHT_S: Final = "86400"
+_PART_BYTES: Final = 32 * 1024
 _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -97,17 +101,34 @@ class Gate:
             )
             await busy(scope, receive, send)
             return
-        if stays:
-            self._streams += 1
-        else:
-            self._requests += 1
+        if not stays:
+            await self._answered(scope, receive, send)
+            return
+        self._streams += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            if stays:
-                self._streams -= 1
-            else:
+            self._streams -= 1
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count a request until its answer is there: who reads slowly takes nobody's place."""
+        self._requests += 1
+        working = True
+
+        def done() -> None:
+            nonlocal working
+            if working:
+                working = False
                 self._requests -= 1
+
+        async def sending(message: Message) -> None:
+            done()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            done()
 
     def _knows_host(self, given: list[str]) -> bool:
         if len(given) != 1:
@@ -198,9 +219,21 @@ def _with_headers(send: Send, origin: str | None) -> Send:
                 headers["Access-Control-Allow-Origin"] = origin
                 headers["Access-Control-Allow-Credentials"] = "true"
             message = {**message, "headers": headers.raw}
-        await send(message)
+        for part in _in_parts(message):
+            await send(part)
 
     return sending
+
+
+def _in_parts(message: Message) -> Iterator[Message]:
+    """Yield a message; a large body part by part, each of which waits for the client to read."""
+    body = message.get("body", b"")
+    if message["type"] != "http.response.body" or len(body) <= _PART_BYTES:
+        yield message
+        return
+    for start in range(0, len(body), _PART_BYTES):
+        more = message.get("more_body", False) or start + _PART_BYTES < len(body)
+        yield {**message, "body": body[start : start + _PART_BYTES], "more_body": more}
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
@@ -246,10 +279,9 @@ def _address(scope: Scope) -> str:
 
 
 def _host_name(given: str) -> str:
-    """Return what a `Host` header names, without a port, in lower case."""
-    if given.startswith("["):
-        return given[1:].partition("]")[0].lower()
-    return given.partition(":")[0].lower().rstrip(".")
+    """Return what a `Host` header names, without a port, in lower case; "" if it is none."""
+    found = _HOST.fullmatch(given.lower())
+    return "" if found is None else found[1] or found[2]
 
 
 def _is_address(name: str) -> bool:

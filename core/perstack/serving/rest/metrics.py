@@ -25,6 +25,8 @@ from perstack.serving.backend import Served
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _UNMATCHED: Final = "(none)"
+_GONE: Final = 499
+"""Nothing was answered: the client had gone."""
 _STREAM: Final = "/events"
 _API: Final = "/api/v1"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -92,7 +94,7 @@ class Measured:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        status, began = 500, time.perf_counter()
+        status, began = _GONE, time.perf_counter()
         gauge = self._metrics.gauge_of(scope)
 
         async def noting(message: Message) -> None:
@@ -105,6 +107,9 @@ class Measured:
             gauge.inc()
         try:
             await self._app(scope, receive, noting)
+        except Exception:
+            status = 500 if status == _GONE else status
+            raise
         finally:
             if gauge is not None:
                 gauge.dec()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import secrets
 import signal
 import socket
@@ -19,8 +21,8 @@ from fastapi import FastAPI
 from perstack.engine.groups import unwrapped
 from perstack.errors import ConflictError, UsageError
 from perstack.ports.system import SystemClock, Uuids
-from perstack.services.consensus import whoami
 from perstack.services.users import UserService
+from perstack.services.whoami import whoami
 from perstack.serving.backend import Place, open_backend
 from perstack.serving.feed.hub import open_feed
 from perstack.serving.jobs import ServedJobs, open_jobs
@@ -126,7 +128,13 @@ async def serve(place: Place, asked: Listening, env: Mapping[str, str], say: Say
             await _run(create_app(state), listener, state)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    # A WebSocket that is refused is answered as HTTP is, which uvicorn takes for no answer.
+    return "without completing handshake" not in record.getMessage()
+
+
 async def _run(app: FastAPI, listener: socket.socket, state: RestState) -> None:
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = _Server(
         uvicorn.Config(
             app,
@@ -137,6 +145,8 @@ async def _run(app: FastAPI, listener: socket.socket, state: RestState) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
+            # What it says beneath names addresses, and a WebSocket's may hold its token.
+            log_level="warning",
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
@@ -218,7 +228,9 @@ def _bind(asked: Listening) -> socket.socket:
         listener.close()
         raise ConflictError(
             f"{asked.host}:{asked.port} cannot be listened on: {error.strerror}",
-            hint="choose another port with --port, or 0 for any that is free",
+            hint="--host must be an address of this machine"
+            if error.errno == errno.EADDRNOTAVAIL
+            else "choose another port with --port, or 0 for any that is free",
         ) from error
     return listener
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Final, cast
 from uuid import uuid4
 
@@ -23,8 +24,9 @@ from perstack.ports.system import SystemClock
 from perstack.serving.failures import as_json, failure_of
 from perstack.serving.feed.listening import Listener
 from perstack.serving.feed.news import OVERFLOW, Wanted, checked_patterns, frame
-from perstack.serving.rest.context import state_of
+from perstack.serving.rest.context import Principal, state_of
 from perstack.serving.rest.doorkeeping import token_of
+from perstack.serving.rest.leave import Leave
 
 LARGEST_FRAME: Final = 64 * 1024
 SILENCE_S: Final = 15.0
@@ -72,11 +74,11 @@ class _Talk:
         Returns what to close the conversation with, None when the client is gone.
         """
         try:
-            await self._admit()
+            leave = Leave(self._state.doorkeeper, await self._admit())
             after = self._socket.query_params.get("after")
             async with self._state.feed.listen(Wanted(), after) as listener:
                 await self._welcome(listener)
-                return await self._converse(listener)
+                return await self._converse(listener, leave)
         except _Bye as bye:
             return bye.code
         except PerstackError as error:
@@ -91,35 +93,35 @@ class _Talk:
         place: Frame = {} if listener.behind else {"id": listener.position}
         await self._say("connected", {"clientId": str(uuid4()), **place})
 
-    async def _converse(self, listener: Listener) -> int | None:
+    async def _converse(self, listener: Listener, leave: Leave) -> int | None:
         code: int | None = None
         with unwrapped():
             async with anyio.create_task_group() as group:
 
-                async def until_over(part: Callable[[Listener], Awaitable[None]]) -> None:
+                async def until_over(part: Callable[[], Awaitable[None]]) -> None:
                     nonlocal code
                     try:
-                        await part(listener)
+                        await part()
                     except _Bye as bye:
                         code = bye.code
                     except (WebSocketDisconnect, OSError):
                         code = None
                     group.cancel_scope.cancel()
 
-                group.start_soon(until_over, self._hear, name="ws:hear")
-                await until_over(self._tell)
+                group.start_soon(until_over, partial(self._hear, listener), name="ws:hear")
+                await until_over(partial(self._tell, listener, leave))
         return code
 
     # ------------------------------------------------------------- who it is
 
-    async def _admit(self) -> None:
+    async def _admit(self) -> Principal:
         try:
-            await self._let_in()
+            return await self._let_in()
         except PerstackError as error:
             await self._refuse(error)
             raise _Bye(REFUSED) from error
 
-    async def _let_in(self) -> None:
+    async def _let_in(self) -> Principal:
         keeper = self._state.doorkeeper
         try:
             principal = await keeper.admit(self._socket)
@@ -129,6 +131,7 @@ class _Talk:
             principal = await keeper.admit_token(await self._first_token())
         if not principal.may("events", "read"):
             raise DeniedError("Insufficient permissions", hint="it needs events:read")
+        return principal
 
     async def _first_token(self) -> str:
         with anyio.move_on_after(AUTH_WITHIN_S):
@@ -143,9 +146,11 @@ class _Talk:
 
     # ------------------------------------------------------------- talking
 
-    async def _tell(self, listener: Listener) -> None:
+    async def _tell(self, listener: Listener, leave: Leave) -> None:
         async with aclosing(listener.news(silence_s=SILENCE_S)) as heard:
             async for some in heard:
+                if not await leave.holds():
+                    raise _Bye(REFUSED)
                 if not some:
                     await self._say("heartbeat", {"id": listener.position})
                 for one in some:

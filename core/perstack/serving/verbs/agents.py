@@ -142,7 +142,7 @@ AGENT_VERBS = (
         UpdateAgentStatus,
         StatusUpdated,
         update_status,
-        effect="writes",
+        effect="destroys",
         fails_as="success",
         repeatable=True,
     ),

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from jsonschema.exceptions import (
-    ValidationError,
-    best_match,  # pyright: ignore[reportUnknownVariableType]
-)
 from pydantic import JsonValue
 from pydantic import ValidationError as ModelError
 
@@ -18,6 +14,9 @@ from perstack.errors import UnfitError
 from perstack.serving.verbs.plain_json import check_plain
 from perstack.serving.verbs.schemas import input_schema, input_validator
 from perstack.serving.verbs.verb import Asked
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 A = TypeVar("A", bound=Asked)
 _SHORT: Final = 80
@@ -97,6 +96,10 @@ class _Wrong:
 
 
 def _first_wrong(takes: type[Asked], given: Mapping[str, JsonValue]) -> _Wrong | None:
+    from jsonschema.exceptions import (
+        best_match,  # pyright: ignore[reportUnknownVariableType]
+    )
+
     found = cast("ValidationError | None", best_match(input_validator(takes).iter_errors(given)))  # pyright: ignore[reportUnknownMemberType]
     if found is None:
         return None

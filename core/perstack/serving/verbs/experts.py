@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from perstack.config.builtin import builtin_experts
 from perstack.config.limits import MAX_STEPS, QUERY_LENGTH
 from perstack.domain.ids import CheckpointId, ExpertKey, JobId
-from perstack.domain.job_views import ExpertList, JobReport, JobStanding, expert_view
-from perstack.errors import UsageError
+from perstack.domain.job_views import ExpertList, JobReport, JobStanding
+from perstack.serving.jobs import continuation
 from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
 
 if TYPE_CHECKING:
-    from perstack.ports.frontend import Continuation
     from perstack.serving.verbs.following import Following
 
 _ID_LENGTH: Final = 128
@@ -64,7 +63,9 @@ class ContinueJob(Asked):
     """What the user says next"""
     answer: Text | None = None
     """The answer to the question that waits, instead of a text"""
-    from_checkpoint: Id | None = None
+    from_checkpoint: Annotated[CheckpointId | None, Field(min_length=1, max_length=_ID_LENGTH)] = (
+        None
+    )
     """Go on from this checkpoint of the job instead of from its end"""
     max_steps: Steps = None
     """How many steps the job may have taken in all; as before unless given"""
@@ -74,12 +75,7 @@ class ContinueJob(Asked):
 
 async def list_(call: Call, _: Nothing) -> ExpertList:
     """Return the project's Experts, then the built-in ones that it has none of the same key for."""
-    own = call.served.runtime.project.config.experts
-    views = [expert_view(one, "project") for one in own.values()]
-    views += [
-        expert_view(one, "builtin") for key, one in builtin_experts().items() if key not in own
-    ]
-    return ExpertList(count=len(views), experts=tuple(views))
+    return call.served.experts.listed()
 
 
 async def run(call: Call, asked: RunExpert) -> JobReport:
@@ -110,30 +106,20 @@ async def go_on(call: Call, asked: ContinueJob) -> JobReport:
     from perstack.services.looking import find_job
     from perstack.serving.verbs.following import followed
 
-    if asked.text is not None and asked.answer is not None:
-        raise UsageError(
-            "text and answer exclude each other", hint="give an answer where a question waits"
-        )
     history = call.served.runtime.history
+    wanted = continuation(
+        JobId(asked.job_id),
+        text=asked.text,
+        answer=asked.answer,
+        from_checkpoint=asked.from_checkpoint,
+        max_steps=asked.max_steps,
+    )
     job_id = await find_job(history, asked.job_id)
     limit = asked.max_steps or (await history.get_job(job_id)).max_steps
-    wanted = _continuation(asked, job_id)
     async with followed(call, limit) as following:
-        job = await call.jobs.go_on(wanted, on_event=following.hear)
+        whole = replace(wanted, job_id=job_id)
+        job = await call.jobs.go_on(whole, on_event=following.hear)
         return await _ended(call, following, await following.end(job, leave=asked.background))
-
-
-def _continuation(asked: ContinueJob, job_id: JobId) -> Continuation:
-    from perstack.domain.jobs import SomeLimits
-    from perstack.ports.frontend import Continuation
-
-    return Continuation(
-        job_id=job_id,
-        checkpoint_id=CheckpointId(asked.from_checkpoint) if asked.from_checkpoint else None,
-        text=asked.answer if asked.answer is not None else asked.text,
-        is_answer=asked.answer is not None,
-        typed=SomeLimits(max_steps=asked.max_steps) if asked.max_steps else None,
-    )
 
 
 async def _ended(call: Call, following: Following, job_id: JobId) -> JobReport:

@@ -82,7 +82,7 @@ async def followed(call: Call, max_steps: int) -> AsyncGenerator[Following]:
         async with following.told:
             async for step, line in following.told:
                 # Progress must grow with each notification, and several lines share a step.
-                done = max(float(step), done + _LINE)
+                done = max(float(step), round(done + _LINE, 3))
                 await call.progress(done, float(max(max_steps, step)), line)
 
     with unwrapped():

@@ -17,10 +17,10 @@ from perstack.domain.memory_views import (
     MemoryFound,
     MemoryMatches,
     MemoryStored,
+    entry_not_found,
     matches,
     stored_memory,
 )
-from perstack.errors import NotFoundError
 from perstack.serving.verbs.verb import MOST_ID, Asked, Call, Verb
 
 Key = Annotated[str, Field(min_length=1, max_length=500)]
@@ -123,7 +123,7 @@ async def get(call: Call, asked: WhichMemory) -> MemoryFound:
         _caller(call, asked), asked.key, namespace=asked.namespace
     )
     if entry is None:
-        raise _not_found()
+        raise entry_not_found()
     return MemoryFound(entry=entry)
 
 
@@ -144,16 +144,12 @@ async def delete(call: Call, asked: WhichMemory) -> MemoryDeleted:
     if not await call.coordination.memory.delete(
         _caller(call, asked), asked.key, namespace=asked.namespace
     ):
-        raise _not_found()
+        raise entry_not_found()
     return MemoryDeleted()
 
 
 def _caller(call: Call, asked: InSession) -> Caller:
     return Caller(name=call.client.name, session_id=asked.session_id)
-
-
-def _not_found() -> NotFoundError:
-    return NotFoundError("Entry not found", hint="memory_list shows what a namespace holds")
 
 
 MEMORY_VERBS = (

@@ -145,7 +145,7 @@ REVIEW_LOOP_VERBS = (
         StartLoop,
         LoopOutcome,
         start,
-        effect="writes",
+        effect="destroys",
         fails_as="success",
         outside=True,
     ),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from jsonschema import Draft202012Validator
 from pydantic import JsonValue
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -13,13 +12,21 @@ from perstack.domain.base import Model
 from perstack.serving.failures import Failure
 from perstack.serving.verbs.verb import AnyVerb
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 Schema = dict[str, JsonValue]
 _NULL: Final[Schema] = {"type": "null"}
+_PLAIN: Final = frozenset({str, int, bool})
 _UNSAID: Final = frozenset({"title"})
 
 
 class _Plain(GenerateJsonSchema):
     """Definitions keep the models' names."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as JSON; what is JSON already needs no adapter of its type."""
+        return dft if dft is None or type(dft) in _PLAIN else super().encode_default(dft)
 
 
 @cache
@@ -34,6 +41,8 @@ def input_schema(model: type[Model]) -> Schema:
 @cache
 def input_validator(model: type[Model]) -> Draft202012Validator:
     """Return what checks arguments against `input_schema`."""
+    from jsonschema import Draft202012Validator
+
     return Draft202012Validator(input_schema(model))
 
 

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from pydantic import ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.ids import ConsensusId, JobId
 from perstack.domain.memory import Caller
+from perstack.serving.verbs.described import texts_of
 
 if TYPE_CHECKING:
     from perstack.coordination import Coordination
@@ -26,9 +27,16 @@ MOST_ID: Final = 128
 
 
 class Asked(Model):
-    """The base of every input. Nothing beside its fields is taken."""
+    """The base of every input. Nothing beside its fields is taken.
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    What stands below a field is what clients are told of it.
+    """
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Describe the fields; schemas are made later."""
+        for name, text in texts_of(cls).items():
+            cls.model_fields[name].description = text
 
 
 class Nothing(Asked):

@@ -155,10 +155,7 @@ def _find(connection: sa.Connection, consensus_id: str) -> ConsensusCheckpoint |
 def _get(connection: sa.Connection, *, consensus_id: str) -> ConsensusCheckpoint:
     found = _find(connection, consensus_id)
     if found is None:
-        raise NotFoundError(
-            f"no consensus checkpoint {consensus_id[:40]!a}",
-            hint="perstack consensus list --all shows them",
-        )
+        raise NotFoundError("Checkpoint not found", hint="perstack consensus list --all shows them")
     return found
 
 

@@ -106,9 +106,9 @@ class SqlUserStore:
         """Remove a user with all tokens."""
         await self._database.write(partial(_delete, user_id=user_id))
 
-    async def add_token(self, token: RefreshToken) -> None:
+    async def add_token(self, token: RefreshToken, *, epoch: int) -> bool:
         """Write the first token of a family."""
-        await self._database.write(partial(_add_token, token=token))
+        return await self._database.write(partial(_begin_family, token=token, epoch=epoch))
 
     async def rotate(
         self, digest: str, *, new_digest: str, now_ms: int, expires_at: int
@@ -199,6 +199,21 @@ def _delete(connection: sa.Connection, *, user_id: UserId) -> None:
     connection.execute(_USERS.delete().where(_USERS.c.id == user.id))
 
 
+def _locked(connection: sa.Connection, user_id: UserId) -> User | None:
+    """Return a user whom nobody signs out until the transaction ends."""
+    query = sa.select(_USERS).where(_USERS.c.id == user_id).with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _from_row(row).user
+
+
+def _begin_family(connection: sa.Connection, *, token: RefreshToken, epoch: int) -> bool:
+    user = _locked(connection, token.user_id)
+    if user is None or user.epoch != epoch:
+        return False
+    _add_token(connection, token=token)
+    return True
+
+
 def _add_token(connection: sa.Connection, *, token: RefreshToken) -> None:
     connection.execute(_TOKENS.delete().where(_TOKENS.c.expires_at < token.created_at))
     connection.execute(
@@ -216,8 +231,15 @@ def _rotate(
     connection: sa.Connection, *, digest: str, new_digest: str, now_ms: int, expires_at: int
 ) -> User | None:
     query = sa.select(_TOKENS).where(_TOKENS.c.digest == digest)
+    owner = connection.execute(query.with_only_columns(_TOKENS.c.user_id)).scalar()
+    user = None if owner is None else _locked(connection, UserId(str(owner)))
     row = connection.execute(query).mappings().one_or_none()
-    if row is None or row["revoked_at"] is not None or int(row["expires_at"]) <= now_ms:
+    if (
+        user is None
+        or row is None
+        or row["revoked_at"] is not None
+        or int(row["expires_at"]) <= now_ms
+    ):
         return None
     take = (
         _TOKENS.update()
@@ -228,13 +250,9 @@ def _rotate(
         of_family = _TOKENS.update().where(_TOKENS.c.family == row["family"])
         connection.execute(of_family.values(revoked_at=now_ms))
         return None
-    user_id = UserId(str(row["user_id"]))
-    found = _find(connection, where=_USERS.c.id == user_id)
-    if found is None:
-        return None
-    token = RefreshToken(new_digest, user_id, str(row["family"]), now_ms, expires_at)
+    token = RefreshToken(new_digest, user.id, str(row["family"]), now_ms, expires_at)
     _add_token(connection, token=token)
-    return found.user
+    return user
 
 
 def _from_row(row: sa.RowMapping) -> Credentials:

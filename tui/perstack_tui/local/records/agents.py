@@ -12,7 +12,7 @@ from perstack.domain.ids import AgentId
 from perstack.domain.resources import ResourceMetrics, evaluate
 from perstack.errors import ConflictError
 from perstack.services.agent_roll import AgentRoll
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack_tui.local.records.rows import (
     MOST,
     age,

@@ -9,7 +9,7 @@ from typing import Final
 from perstack.domain.ids import StandingId
 from perstack.domain.standing import StandingApproval
 from perstack.errors import NotFoundError
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack.wiring import standing_over
 from perstack_tui.local.records.rows import (
     age,

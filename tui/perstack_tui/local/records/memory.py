@@ -9,7 +9,7 @@ from typing import Final
 from perstack.domain.ids import MemoryId
 from perstack.domain.memory import Caller, MemoryEntry, MemorySummary, MemoryVersion, preview
 from perstack.errors import NotFoundError, UsageError
-from perstack.services.consensus import whoami
+from perstack.services.whoami import whoami
 from perstack_tui.local.records.rows import (
     age,
     clock,

@@ -10,8 +10,8 @@ from perstack.domain.identities import Identity, IdentityAuditEntry
 from perstack.domain.ids import IdentityId, SessionId
 from perstack.domain.sessions import Session
 from perstack.ports.tasks import TaskFilter
-from perstack.services.consensus import whoami
 from perstack.services.identities import IdentityService
+from perstack.services.whoami import whoami
 from perstack_tui.local.records.rows import (
     MOST,
     age,

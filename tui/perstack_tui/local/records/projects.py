@@ -10,10 +10,10 @@ from typing import Final
 from perstack.domain.projects import TRANSITIONS, Project, ProjectId, ProjectTask, ProjectTaskId
 from perstack.domain.specifications import Comment, Specification, SpecificationId
 from perstack.errors import UsageError
-from perstack.services.consensus import whoami
 from perstack.services.project_tasks import ProjectTaskService
 from perstack.services.projects import ProjectService
 from perstack.services.specifications import SpecificationService
+from perstack.services.whoami import whoami
 from perstack_tui.local.records.rows import (
     MOST,
     age,

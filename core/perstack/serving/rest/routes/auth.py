@@ -138,8 +138,12 @@ class Done(Model):
 
 
 async def _may_register(connection: HTTPConnection) -> None:
-    if not state_of(connection).rules.open_registration:
+    state = state_of(connection)
+    if not state.rules.open_registration:
         await needs("users", "write")(connection)
+        return
+    # Anybody may, and each costs a hash.
+    state.sign_in.limits.attempt(address := _address(connection), f"register {address}")
 
 
 @router.post("/register", status_code=201, dependencies=[Depends(_may_register)])
@@ -155,7 +159,7 @@ async def register(request: Request, body: Registration) -> Registered:
 async def login(request: Request, body: Login) -> LoggedIn:
     """Sign in."""
     entry = state_of(request).sign_in
-    address = "" if request.client is None else request.client.host
+    address = _address(request)
     account = mailbox(body.email)
     entry.limits.attempt(address, account)
     found = await entry.users.sign_in(email=body.email, password=body.password)
@@ -194,9 +198,11 @@ async def me(request: Request, principal: Asking) -> Me:
 @router.post("/change-password")
 async def change_password(request: Request, principal: Asking, body: PasswordChange) -> Done:
     """Change one's password; one has to sign in again everywhere."""
-    await state_of(request).sign_in.users.change_password(
-        _own_id(principal), old=body.old_password, new=body.new_password
-    )
+    entry, user_id = state_of(request).sign_in, _own_id(principal)
+    # Who only has somebody's token must not find out the password with it.
+    entry.limits.attempt(address := _address(request), user_id)
+    await entry.users.change_password(user_id, old=body.old_password, new=body.new_password)
+    entry.limits.succeeded(address, user_id)
     return Done(message="Password changed")
 
 
@@ -219,6 +225,10 @@ async def delete_user(request: Request, user_id: UserPath) -> Done:
     """Remove a user; there is always an admin left."""
     await state_of(request).sign_in.users.delete(user_id)
     return Done(message="User deleted")
+
+
+def _address(connection: HTTPConnection) -> str:
+    return "" if connection.client is None else connection.client.host
 
 
 def _own_id(principal: Principal) -> UserId:

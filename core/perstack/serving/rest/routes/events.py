@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from perstack.engine.groups import unwrapped
 from perstack.serving.feed.hub import Feed
 from perstack.serving.feed.news import Wanted
-from perstack.serving.rest.context import needs, state_of
+from perstack.serving.rest.context import Principal, needs, state_of
+from perstack.serving.rest.leave import Leave
 from perstack.serving.rest.sockets import serve_socket
 
 HEARTBEAT_S: Final = 15.0
@@ -23,7 +24,7 @@ RETRY_MS: Final = 3_000
 LONGEST_QUERY: Final = 4_000
 
 router = APIRouter(tags=["events"])
-READS: Final = Depends(needs("events", "read"))
+Reader = Annotated[Principal, Depends(needs("events", "read"))]
 _Text = Annotated[str | None, Query(max_length=LONGEST_QUERY)]
 
 
@@ -54,12 +55,12 @@ class EventStream(StreamingResponse):
 
 @router.get(
     "/events",
-    dependencies=[READS],
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def events(
     connection: HTTPConnection,
+    principal: Reader,
     types: _Text = None,
     job: _Text = None,
     after: _Text = None,
@@ -69,9 +70,10 @@ async def events(
 
     Goes on after the news that `Last-Event-ID` or `after` names.
     """
-    feed = state_of(connection).feed
-    feed.check_room()
-    return EventStream(_parts(feed, Wanted.of(types, job), last_event_id or after))
+    state = state_of(connection)
+    state.feed.check_room()
+    leave = Leave(state.doorkeeper, principal)
+    return EventStream(_parts(state.feed, leave, Wanted.of(types, job), last_event_id or after))
 
 
 @router.websocket("/ws")
@@ -80,13 +82,17 @@ async def socket(socket: WebSocket) -> None:
     await serve_socket(socket)
 
 
-async def _parts(feed: Feed, wanted: Wanted, after: str | None) -> AsyncGenerator[bytes, None]:
+async def _parts(
+    feed: Feed, leave: Leave, wanted: Wanted, after: str | None
+) -> AsyncGenerator[bytes, None]:
     async with feed.listen(wanted, after) as listener:
         # While something is still to be told again, the client keeps the place it came with.
         place = b"" if listener.behind else _place(listener.position)
         yield b": perstack\nretry: %d\n%b\n" % (RETRY_MS, place)
         async with aclosing(listener.news(silence_s=HEARTBEAT_S)) as heard:
             async for some in heard:
+                if not await leave.holds():
+                    return
                 if some:
                     yield b"".join(one.sse for one in some)
                 else:

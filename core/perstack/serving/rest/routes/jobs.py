@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-import anyio
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field, JsonValue
 
@@ -13,15 +12,13 @@ from perstack.domain.base import Model
 from perstack.domain.ids import AgentId, CheckpointId, ExpertKey, JobId, RunId, check_path_id
 from perstack.domain.job_lines import CheckpointLine, JobLine, RunEvents, RunLine, run_line
 from perstack.domain.job_views import JobReport, JobStanding
-from perstack.domain.jobs import SomeLimits
-from perstack.errors import ConflictError, UsageError
-from perstack.ports.frontend import Continuation
+from perstack.errors import ConflictError
 from perstack.ports.history import JobLook
 from perstack.services.job_checkpoints import show_checkpoint
 from perstack.services.job_pages import page_of_checkpoints, page_of_events, page_of_jobs
 from perstack.services.job_reports import report_job
 from perstack.serving.backend import Served
-from perstack.serving.jobs import ServedJobs
+from perstack.serving.jobs import continuation
 from perstack.serving.rest.context import Jobs, Principal, Services, needs
 from perstack.serving.rest.envelope import Envelope, Page, ok, page
 from perstack.serving.rest.parameters import FURTHEST, Body, Limit, Offset, Whole
@@ -32,7 +29,6 @@ READS = Depends(needs("jobs", "read"))
 WRITES = Depends(_may_write)
 _ID_LENGTH: Final = 128
 _EVENTS: Final = 500
-_LET_GO_S: Final = 5.0
 
 Writer = Annotated[Principal, WRITES]
 JobPath = Annotated[JobId, Path(alias="id", min_length=1, max_length=_ID_LENGTH)]
@@ -99,8 +95,6 @@ async def list_jobs(
 @router.post("", dependencies=[WRITES], status_code=202)
 async def start_job(jobs: Jobs, body: StartJob) -> Envelope[JobBegun]:
     """Start a job; it goes on in the server, whoever listens."""
-    if not body.query.strip():
-        raise UsageError("a new job needs a query")
     job = await jobs.start(body.expert, body.query, max_steps=body.max_steps)
     return ok(JobBegun(job_id=await job.begin()))
 
@@ -162,18 +156,14 @@ async def continue_job(
 ) -> Envelope[JobBegun]:
     """Go on with a job: answer its question, say what next, or resume it; in the server."""
     said = body or ContinueJob()
-    if said.text is not None and said.answer is not None:
-        raise UsageError(
-            "text and answer exclude each other", hint="give an answer where a question waits"
-        )
-    await _ended(jobs, await _look(services, job_id))
+    await _look(services, job_id)
     job = await jobs.go_on(
-        Continuation(
-            job_id=job_id,
-            checkpoint_id=said.from_checkpoint,
-            text=said.answer if said.answer is not None else said.text,
-            is_answer=said.answer is not None,
-            typed=SomeLimits(max_steps=said.max_steps) if said.max_steps else None,
+        continuation(
+            job_id,
+            text=said.text,
+            answer=said.answer,
+            from_checkpoint=said.from_checkpoint,
+            max_steps=said.max_steps,
         )
     )
     return ok(JobBegun(job_id=await job.begin()))
@@ -195,14 +185,6 @@ async def stop_job(
         AgentId(look.job.coordinator_run_id), by=principal.name, allow_self=True
     )
     return ok(JobStopping(job_id=job_id, ordered=True))
-
-
-async def _ended(jobs: ServedJobs, look: JobLook) -> None:
-    """Wait, in bounded time, for a job that has said how it ended to be let go by this server."""
-    served = jobs.get(look.job.id)
-    if served is not None and (look.job.status != "running" or served.control.stopping):
-        with anyio.move_on_after(_LET_GO_S):
-            await served.over.wait()
 
 
 async def _look(services: Served, job_id: JobId) -> JobLook:

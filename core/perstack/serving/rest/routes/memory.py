@@ -20,8 +20,8 @@ from perstack.domain.memory import (
     Reindexed,
     TagCount,
 )
-from perstack.domain.memory_views import MemoryMatches, matches
-from perstack.errors import NotFoundError, UsageError
+from perstack.domain.memory_views import MemoryMatches, entry_not_found, matches
+from perstack.errors import UsageError
 from perstack.serving.rest.context import Principal, Served, Services, needs
 from perstack.serving.rest.envelope import Envelope, Page, ok, page
 from perstack.serving.rest.parameters import (
@@ -231,7 +231,7 @@ async def get_entry(
     caller = principal.in_session(session_id)
     found = await services.coordination.memory.find(caller, key, namespace=namespace)
     if found is None:
-        raise NotFoundError("Memory entry not found")
+        raise entry_not_found()
     return ok(found)
 
 
@@ -246,7 +246,7 @@ async def delete_entry(
     """Delete the entry of a key with its versions, tags and relationships."""
     caller = principal.in_session(session_id)
     if not await services.coordination.memory.delete(caller, key, namespace=namespace):
-        raise NotFoundError("Memory entry not found")
+        raise entry_not_found()
     return ok(Forgotten())
 
 

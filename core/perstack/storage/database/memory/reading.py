@@ -47,12 +47,9 @@ def surplus(connection: sa.Connection, *, namespace: str, most: int) -> Sequence
 
 def page(
     connection: sa.Connection, *, scope: Scope, limit: int, offset: int, tags: Sequence[str]
-) -> tuple[int, Sequence[MemorySummary]]:
-    """Return how many entries are in `scope` with all of `tags`, and some of them."""
-    conditions = rows.within(scope)
-    if tags:
-        conditions.append(with_tags(tags))
-    total = sa.select(sa.func.count()).select_from(ENTRIES).where(*conditions)
+) -> Sequence[MemorySummary]:
+    """Return some of the entries in `scope` with all of `tags`."""
+    conditions = _with_tags(scope, tags)
     numbers = (
         sa.select(_E.number)
         .where(*conditions)
@@ -60,7 +57,18 @@ def page(
         .limit(limit)
         .offset(offset)
     )
-    return int(connection.execute(total).scalar_one()), rows.summaries(connection, numbers)
+    return rows.summaries(connection, numbers)
+
+
+def total(connection: sa.Connection, scope: Scope, tags: Sequence[str] = ()) -> int:
+    """Return how many entries are in `scope` with all of `tags`; passes every one of them."""
+    query = sa.select(sa.func.count()).select_from(ENTRIES).where(*_with_tags(scope, tags))
+    return int(connection.execute(query).scalar_one())
+
+
+def _with_tags(scope: Scope, tags: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+    conditions = rows.within(scope)
+    return [*conditions, with_tags(tags)] if tags else conditions
 
 
 def search_text(
@@ -129,15 +137,14 @@ def count(
     connection: sa.Connection, scope: Scope, embedder: str | None, dimensions: int | None
 ) -> tuple[int, int]:
     """Return how many entries are in `scope`, and how many have a vector of `embedder`."""
-    every = sa.select(sa.func.count()).select_from(ENTRIES).where(*rows.within(scope))
-    total = int(connection.execute(every).scalar_one())
+    every = total(connection, scope)
     if embedder is None:
-        return total, 0
+        return every, 0
     usable = _usable(embedder, dimensions)
     query = sa.select(sa.func.count()).select_from(VECTORS).where(usable)
     if rows.within(scope):
         query = query.join(ENTRIES, _E.number == VECTORS.c.entry).where(*rows.within(scope))
-    return total, int(connection.execute(query).scalar_one())
+    return every, int(connection.execute(query).scalar_one())
 
 
 def unindexed(

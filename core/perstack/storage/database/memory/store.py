@@ -24,6 +24,7 @@ from perstack.domain.memory import (
 from perstack.ports.system import Clock, Ids
 from perstack.storage.database.engine import Database
 from perstack.storage.database.memory import links, reading, rows, writing
+from perstack.storage.database.memory.counted import Counted
 from perstack.storage.database.memory.tables import ENTRIES
 from perstack.storage.database.memory.text_index import queries
 from perstack.storage.database.memory.vectors import VectorSearch
@@ -45,6 +46,7 @@ class SqlMemoryStore:
         self._clock = clock
         self._ids = ids
         self._vectors = VectorSearch(database)
+        self._counted = Counted()
 
     async def put(self, draft: Draft) -> tuple[MemoryEntry, bool]:
         """Store, keeping what it replaces as a version."""
@@ -68,7 +70,13 @@ class SqlMemoryStore:
         self, scope: Scope, *, limit: int, offset: int, tags: Sequence[str] = ()
     ) -> tuple[int, Sequence[MemorySummary]]:
         """Return how many there are, and a page of them."""
-        work = partial(reading.page, scope=scope, limit=limit, offset=offset, tags=tags)
+
+        def work(connection: sa.Connection) -> tuple[int, Sequence[MemorySummary]]:
+            page = reading.page(connection, scope=scope, limit=limit, offset=offset, tags=tags)
+            if tags:
+                return reading.total(connection, scope, tags), page
+            return self._counted.total(connection, scope), page
+
         return await self._database.read(work)
 
     async def delete(self, scope: Scope, key: str) -> bool:
@@ -157,7 +165,7 @@ class SqlMemoryStore:
 
     async def namespaces(self, scope: Scope) -> Sequence[NamespaceCount]:
         """Return the namespaces with their counts."""
-        return await self._database.read(lambda connection: reading.namespaces(connection, scope))
+        return await self._database.read(partial(self._counted.namespaces, scope=scope))
 
     async def link(
         self,
