@@ -295,7 +295,7 @@ async def test_a_client_whose_place_is_gone_is_told_the_records_since_then_and_g
 ) -> None:
     async with (
         workspace(tmp_path) as here,
-        open_feed(here.listening, kept=25) as feed,
+        open_feed(here.listening, kept=15) as feed,
         hearing(feed, Wanted.of("run:*")) as heard,
     ):
         for _ in range(4):
