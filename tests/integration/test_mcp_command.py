@@ -45,6 +45,15 @@ def test_a_transport_that_is_none_is_refused_with_the_ones_there_are(tmp_path: P
     assert raised.value.exit_code == 1
 
 
+@pytest.mark.parametrize("option", [("--host", "::1"), ("--port", "0"), ("--no-token",)])
+def test_what_is_of_http_alone_is_refused_over_standard_input(
+    tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        mcp("start", *option, "--workspace", str(tmp_path))
+    assert raised.value.hint == "add --transport http"
+
+
 @pytest.mark.parametrize("token", ["short", "caf\u00e9-caf\u00e9-caf\u00e9-caf\u00e9"])
 def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str

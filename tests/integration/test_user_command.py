@@ -43,7 +43,7 @@ def test_a_user_is_added_listed_changed_and_removed(tmp_path: Path) -> None:
     bob = ("user", "add", "bob", "--email", "bob@x.org", "--password-stdin")
     assert run(tmp_path, *bob, typed=f"{secret}\n").code == 0
     listed = json.loads(run(tmp_path, "user", "list", "--json").stdout)
-    assert [(user["username"], user["role"]) for user in listed] == [
+    assert [(user["username"], user["role"]) for user in listed["users"]] == [
         ("ann", "admin"),
         ("bob", "developer"),
     ]

@@ -38,11 +38,13 @@ def start(
         str, typer.Option("--transport", metavar="NAME", help="stdio (one client) or http.")
     ] = "stdio",
     host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="With http: the address to listen on.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option("--host", metavar="HOST", help="With http: the address (127.0.0.1)."),
+    ] = None,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65_535, help="With http; 0: any.")
-    ] = 0,
+        int | None,
+        typer.Option("--port", metavar="N", min=0, max=65_535, help="With http (0: any)."),
+    ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="With http: let every program of this machine in.")
     ] = False,
@@ -67,6 +69,10 @@ def start(
     if transport == "stdio":
         from perstack.serving.mcp.stdio import serve_stdio
 
+        if host is not None or port is not None or no_token:
+            raise UsageError(
+                "--host, --port and --no-token are of HTTP", hint="add --transport http"
+            )
         log_as_a_server(workspace.absolute())
         anyio.run(partial(serve_stdio, place, reviews=review_loops))
         return
@@ -77,7 +83,7 @@ def start(
 
     log_as_a_server(workspace.absolute())
     given = None if no_token else _token()
-    at = Listening(host, port, None if given is None else given[0])
+    at = Listening(host or "127.0.0.1", port or 0, None if given is None else given[0])
 
     def said(url: str) -> None:
         say(f"MCP: {url}")

@@ -67,8 +67,7 @@ def list_(workspace: o.Workspace = o.HERE, as_json: Json = False) -> None:
         return list(await users.list())
 
     found = _with_users(workspace, ask) if has_database(workspace) else []
-    rows = "\n".join(f"{user.role:<10} {user.email}  {user.username}" for user in found)
-    _show(found, as_json, rows or "There are no users.", one=False)
+    _show(found, as_json, _table(found), one=False)
 
 
 def role(
@@ -161,6 +160,13 @@ def _with_users(workspace: Path, ask: Callable[[UserService], Awaitable[T]]) -> 
     return anyio.run(asking)
 
 
+def _table(users: list[User]) -> str:
+    from perstack.projection.table_text import in_columns
+
+    rows = [(user.email, user.username, user.role) for user in users]
+    return "\n".join(in_columns([("EMAIL", "NAME", "ROLE"), *rows])) if rows else "There are no users."
+
+
 def _show(users: list[User], as_json: bool, text: str, *, one: bool = True) -> None:
     import json
 
@@ -171,4 +177,5 @@ def _show(users: list[User], as_json: bool, text: str, *, one: bool = True) -> N
         print_lines([inert(text)])
         return
     told = [user.model_dump(mode="json", by_alias=True, exclude={"epoch"}) for user in users]
-    print_lines([json.dumps(told[0] if one else told, indent=2)])
+    shown = told[0] if one else {"count": len(told), "users": told}
+    print_lines([json.dumps(shown, indent=2)])

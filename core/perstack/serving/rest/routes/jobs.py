@@ -29,6 +29,17 @@ READS = Depends(needs("jobs", "read"))
 WRITES = Depends(_may_write)
 _ID_LENGTH: Final = 128
 _EVENTS: Final = 500
+_HINTS: Final[dict[JobStanding, str]] = {
+    "running": "GET it again, or follow /events",
+    "waiting": "a person decides: PUT /api/v1/consensus/{id}/approve or reject, or the cockpit",
+    "paused": "a person resumes it: POST /api/v1/agents/{id}/resume",
+    "asks": "POST continue with an answer",
+    "stopped": "POST continue goes on from its last checkpoint",
+    "lost": "no process drives it any more; POST continue goes on from its last checkpoint",
+    "completed": "POST continue with a text goes on with the conversation",
+    "failed": "POST continue tries again from its last checkpoint",
+    "limit": "POST continue with a larger maxSteps goes on, unless a budget is used up",
+}
 
 Writer = Annotated[Principal, WRITES]
 JobPath = Annotated[JobId, Path(alias="id", min_length=1, max_length=_ID_LENGTH)]
@@ -103,7 +114,8 @@ async def start_job(jobs: Jobs, body: StartJob) -> Envelope[JobBegun]:
 async def get_job(services: Services, job_id: JobPath) -> Envelope[JobReport]:
     """Return how a job stands: its result, the question it asks, the decision it waits for."""
     look, runtime = await _look(services, job_id), services.runtime
-    return ok(await report_job(runtime.history, runtime.consensus, look.job.id))
+    report = await report_job(runtime.history, runtime.consensus, look.job.id)
+    return ok(report.model_copy(update={"hint": _HINTS[report.state]}))
 
 
 @router.get("/{id}/runs", dependencies=[READS])
