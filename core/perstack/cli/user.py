@@ -164,7 +164,9 @@ def _table(users: list[User]) -> str:
     from perstack.projection.table_text import in_columns
 
     rows = [(user.email, user.username, user.role) for user in users]
-    return "\n".join(in_columns([("EMAIL", "NAME", "ROLE"), *rows])) if rows else "There are no users."
+    return (
+        "\n".join(in_columns([("EMAIL", "NAME", "ROLE"), *rows])) if rows else "There are no users."
+    )
 
 
 def _show(users: list[User], as_json: bool, text: str, *, one: bool = True) -> None:
