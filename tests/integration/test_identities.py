@@ -24,7 +24,7 @@ from perstack.ports.identities import Deed
 from perstack.ports.stores import Stores
 from perstack.ports.system import Uuids
 from perstack.services.handle import Handle
-from perstack.services.identities import IdentityService
+from perstack.services.identities import ACTOR_LENGTH, IdentityService
 from perstack.storage.database.opener import open_stores
 from tests.fakes.agents import make_agent, make_identity
 from tests.fakes.consensus import NOW_MS, SetClock
@@ -112,6 +112,15 @@ async def test_agentstack_row_28_waking_moves_the_time_of_activity_and_is_audite
     newest, rest, *_ = await service.audit(made.agent_id)
     assert (newest.action, newest.previous_status) == ("activated", "dormant")
     assert (rest.action, rest.reason, rest.actor_id) == ("deactivated", "weekend", "ana")
+
+
+async def test_who_does_it_is_said_in_bounded_words(service: IdentityService) -> None:
+    made = await service.create("coder")
+    with pytest.raises(UsageError, match="actorId"):
+        await service.activate(made.agent_id, actor_id="x" * (ACTOR_LENGTH + 1))
+    with pytest.raises(UsageError, match="createdBy"):
+        await service.create("coder", created_by="x" * (ACTOR_LENGTH + 1))
+    assert (await service.get(made.agent_id)).status == "created"
 
 
 async def test_agentstack_row_29_retiring_twice_is_refused(

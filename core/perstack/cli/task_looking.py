@@ -188,25 +188,12 @@ def metrics(
 ) -> None:
     """Show figures over the checks that were made, and the latest ten."""
     from perstack.projection.task_text import metric_lines
+    from perstack.services.bounds import moment_of
 
-    since_ms = _moment(since)
+    since_ms = 0 if since is None else moment_of(since, "since")
 
     async def ask(made: Coordination) -> DriftReport:
         return await made.drift.report(since_ms=since_ms)
 
     found = s.with_services(a.Place(workspace, config, trust), ask, writes=False)
     s.show(as_json, lambda: s.json_of_one(found), lambda: metric_lines(found))
-
-
-def _moment(text: str | None) -> int:
-    from perstack.domain.moments import from_iso8601
-    from perstack.errors import UsageError
-
-    if text is None:
-        return 0
-    try:
-        return from_iso8601(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            "--since is no time", hint="--since 2026-01-31 or --since 2026-01-31T12:00:00Z"
-        ) from error

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from pydantic import JsonValue
 
+from perstack.domain.moments import from_iso8601
 from perstack.errors import UsageError
 
 Word = TypeVar("Word", bound=str)
@@ -28,6 +29,21 @@ def check_text(value: str, what: str, *, shortest: int = 0, longest: int) -> str
             f"{what} must have {shortest} to {longest:,} characters; it has {len(value):,}"
         )
     return value
+
+
+def moment_of(text: str, what: str) -> int:
+    """Return the Unix milliseconds that `text` says in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        UsageError: it says none; `what` ("since") names it.
+    """
+    try:
+        return from_iso8601(text)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{what} must be a date in ISO 8601",
+            hint="such as 2026-01-31 or 2026-01-31T12:00:00Z",
+        ) from error
 
 
 def check_number(value: int, what: str, *, least: int, most: int) -> int:

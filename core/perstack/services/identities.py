@@ -30,6 +30,7 @@ DESCRIPTION_LENGTH: Final = 1_000
 MOST_LISTED: Final = 1_000
 MOST_CAPABILITIES: Final = 100
 REASON_LENGTH: Final = 1_000
+ACTOR_LENGTH: Final = 1_000
 
 _STATUSES: Final[tuple[IdentityStatus, ...]] = get_args(IdentityStatus)
 _AGENT_STATUSES: Final[tuple[AgentStatus, ...]] = get_args(AgentStatus)
@@ -62,6 +63,7 @@ class IdentityService:
             ConflictError: an identity that is not retired has the display name.
         """
         check_text(agent_type, "agentType", shortest=1, longest=NAME_LENGTH)
+        check_text(created_by or "", "createdBy", longest=ACTOR_LENGTH)
         _check_texts(display_name, description)
         _check_details(capabilities, metadata)
         now = self._clock.now_ms()
@@ -228,6 +230,7 @@ class IdentityService:
         return await self._stores.ask(lambda s: s.identities.move(identity_id, to, deed))
 
     def _deed(self, actor_id: str | None, reason: str | None = None) -> Deed:
+        check_text(actor_id or "", "actorId", longest=ACTOR_LENGTH)
         if reason is not None:
             check_text(reason, "reason", longest=REASON_LENGTH)
         return Deed(at=self._clock.now_ms(), actor_id=actor_id, reason=reason)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from perstack.domain.drift import DriftCheck, DriftReport
 from perstack.domain.ids import AgentId, SessionId, TaskId
-from perstack.domain.moments import from_iso8601
 from perstack.domain.settings import RiskLevel
 from perstack.domain.task_results import (
     Assignment,
@@ -33,7 +32,6 @@ from perstack.domain.tasks import (
     TaskEnding,
     TaskStatus,
 )
-from perstack.errors import UsageError
 from perstack.serving.verbs.verb import Asked, Call, Verb
 
 TypeName = Annotated[str, Field(min_length=1, max_length=MAX_TYPE_CHARS)]
@@ -183,17 +181,10 @@ async def relationships(call: Call, asked: WhichRelationships) -> RelationshipLi
 
 async def drift_metrics(call: Call, asked: DriftSince) -> DriftReport:
     """Return figures."""
-    since = 0 if asked.since is None else _moment(asked.since)
+    from perstack.services.bounds import moment_of
+
+    since = 0 if asked.since is None else moment_of(asked.since, "since")
     return await call.coordination.drift.report(since_ms=since)
-
-
-def _moment(text: str) -> int:
-    try:
-        return from_iso8601(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            "since must be a date in ISO 8601", hint="such as 2026-01-31 or 2026-01-31T12:00:00Z"
-        ) from error
 
 
 TASK_VERBS = (
