@@ -255,6 +255,7 @@ async def test_tables_that_cannot_be_asked_leave_it_pending_and_prevent_where_th
 ) -> None:
     async with open_desk(tmp_path / "a.db", drift=rule, embedder=FakeEmbedder()) as desk:
         parent = await parent_of(desk)
+        await desk.drift.settled()  # The vector on its way would open the database again.
         await desk.handle.aclose()
         (tmp_path / "a.db").write_bytes(b"no database at all " * 100)
         found = await desk.tasks.judge(parent, "coder", "write the parser")
