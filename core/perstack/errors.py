@@ -15,6 +15,8 @@ PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the pr
 ├─ LimitError                       6   steps, tokens, time
 ├─ ProviderError                    1   the model vendor failed; `retryable`, `retry_after_s`
 ├─ SkillError                       1   a tool server failed to start, crashed or timed out
+├─ ProgramError                     1   another agent's program, or a container, failed
+│  └─ SessionLostError                  it does not know its own session any more
 └─ StorageError                     5   corrupt record, schema too new, disk full
 
 Stopped, waiting, a failed tool and a failed delegate are outcomes (events), not errors.
@@ -147,6 +149,16 @@ class SkillError(PerstackError):
     """A tool server failed to start, crashed, timed out or broke the protocol."""
 
     code = "skill"
+
+
+class ProgramError(PerstackError):
+    """A program that was to run an Expert is missing, failed, or said what nobody understands."""
+
+    code = "program"
+
+
+class SessionLostError(ProgramError):
+    """The program does not know the session of its own any more that it was to go on with."""
 
 
 class StorageError(PerstackError):

@@ -36,6 +36,7 @@ from perstack.program_log import log_to_file as log_to_file
 from perstack.project import Project
 from perstack.services.agent_types import AgentTypes
 from perstack.services.expert_runner import JobExpertRunner, RunnerParts
+from perstack.services.late_model import LateModel
 from perstack.services.named_models import NamedModels
 from perstack.services.plugin_tools import WithPluginTools
 from perstack.services.runs import Runs
@@ -134,7 +135,7 @@ async def open_runtime(
     Raises:
         ConfigError: the provider's key is not set, or its settings cannot be used.
     """
-    asked = model or await open_model(project, breakers)
+    asked = model or await _asked(project, breakers)
     own = tables or open_tables(project.workspace)
     used = history or open_history(project.workspace)
     try:
@@ -296,6 +297,18 @@ async def open_model(
     return await anyio.to_thread.run_sync(make)
 
 
+def late_model(project: Project, breakers: Breakers | None = None) -> LateModel:
+    """Return the configured model, to be opened when it is first asked: no key is needed before."""
+    return LateModel(project.config.settings, partial(open_model, project, breakers))
+
+
+async def _asked(project: Project, breakers: Breakers | None) -> ChatModel:
+    """Open the model, unless other programs or a container execute the Experts with their own."""
+    if project.config.settings.runtime.name == "perstack":
+        return await open_model(project, breakers)
+    return late_model(project, breakers)
+
+
 async def _open_of_plugin(project: Project, model: ChatModel, brought: _Brought) -> bool:
     """Have a plugin's provider open the model, if it is one of those; say whether it is."""
     if not is_of_plugin(project.config.settings.provider.name) or brought.plugins is None:
@@ -330,6 +343,7 @@ def warm_up(settings: Settings) -> None:
 
 
 def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, desk: Desk) -> Deps:
+    from perstack.runtimes.programs import InstalledPrograms
     from perstack.services.notify import ConfiguredNotifier
     from perstack.services.snapshots import SnapshotKeeping
 
@@ -344,4 +358,5 @@ def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, d
         version=__version__,
         desk=desk,
         snapshots=SnapshotKeeping(partial(open_snapshots, project.workspace)),
+        programs=InstalledPrograms(),
     )

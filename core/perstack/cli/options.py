@@ -58,7 +58,16 @@ EnvPath = Annotated[
     typer.Option("--env-path", metavar="PATH", help="An env file, instead of the config's."),
 ]
 RuntimeName = Annotated[
-    str | None, typer.Option("--runtime", metavar="NAME", help="perstack (the built-in one).")
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        help="perstack, docker, claude-code, gemini, codex or cursor.",
+    ),
+]
+PassEnv = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME", help="A variable for the container or program."),
 ]
 Continue = Annotated[bool, typer.Option("--continue", help="Go on with the latest job.")]
 ContinueJob = Annotated[
@@ -177,6 +186,7 @@ def overrides(
     max_duration: int | None,
     env_path: list[str] | None,
     runtime: str | None,
+    env: list[str] | None,
     scenario: str | None,
     pace: float | None,
 ) -> Overrides:
@@ -195,6 +205,7 @@ def overrides(
         max_duration_ms=max_duration,
         env_paths=tuple(env_path or ()),
         runtime=runtime,
+        pass_env=tuple(env or ()),
         scenario=scenario,
         pace=pace,
     )

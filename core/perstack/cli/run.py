@@ -35,6 +35,7 @@ def run(
     job_id: o.JobIdOption = None,
     env_path: o.EnvPath = None,
     runtime: o.RuntimeName = None,
+    env: o.PassEnv = None,
     continue_: o.Continue = False,
     continue_job: o.ContinueJob = None,
     resume_from: o.ResumeFrom = None,
@@ -84,6 +85,7 @@ def run(
         max_duration=max_duration,
         env_path=env_path,
         runtime=runtime,
+        env=env,
         scenario=scenario,
         pace=pace,
     )

@@ -158,10 +158,9 @@ async def opened(project: Project, *, runs: bool) -> AsyncGenerator[Coordination
     """
     from perstack.coordination import open_coordination
     from perstack.engine.groups import unwrapped
-    from perstack.runtime import open_runtime
-    from perstack.serving.late_model import LateModel
+    from perstack.runtime import late_model, open_runtime
 
-    model = None if runs else LateModel(project)
+    model = None if runs else late_model(project)
     with unwrapped():
         async with (
             open_runtime(project, model=model) as runtime,

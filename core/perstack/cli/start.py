@@ -39,6 +39,7 @@ def start(
     job_id: o.JobIdOption = None,
     env_path: o.EnvPath = None,
     runtime: o.RuntimeName = None,
+    env: o.PassEnv = None,
     continue_: o.Continue = False,
     continue_job: o.ContinueJob = None,
     resume_from: o.ResumeFrom = None,
@@ -86,6 +87,7 @@ def start(
         max_duration=max_duration,
         env_path=env_path,
         runtime=runtime,
+        env=env,
         scenario=scenario,
         pace=pace,
     )

@@ -85,6 +85,12 @@ NAMESPACE: Final = re.compile(r"(?!session:)[^\x00]*")
 PATH: Final = re.compile(r"[^\x00]*")
 API_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
+CONTAINER_MEGABYTES: Final = (64, 1_048_576)
+CONTAINER_CPUS: Final = (0.1, 1_024.0)
+CONTAINER_PIDS: Final = (16, 1_000_000)
+# It becomes a line of a Dockerfile.
+IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}")
+
 _LABEL: Final = r"(?![Xx][Nn]--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DOMAIN: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
@@ -99,6 +105,7 @@ MEANINGS: Final = {
     ENV_NAME: ("the name of a variable", "write the name alone, such as EXA_API_KEY"),
     HOST_PART: ("part of a host name", "use up to 63 letters, digits and '-'"),
     CLOUD_PROJECT: ("a project of Google Cloud", "use letters, digits, '-', '_', '.' and ':'"),
+    IMAGE: ("the name of an image", "write one such as debian:bookworm-slim"),
     API_VERSION: ("a version of the service", 'write one such as "2024-10-21"'),
     PATH: ("a path", "a path has no NUL characters"),
     NAMESPACE: ("a namespace for all", "write another name; session:… belongs to a session"),

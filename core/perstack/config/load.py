@@ -20,7 +20,6 @@ from perstack.config.read_provider_tools import doubts_about_tools
 from perstack.config.read_settings import (
     read_api_base_url,
     read_env_paths,
-    read_runtime,
     read_settings,
 )
 from perstack.config.report import ConfigWarning, Report, printable
@@ -43,10 +42,10 @@ class LoadedConfig:
     """What one reading of a configuration file gave.
 
     `text_hash` is the SHA-256 of its bytes. `model_given` tells a model that was written from one
-    that was filled in for the provider, `scenario_typed` a scenario of the command line from the
-    file's. A remote configuration has a `url`, and a `path` that no file is at: what is relative to
-    its folder is relative to the workspace. `api_base_url` is where the registry of Experts is,
-    None for the usual one.
+    that was filled in for the provider, `scenario_typed` and `runtime_typed` what the command line
+    says from what the file does. A remote configuration has a `url`, and a `path` that no file is
+    at: what is relative to its folder is relative to the workspace. `api_base_url` is where the
+    registry of Experts is, None for the usual one.
     """
 
     path: Path
@@ -55,9 +54,9 @@ class LoadedConfig:
     experts: dict[ExpertKey, Expert]
     env_paths: tuple[str, ...]
     warnings: tuple[ConfigWarning, ...] = ()
-    runtime: str = "perstack"
     model_given: bool = False
     scenario_typed: bool = False
+    runtime_typed: bool = False
     api_base_url: str | None = None
     url: ConfigUrl | None = field(default=None, repr=False)
 
@@ -84,6 +83,9 @@ class LoadedConfig:
         if self.scenario_typed:
             provider = settings.provider.model_copy(update={"scenario": None})
             settings = settings.model_copy(update={"provider": provider})
+        if self.runtime_typed:
+            typed = settings.runtime.model_copy(update={"name": "perstack"})
+            settings = settings.model_copy(update={"runtime": typed})
         return demands_of(self.experts.values() if experts is None else experts, settings)
 
     @property
@@ -175,7 +177,6 @@ def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> Lo
     report = Report(name, text)
     top = Table(parse_toml(name, text), (), report)
     settings = read_settings(top)
-    runtime = read_runtime(top)
     env_paths = read_env_paths(top)
     api_base_url = read_api_base_url(top)
     table = top.table("experts")
@@ -196,7 +197,6 @@ def parse_config(path: Path, data: bytes, *, url: ConfigUrl | None = None) -> Lo
         experts=experts,
         env_paths=env_paths,
         warnings=report.warnings,
-        runtime=runtime,
         model_given="model" in top,
         api_base_url=api_base_url,
         url=url,

@@ -10,11 +10,15 @@ from perstack.config.load import LoadedConfig
 from perstack.config.models import DEFAULT_MODELS
 from perstack.config.read_provider import provider_named, unavailable_provider
 from perstack.config.read_provider_tools import doubts_about_tools
-from perstack.config.read_settings import model_doubts, unavailable_runtime
+from perstack.config.read_runtimes import runtime_named, unavailable_runtime
+from perstack.config.read_settings import model_doubts
 from perstack.config.report import ConfigWarning, key_text, listed, shown
 from perstack.config.table import among
 from perstack.config.typed import Overrides
 from perstack.config.vocabulary import PROVIDERS, REASONING_WORDS, RUNTIMES, ReasoningWord
+from perstack.domain.expert import Expert
+from perstack.domain.ids import ExpertKey
+from perstack.domain.runtimes import RuntimeSettings
 from perstack.domain.settings import BudgetSettings, ProviderSettings, Settings
 from perstack.errors import ConfigError, UsageError
 
@@ -29,10 +33,8 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
 
     Raises:
         UsageError: an option has a value that cannot be used; the message lists those that can.
-        ConfigError: neither file nor command line name a model, and the provider has no default;
-            or the file's runtime is one that this version cannot run, and no other was typed.
+        ConfigError: neither file nor command line name a model, and the provider has no default.
     """
-    _check_runtime(config, overrides.runtime)
     provider = _provider(config.settings.provider, overrides)
     settings = config.settings.model_copy(
         update={
@@ -52,6 +54,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
                 "--timeout", overrides.timeout_ms, config.settings.timeout, limits.TIMEOUT_MS
             ),
             "budget": _budget(config.settings.budget, overrides),
+            "runtime": _runtime(config, overrides),
         }
     )
     return replace(
@@ -59,20 +62,41 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
         settings=settings,
         env_paths=overrides.env_paths or config.env_paths,
         warnings=_warnings(config, settings),
-        runtime=RUNTIMES[0],
+        experts=_executed(config, overrides),
         model_given=config.model_given or overrides.model is not None,
         scenario_typed=overrides.scenario is not None,
+        runtime_typed=overrides.runtime is not None,
     )
 
 
-def _check_runtime(config: LoadedConfig, typed: str | None) -> None:
-    if typed is not None and typed not in RUNTIMES:
+def _runtime(config: LoadedConfig, overrides: Overrides) -> RuntimeSettings:
+    current, typed = config.settings.runtime, overrides.runtime
+    name = runtime_named(typed)
+    if typed is not None and name is None:
         raise UsageError(unavailable_runtime(typed), hint=f"--runtime {RUNTIMES[0]}")
-    if typed is None and config.runtime not in RUNTIMES:
-        raise ConfigError(
-            f"{config.shown_source}: {unavailable_runtime(config.runtime)}",
-            hint=f'write runtime = "{RUNTIMES[0]}", or add --runtime {RUNTIMES[0]}',
-        )
+    for variable in overrides.pass_env:
+        if not limits.ENV_NAME.fullmatch(variable):
+            raise UsageError(
+                f"--env {shown(variable)} is not the name of a variable",
+                hint="write the name alone, such as --env NPM_TOKEN",
+            )
+    return current.model_copy(
+        update={
+            "name": name or current.name,
+            "model_given": current.model_given or overrides.model is not None,
+            "env": overrides.pass_env or current.env,
+        }
+    )
+
+
+def _executed(config: LoadedConfig, overrides: Overrides) -> dict[ExpertKey, Expert]:
+    """Return the Experts; a runtime that was typed is that of all of them."""
+    if overrides.runtime is None:
+        return config.experts
+    return {
+        key: expert.model_copy(update={"runtime": None}) if expert.runtime else expert
+        for key, expert in config.experts.items()
+    }
 
 
 def _provider(current: ProviderSettings, overrides: Overrides) -> ProviderSettings:

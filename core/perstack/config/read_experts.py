@@ -7,6 +7,7 @@ from perstack.config.read_provider_tools import (
     read_provider_skills,
     read_provider_tool_options,
 )
+from perstack.config.read_runtimes import read_expert_runtime
 from perstack.config.read_skills import read_skills
 from perstack.config.table import Table
 from perstack.domain.expert import Expert
@@ -59,6 +60,7 @@ def _read_expert(key: ExpertKey, entry: Table) -> Expert:
         provider_tools=entry.texts("providerTools") or (),
         provider_tool_options=read_provider_tool_options(entry),
         provider_skills=read_provider_skills(entry),
+        runtime=read_expert_runtime(entry),
     )
     entry.close(gates=("providerToolOptions",))
     return read

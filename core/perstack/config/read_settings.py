@@ -14,6 +14,7 @@ from perstack.config.read_gates import read_budget, read_consensus, read_exec
 from perstack.config.read_models import read_models
 from perstack.config.read_notify import read_notify
 from perstack.config.read_provider import read_provider
+from perstack.config.read_runtimes import read_runtime
 from perstack.config.read_snapshots import read_snapshots
 from perstack.config.report import listed, printable, shown
 from perstack.config.table import Table, among, given
@@ -21,9 +22,7 @@ from perstack.config.urls import fault_of_url
 from perstack.config.vocabulary import (
     DEFAULT_ENV_PATHS,
     LATER_TABLES,
-    OTHER_RUNTIMES,
     REASONING_WORDS,
-    RUNTIMES,
     ReasoningWord,
 )
 from perstack.domain.settings import Settings
@@ -31,7 +30,7 @@ from perstack.domain.usage import ModelFacts
 
 
 def read_settings(top: Table) -> Settings:
-    """Read everything but Experts, env files, runtime and registry.
+    """Read everything but Experts, env files and registry.
 
     Where neither the file nor a default names a model, `model` is empty: the command line may.
     """
@@ -55,6 +54,7 @@ def read_settings(top: Table) -> Settings:
         notify=read_notify(top),
         snapshots=read_snapshots(top),
         coordination=read_coordination(top),
+        runtime=read_runtime(top),
     )
     _doubt_model(top, settings)
     top.not_yet(*LATER_TABLES)
@@ -71,20 +71,6 @@ def read_env_paths(top: Table) -> tuple[str, ...]:
     return paths
 
 
-def read_runtime(top: Table) -> str:
-    """Read which runtime executes the Experts; `local` is an older name of `perstack`.
-
-    One that is known may be named though this version cannot run it: the command line may name
-    another.
-    """
-    runtime = top.text("runtime")
-    if runtime in OTHER_RUNTIMES:
-        return runtime
-    if runtime is not None and runtime not in RUNTIMES:
-        top.problem("runtime", unavailable_runtime(runtime), f'write runtime = "{RUNTIMES[0]}"')
-    return RUNTIMES[0]
-
-
 def read_api_base_url(top: Table) -> str | None:
     """Read where the registry of Experts is."""
     key = "perstackApiBaseUrl"
@@ -96,14 +82,6 @@ def read_api_base_url(top: Table) -> str | None:
         return None
     top.not_yet(key)
     return url
-
-
-def unavailable_runtime(name: str) -> str:
-    """Say that this version cannot execute Experts with the runtime `name`."""
-    available = f"Available runtimes: {listed(RUNTIMES)}"
-    if name in OTHER_RUNTIMES:
-        return f"Runtime {shown(name)} is known, but this version cannot run it. {available}"
-    return f"Runtime {shown(name)} is not available. {available}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from perstack.config.vocabulary import (
     LATER_TABLES,
     MAY_APPROVE,
     OPENAI_APIS,
-    OTHER_RUNTIMES,
+    PERMISSIONS,
     PROVIDER_SETTINGS,
     PROVIDERS,
     REASONING_WORDS,
@@ -47,6 +47,7 @@ from perstack.config.vocabulary import (
     SANDBOXES,
     STRATEGIES,
 )
+from perstack.domain.runtimes import PROGRAMS, DockerSettings
 from perstack.domain.settings import PLUGIN_PROVIDER, ConsensusSettings, Settings, SnapshotSettings
 
 _FILE: Final = Path(__file__).with_name("perstack.schema.json")
@@ -80,6 +81,7 @@ def config_schema() -> Schema:
             "notify": _notify(),
             "snapshots": _snapshots(),
             **coordination_schemas(),
+            "runtimes": _runtimes(),
             "experts": experts_schema(),
             **later,
         },
@@ -102,9 +104,9 @@ def _limits() -> dict[str, Schema]:
             longest=limits.NAME_LENGTH,
         ),
         "runtime": choice(
-            "What executes the Experts: perstack and local mean the built-in; this version cannot "
-            "run the others.",
-            (*RUNTIMES, *OTHER_RUNTIMES),
+            "What executes the Experts: perstack is the built-in (local is an older name of it), "
+            "docker the same in a container, the others are other agents' programs.",
+            (*RUNTIMES, "local"),
             RUNTIMES[0],
         ),
         "reasoningBudget": _reasoning_budget(),
@@ -338,6 +340,39 @@ def _snapshots() -> Schema:
             ),
         },
     )
+
+
+def _runtimes() -> Schema:
+    usual = DockerSettings()
+    program_table = table(
+        "How another agent's program is started.",
+        {
+            "command": program("In place of its usual name.", longest=limits.ARGUMENT_LENGTH),
+            "env": texts("Variables that it gets, keys among them.", rule=limits.ENV_NAME),
+            "permissions": choice(
+                "What it may do unasked: nothing, edit files, anything.", PERMISSIONS
+            ),
+        },
+    )
+    docker = table(
+        "How containers are made.",
+        {
+            "baseImage": text(
+                "What has Python 3.11 or newer.", rule=limits.IMAGE, default=usual.base_image
+            ),
+            "proxyImage": text(
+                "A Debian for the proxy.", rule=limits.IMAGE, default=usual.proxy_image
+            ),
+            "memory": integer("Megabytes.", limits.CONTAINER_MEGABYTES, usual.memory),
+            "cpus": number("How many.", limits.CONTAINER_CPUS, usual.cpus),
+            "pids": integer("Processes and threads.", limits.CONTAINER_PIDS, usual.pids),
+            "allowedDomains": texts(
+                "What may be reached beside skills' domains and the provider.", rule=limits.DOMAIN
+            ),
+        },
+    )
+    programs: dict[str, Schema] = dict.fromkeys(PROGRAMS, program_table)
+    return table("How runtimes are started.", {**programs, "docker": docker})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from perstack.config.vocabulary import (
     BASE_SKILL_TYPES,
     DOCUMENT_SKILLS,
     ELICITATION,
+    EXPERT_RUNTIMES,
     MEMORY_SKILL_TYPES,
     PROVIDER_TOOLS,
     SAMPLING,
@@ -55,6 +56,7 @@ def _expert() -> Schema:
                 rule=limits.VERSION,
                 default="1.0.0",
             ),
+            "runtime": choice("What executes this Expert, whatever the job's is.", EXPERT_RUNTIMES),
             "minRuntimeVersion": text(
                 "The oldest runtime that this Expert was written for; accepted and kept.",
                 rule=limits.RUNTIME_VERSION,

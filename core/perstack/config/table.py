@@ -44,6 +44,7 @@ TOP_KEYS: Final = (
     "plugins",
     "mcp",
     "server",
+    "runtimes",
     "experts",
 )
 _IN_A_SERVER: Final = "write it into the table of an MCP skill, such as [experts.NAME.skills.web]"

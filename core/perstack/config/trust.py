@@ -28,6 +28,7 @@ from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
 from perstack.domain.coordination import GithubSettings
 from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
+from perstack.domain.runtimes import PROGRAMS, ProgramSettings, RuntimeName, RuntimeSettings
 from perstack.domain.settings import Settings
 from perstack.errors import StorageError
 
@@ -35,6 +36,10 @@ _FILE: Final = "trust.json"
 _PRIVATE: Final = " (which may be this machine or in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
+_UNASKED: Final = {
+    "edits": ", and let it edit files unasked",
+    "all": ", and let it do anything unasked",
+}
 _GITHUB: Final = "https://api.github.com"
 _GITHUB_TOKENS: Final = frozenset({"GITHUB_TOKEN", "GH_TOKEN"})
 
@@ -46,9 +51,27 @@ class _Record(Model):
 
 def demands_of(experts: Iterable[Expert], settings: Settings) -> tuple[Demand, ...]:
     """Return what the definitions ask for, each once, in a stable order."""
+    experts = tuple(experts)
     found = {demand for expert in experts for demand in _of_expert(expert)}
     found.update(_of_settings(settings))
+    named: set[RuntimeName] = {settings.runtime.name}
+    named.update(expert.runtime for expert in experts if expert.runtime)
+    found.update(_of_runtimes(named, settings.runtime))
     return tuple(sorted(found))
+
+
+def _of_runtimes(named: Iterable[RuntimeName], runtime: RuntimeSettings) -> Iterable[Demand]:
+    """Other agents' programs have tools of their own; how one is started counts even unused."""
+    for name in PROGRAMS:
+        says = runtime.programs.get(name)
+        if says is None and name not in named:
+            continue
+        says = says or ProgramSettings()
+        started = f"start {_shown(says.command or (name,))}{_given(says.env)}"
+        unasked = _UNASKED.get(says.permissions or "ask", "")
+        yield Demand("command", f"{started} to run Experts{unasked}")
+    for domain in runtime.docker.allowed_domains:
+        yield Demand("address", f"let containers reach {domain}")
 
 
 def variable_demand(file: str, name: str, value: str) -> Demand:

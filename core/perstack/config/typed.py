@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """Options as typed; None means not given. `reasoning_budget` is a word or digits."""
+    """Options as typed; None means not given. `reasoning_budget` is a word or digits.
+
+    `pass_env` names variables for a container or another agent's program.
+    """
 
     model: str | None = None
     provider: str | None = None
@@ -20,6 +23,7 @@ class Overrides:
     max_duration_ms: int | None = None
     env_paths: tuple[str, ...] = ()
     runtime: str | None = None
+    pass_env: tuple[str, ...] = ()
     pace: float | None = None
     scenario: str | None = None
 
@@ -41,4 +45,5 @@ class Overrides:
         )
         given = [(name, str(value)) for name, value in single if value is not None]
         given += [("--env-path", path) for path in self.env_paths]
+        given += [("--env", name) for name in self.pass_env]
         return [word for pair in given for word in pair]

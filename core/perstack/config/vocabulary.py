@@ -6,9 +6,10 @@ The reader, the command line and the editors' schema all take them from here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from perstack.domain.expert import Consent
+from perstack.domain.expert import Consent, ExpertRuntime
+from perstack.domain.runtimes import PROGRAMS, Permissions, RuntimeName
 from perstack.domain.settings import ReviewerStrategy, RiskLevel, VendorName
 
 ReasoningWord = Literal["none", "minimal", "low", "medium", "high"]
@@ -48,8 +49,9 @@ PROVIDER_TOOLS: Final[Mapping[str, tuple[str, ...]]] = {
 OPENAI_APIS: Final[tuple[Literal["auto", "chat", "responses"], ...]] = ("auto", "chat", "responses")
 DOCUMENT_SKILLS: Final = ("pdf", "docx", "pptx", "xlsx")
 
-RUNTIMES: Final = ("perstack", "local")
-OTHER_RUNTIMES: Final = ("docker", "cursor", "claude-code", "gemini")
+RUNTIMES: Final[tuple[RuntimeName, ...]] = get_args(RuntimeName)
+EXPERT_RUNTIMES: Final[tuple[ExpertRuntime, ...]] = ("perstack", *PROGRAMS)
+PERMISSIONS: Final[tuple[Permissions, ...]] = get_args(Permissions)
 
 REASONING_WORDS: Final[tuple[ReasoningWord, ...]] = ("none", "minimal", "low", "medium", "high")
 RISKS: Final[tuple[RiskLevel, ...]] = ("low", "medium", "high")

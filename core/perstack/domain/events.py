@@ -7,7 +7,8 @@ wider JSON, in which messages repeat, is made from these by `perstack.projection
 Types with Perstack's names mean what they mean there (state machine in `perstack.engine.machine`).
 Ours are `toolReturned`, `requestApproval`, `resolveApproval`, `suspendRun`,
 `stopRunByExceededBudget`, what servers say and ask (`skillLog`, `skillProgress`, `requestInput`,
-`resolveInput`, `sampleModel`), and what people and limits do to a run at work (`pauseRun`,
+`resolveInput`, `sampleModel`), what other agents' programs say that execute a run
+(`startProgram`, `beginSession`), and what people and limits do to a run at work (`pauseRun`,
 `resumeRun`, `steerRun`, `changeModel`, `takeDefinition`, `raiseBudget`, `retryDelegate`,
 `refuseOrder`, `judgeDrift`).
 """
@@ -34,6 +35,7 @@ from perstack.domain.ids import (
 )
 from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import ExpertMessage, InstructionMessage, ResultPart, UserMessage
+from perstack.domain.program_events import ProgramEvent
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -346,6 +348,7 @@ Body = Annotated[
     | ContinueToNextStep
     | SuspendRun
     | Steering
+    | ProgramEvent
     | StopRunByDelegate
     | StopRunByInteractiveTool
     | StopRunByExceededMaxSteps

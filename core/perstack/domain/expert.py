@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.ids import ExpertKey
+from perstack.domain.runtimes import ProgramName
 
 BASE_SKILL: Final = "@perstack/base"
 MEMORY_SKILL: Final = "@perstack/memory"
@@ -163,8 +164,19 @@ class ProviderSkill(Model):
     definition: str | None = None
 
 
+# A container is made for a job, never for one of its Experts.
+ExpertRuntime = Literal["perstack"] | ProgramName
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Expert(Model):
-    """One Expert. `description` is public, `instruction` private to it."""
+    """One Expert. `description` is public, `instruction` private to it.
+
+    `runtime` is what executes it, None for what executes the job.
+    """
 
     key: ExpertKey
     name: str
@@ -178,6 +190,7 @@ class Expert(Model):
     provider_tools: tuple[str, ...] = ()
     provider_tool_options: ProviderToolOptions | None = None
     provider_skills: tuple[ProviderSkill, ...] = ()
+    runtime: Annotated[ExpertRuntime | None, Field(exclude_if=_is_none)] = None
 
 
 class ExpertRef(Model):

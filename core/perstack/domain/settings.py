@@ -10,6 +10,7 @@ from pydantic import Field
 
 from perstack.domain.base import Model
 from perstack.domain.coordination import CoordinationSettings
+from perstack.domain.runtimes import RuntimeSettings
 from perstack.domain.usage import ModelFacts
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
@@ -162,6 +163,12 @@ class SnapshotSettings(Model):
 
 _USUAL: Final = CoordinationSettings()
 _USUAL_SNAPSHOTS: Final = SnapshotSettings()
+_USUAL_RUNTIME: Final = RuntimeSettings()
+
+
+def _is_usual_runtime(settings: RuntimeSettings) -> bool:
+    # Nobody but another runtime asks who named the model.
+    return settings.model_copy(update={"model_given": False}) == _USUAL_RUNTIME
 
 
 def _is_usually_kept(settings: SnapshotSettings) -> bool:
@@ -196,3 +203,4 @@ class Settings(Model):
     notify: NotifySettings = NotifySettings()
     snapshots: Annotated[SnapshotSettings, Field(exclude_if=_is_usually_kept)] = _USUAL_SNAPSHOTS
     coordination: Annotated[CoordinationSettings, Field(exclude_if=_is_usual)] = _USUAL
+    runtime: Annotated[RuntimeSettings, Field(exclude_if=_is_usual_runtime)] = _USUAL_RUNTIME

@@ -41,6 +41,18 @@ class Usage(Model):
             partial=self.partial or other.partial,
         )
 
+    def less(self, other: Usage) -> Usage:
+        """Return what is left of this sum without `other`, nothing below 0."""
+        return Usage(
+            input_tokens=max(0, self.input_tokens - other.input_tokens),
+            output_tokens=max(0, self.output_tokens - other.output_tokens),
+            reasoning_tokens=max(0, self.reasoning_tokens - other.reasoning_tokens),
+            total_tokens=max(0, self.total_tokens - other.total_tokens),
+            cached_input_tokens=max(0, self.cached_input_tokens - other.cached_input_tokens),
+            cache_write_tokens=max(0, self.cache_write_tokens - other.cache_write_tokens),
+            partial=self.partial,
+        )
+
     def believable(self) -> Usage:
         """Return one generation's figures without what cannot be: below 0, or beyond all bounds.
 

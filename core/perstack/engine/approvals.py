@@ -278,10 +278,16 @@ def _checkpoint(
         run,
         consensus_id,
         tasks,
-        reason=reason or "this tool always waits for a person (requireApproval)",
+        reason=reason or _reason(run, calls[0]),
         # What waits for a person is decided by none but a person, whatever stands beside it.
         strategy="human" if any(tools) else rules.reviewer_strategy,
     )
+
+
+def _reason(run: RunDriver, call: ToolCallPart) -> str:
+    if run.program is not None:
+        return f"{run.program.name} asks before it does this"
+    return "this tool always waits for a person (requireApproval)"
 
 
 def checkpoint_of(

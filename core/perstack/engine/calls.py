@@ -39,7 +39,7 @@ async def call_skills(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
                 return
             begun.add(call.tool_call_id)
             outcome = await _made(run, call)
-        await run.record(ToolReturned(result=_of(run, call, outcome)))
+        await run.record(ToolReturned(result=result_of(run, call, outcome)))
 
     if writing := [call.tool_call_id for call in calls if _may_write(run, call)]:
         with run.control.interruptible():
@@ -71,7 +71,7 @@ async def complete(run: RunDriver, effect: TryCompletion | Declare) -> None:
     # It changes nothing: when a stop cuts it off, it is simply asked again.
     with run.control.finishing():
         outcome = await _made(run, call)
-        await run.record(ToolReturned(result=_of(run, call, outcome)))
+        await run.record(ToolReturned(result=result_of(run, call, outcome)))
 
 
 async def _made(run: RunDriver, call: ToolCallPart) -> ToolOutcome:
@@ -87,7 +87,7 @@ async def _made(run: RunDriver, call: ToolCallPart) -> ToolOutcome:
 
 def result(run: RunDriver, call: ToolCallPart, text: str, *, is_error: bool = False) -> ToolResult:
     """Return a result of one text for `call`."""
-    return _of(run, call, ToolOutcome((TextPart(text=text),), is_error))
+    return result_of(run, call, ToolOutcome((TextPart(text=text),), is_error))
 
 
 def doubtful(
@@ -102,7 +102,8 @@ def doubtful(
     return found.model_copy(update={"in_doubt": True})
 
 
-def _of(run: RunDriver, call: ToolCallPart, outcome: ToolOutcome) -> ToolResult:
+def result_of(run: RunDriver, call: ToolCallPart, outcome: ToolOutcome) -> ToolResult:
+    """Return what a call gave, without secrets."""
     route = run.state.routes.get(call.tool_call_id)
     return ToolResult(
         id=call.tool_call_id,

@@ -98,14 +98,6 @@ async def step(run: RunDriver, *, final: bool) -> RunOutcome | None:
 
 
 async def _asked(run: RunDriver, *, final: bool) -> Generation:
-    blank = Delta(
-        job_id=run.job.job_id,
-        run_id=run.run_id,
-        expert_key=run.expert.key,
-        step_number=run.step,
-        stream="text",
-        kind="start",
-    )
     request = ModelRequest(
         run_id=run.run_id,
         expert_key=run.expert.key,
@@ -115,8 +107,20 @@ async def _asked(run: RunDriver, *, final: bool) -> Generation:
         provider_tools=_provider_tools(run.expert),
     )
     timeout_s = run.job.plan.settings.timeout / 1000
-    speech = Speech(blank, run.job.say, final)
+    speech = Speech(blank_delta(run), run.job.say, final)
     return await generate(run.model, request, speech, timeout_s=timeout_s)
+
+
+def blank_delta(run: RunDriver) -> Delta:
+    """Return what all deltas of the step at hand have in common."""
+    return Delta(
+        job_id=run.job.job_id,
+        run_id=run.run_id,
+        expert_key=run.expert.key,
+        step_number=run.step,
+        stream="text",
+        kind="start",
+    )
 
 
 def _provider_tools(expert: Expert) -> ProviderTools | None:

@@ -149,7 +149,7 @@ def in_doubt(state: RunState) -> tuple[ToolCallPart, ...]:
         and not route.repeatable
         and not is_completion(call, route)
         and call.invalid_args is None
-        and (not route.gated or _approval(state, call) == "approved")
+        and _approval(state, call) in ("approved", None if not route.gated else "approved")
     )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from perstack.domain.events import InitializeRuntime, ToolResult
 from perstack.domain.jobs import DelegatedBy, ForkPoint, InteractiveAnswer, RunStatus
 from perstack.domain.messages import InstructionMessage, TextPart, UserMessage
+from perstack.domain.program_events import BeginSession
+from perstack.domain.runtimes import RuntimeName
 from perstack.engine.prompt import system_prompt
 from perstack.ports.desk import RunCard
 from perstack.ports.skills import RunContext
@@ -21,7 +23,8 @@ class Opening:
     """How a run is taken up: with a query, with answers, or just on from where it was.
 
     `status` is what it goes on from; "init" begins it. `parent` is the checkpoint that a fork's
-    messages come from.
+    messages come from, and `session` that of the program which executed it, where the fork is what
+    follows it.
     """
 
     status: RunStatus = "init"
@@ -29,6 +32,14 @@ class Opening:
     answers: tuple[InteractiveAnswer, ...] = ()
     parent: ForkPoint | None = None
     delegated_by: DelegatedBy | None = None
+    session: BeginSession | None = None
+
+
+def executed_by(run: RunDriver) -> RuntimeName:
+    """Return what executes the run: what its Expert names, or else the job's."""
+    named = run.job.plan.settings.runtime.name
+    # Whoever drives a job in a container is the built-in runtime.
+    return run.expert.runtime or ("perstack" if named == "docker" else named)
 
 
 def initialized(run: RunDriver, opening: Opening) -> InitializeRuntime:
@@ -36,6 +47,7 @@ def initialized(run: RunDriver, opening: Opening) -> InitializeRuntime:
     settings = run.job.plan.settings
     return InitializeRuntime(
         runtime_version=run.job.deps.version,
+        runtime=executed_by(run),
         expert_name=run.expert.name,
         experts=tuple(run.job.plan.experts),
         model=run.model.name,

@@ -18,6 +18,7 @@ from perstack.ports.consensus import Gate
 from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
+from perstack.ports.programs import NO_PROGRAMS, Programs
 from perstack.ports.skills import ListedTools, SkillOpener
 from perstack.ports.snapshots import NO_SNAPSHOTS, Snapshots
 from perstack.ports.system import Clock, Ids
@@ -94,6 +95,7 @@ class Deps:
     desk: Desk = NO_DESK
     snapshots: Snapshots = NO_SNAPSHOTS
     open_model: Callable[[str], Awaitable[ChatModel]] = _only_one
+    programs: Programs = NO_PROGRAMS
 
 
 @dataclass(frozen=True, slots=True)

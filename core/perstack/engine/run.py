@@ -32,8 +32,9 @@ from perstack.domain.messages import (
     ExpertMessage,
     ToolCallPart,
 )
+from perstack.domain.runtimes import is_program
 from perstack.domain.server_events import SkillLog, SkillProgress, SkillStderr
-from perstack.engine import approvals, calls, delegation, generation, steering, wishes
+from perstack.engine import approvals, calls, delegation, generation, programs, steering, wishes
 from perstack.engine.bill import NO_BILL, Bill
 from perstack.engine.control import StopControl
 from perstack.engine.machine import (
@@ -56,6 +57,7 @@ from perstack.engine.machine import (
 from perstack.engine.opening import (
     Opening,
     answered,
+    executed_by,
     initialized,
     input_messages,
 )
@@ -63,10 +65,11 @@ from perstack.engine.plan import RunOutcome
 from perstack.engine.requests import withdraw_all
 from perstack.engine.run_skills import RunSkills
 from perstack.engine.toolset import Toolset
-from perstack.errors import PerstackError, ProviderError
+from perstack.errors import PerstackError, ProgramError, ProviderError
 from perstack.ports.history import RunLog
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notice
+from perstack.ports.programs import Program
 from perstack.ports.skills import SkillNotice
 from perstack.projection.run_state import RunState
 from perstack.projection.state_fold import fold
@@ -113,7 +116,8 @@ class RunDriver:
         self.calling: set[ToolCallId] = set()
         self._unannounced: deque[_Unannounced] = deque()
         self.skills = RunSkills(self, AsyncExitStack())
-        self.model: ChatModel = job.deps.model
+        self.program: Program | None = None
+        self.model: ChatModel = programs.model_of(self)
         self.batch: delegation.Batch | None = None
         self.helm.at_once = wishes.AtOnce(self)
 
@@ -145,12 +149,12 @@ class RunDriver:
         with opened as scope:
             async with AsyncExitStack() as stack:
                 self.skills = RunSkills(self, stack)
-                failure = failure or await self.skills.open()
+                failure = failure or await self._equip()
                 opened.release()
                 # A stop in the very last moment is felt only at the next wait: not to begin twice.
                 if not scope.cancel_called:
                     await self._start(opening)
-                    return await (self._loop() if failure is None else self.fail(failure))
+                    return await (self._go(opening) if failure is None else self.fail(failure))
         # A stop came while skills were starting; what was asked is on record all the same.
         await self._start(opening)
         return await self.suspend()
@@ -160,7 +164,7 @@ class RunDriver:
         try:
             wishes.as_taken(self)
             if (name := wishes.changed_model(self)) is not None:
-                self.model = await self.job.deps.open_model(name)
+                self.model = await programs.opened(self, name)
         except PerstackError as error:
             return error
         return None
@@ -245,7 +249,24 @@ class RunDriver:
             partial = tuple(self.state.results)
             await self.record(ResumeToolCalls(pending=pending, partial=partial))
 
+    async def _equip(self) -> PerstackError | None:
+        """Find the program that executes the run, or else open its skills; say why that failed."""
+        name = executed_by(self)
+        if not is_program(name):
+            return await self.skills.open()
+        plan = self.job.plan
+        try:
+            self.program = await self.job.deps.programs.ready(name, plan.settings, plan.env)
+        except ProgramError as error:
+            return error
+        return None
+
     # ---------------------------------------------------------------- the loop
+
+    async def _go(self, opening: Opening) -> RunOutcome:
+        if self.program is None:
+            return await self._loop()
+        return await programs.drive(self, self.program, opening.session)
 
     async def _loop(self) -> RunOutcome:
         if (ended := await self._tools_ready()) is not None:
@@ -283,11 +304,11 @@ class RunDriver:
             case AwaitDelegates():
                 return await delegation.go_on(self, effect.children)
             case Ask():
-                return await self._ask(effect.calls)
+                return await self.ask(effect.calls)
             case TryCompletion() | Declare():
                 return await calls.complete(self, effect)
             case CloseBatch():
-                return await self._close_batch(resumed=effect.resumed)
+                return await self.close_batch(resumed=effect.resumed)
             case Complete():
                 return await self.complete(NO_BILL)
             case _:
@@ -295,7 +316,8 @@ class RunDriver:
 
     # ---------------------------------------------------------------- boundaries
 
-    async def _close_batch(self, *, resumed: bool) -> RunOutcome | None:
+    async def close_batch(self, *, resumed: bool) -> RunOutcome | None:
+        """Make a tool message of the results and take the next step; say if that ended the run."""
         message_id = self.new_message_id()
         if resumed:
             await self.record(FinishAllToolCalls(message_id=message_id))
@@ -321,7 +343,8 @@ class RunDriver:
 
     # ---------------------------------------------------------------- stopping
 
-    async def _ask(self, calls: tuple[ToolCallPart, ...]) -> RunOutcome:
+    async def ask(self, calls: tuple[ToolCallPart, ...]) -> RunOutcome:
+        """Stop until the user has answered the first of `calls`."""
         pending: tuple[ToolCallId, ...] = tuple(call.tool_call_id for call in calls)
         await self.record(CallInteractiveTool(tool_call_id=pending[0]))
         await self.record(

@@ -103,6 +103,11 @@ class RunHelm:
         """Return what is wanted next at a step's boundary, once; what follows it stays."""
         return self._wishes.popleft() if self._wishes else None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for the next step's boundary."""
+        return bool(self._wishes) or self.pause_wanted is not None
+
     async def until_resumed(self) -> str:
         """Wait until nothing pauses the run any more; return who resumed it last."""
         by = self._resumed_by

@@ -26,7 +26,7 @@ from perstack.domain.steering_events import (
     SteerRun,
     TakeDefinition,
 )
-from perstack.engine import delegation
+from perstack.engine import delegation, programs
 from perstack.engine.plan import RunOutcome
 from perstack.engine.prompt import system_prompt
 from perstack.errors import ConfigError, PerstackError
@@ -134,7 +134,7 @@ async def _opened(run: RunDriver, name: str) -> ChatModel | str:
     if name in (run.model.name, run.state.model):
         return f"{name} is what it generates with"
     try:
-        model = await run.job.deps.open_model(name)
+        model = await programs.opened(run, name)
     except PerstackError as error:
         return error.message
     if run.job.plan.settings.budget.max_cost_usd is not None and model.price is None:
@@ -154,7 +154,7 @@ async def _take_definition(run: RunDriver, wish: NewDefinition) -> RunOutcome | 
     before, after = run.expert, taken[run.expert.key]
     run.expert = after
     run.job.learn(taken)
-    if before.skills != after.skills:
+    if before.skills != after.skills and run.program is None:
         failure = await run.skills.open_anew()
         if failure is not None:
             return await _put_back(run, before, wish, failure)
@@ -199,6 +199,8 @@ async def _admitted(run: RunDriver, experts: Mapping[ExpertKey, Expert]) -> dict
         ) from error
     if whole[key] == run.expert:
         raise ConfigError("it is what the run goes by already")
+    if whole[key].runtime != run.expert.runtime:
+        raise ConfigError("another runtime is to execute it, so it can only be taken by a new job")
     await anyio.to_thread.run_sync(partial(run.job.plan.admit, whole))
     return whole
 

@@ -41,6 +41,8 @@ RUNTIME: Final = frozenset(
         "skillLog",
         "skillProgress",
         "skillDisconnected",
+        "startProgram",
+        "beginSession",
     }
 )
 

@@ -44,6 +44,7 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, RunId, ToolCallId
 from perstack.domain.jobs import RunStatus
 from perstack.domain.messages import ExpertMessage, Message
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -107,6 +108,8 @@ _Plain = (
     | SampleModel
     | SuspendRun
     | Steered
+    | StartProgram
+    | BeginSession
 )
 
 

@@ -133,9 +133,17 @@ def checkpoint_json(
         record
         | _delegation(state)
         | _context(state)
+        | _metadata(state)
         | _open_batch(state, status)
         | _ending(state, status)
     )
+
+
+def _metadata(state: RunState) -> Json:
+    """What only the runtime that executed it needs to know, under upstream's name."""
+    if (session := state.session) is None:
+        return {}
+    return {"metadata": {"runtime": session.runtime, "sessionId": session.session_id}}
 
 
 def _delegation(state: RunState) -> Json:

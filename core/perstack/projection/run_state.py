@@ -24,6 +24,7 @@ from perstack.domain.messages import (
     ToolCallPart,
     UserMessage,
 )
+from perstack.domain.program_events import BeginSession
 from perstack.domain.server_events import RequestInput
 from perstack.domain.steering_events import PauseRun, TakeDefinition
 from perstack.domain.usage import NO_COST, NO_USAGE, Cost, Usage
@@ -69,7 +70,8 @@ class RunState:
     `judged` are the calls of the batch that were compared with the tasks they descend from.
 
     `model` is the one that somebody changed the run to, `model_before` the one that it began with;
-    `definition` is what it took of its Expert's definition since it began.
+    `definition` is what it took of its Expert's definition since it began. `session` is that of the
+    program which executes the run, by which it can be taken up again.
     """
 
     run_id: RunId = _NO_RUN
@@ -107,6 +109,7 @@ class RunState:
     model: str | None = None
     model_before: str | None = None
     definition: TakeDefinition | None = None
+    session: BeginSession | None = None
 
     @property
     def pending_calls(self) -> tuple[ToolCallPart, ...]:
@@ -153,8 +156,9 @@ def start_from(parent_state: RunState) -> RunState:
     """Return the state that a fork of the run in `parent_state` begins with.
 
     It has the parent's messages, todos and open batch. Usage begins at nothing, since the parent
-    counted its own; approvals are asked for and delegations made anew: both were one run's. What a
-    parent that stopped in good order had not begun has not been begun.
+    counted its own; approvals are asked for and delegations made anew: both were one run's, and so
+    was a program's session, which knows what came after. What a parent that stopped in good order
+    had not begun has not been begun.
     """
     return RunState(
         step_number=parent_state.step_number,

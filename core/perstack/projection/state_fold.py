@@ -46,6 +46,7 @@ from perstack.domain.messages import (
     ToolMessage,
     ToolResultPart,
 )
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -80,9 +81,10 @@ def fold(state: RunState, event: Event) -> RunState:
             | SkillLog()
             | SkillProgress()
             | SkillDisconnected()
+            | StartProgram()
         ):
             return state
-        case RequestInput() | ResolveInput() | SampleModel():
+        case RequestInput() | ResolveInput() | SampleModel() | BeginSession():
             changed = _fold_input(state, body)
         case Steered():
             changed = fold_steering(state, body)
@@ -157,8 +159,12 @@ def _spent(cost: Cost, body: Body) -> Cost:
     return cost if usage == NO_USAGE else cost.plus(usd)
 
 
-def _fold_input(state: RunState, body: RequestInput | ResolveInput | SampleModel) -> RunState:
+def _fold_input(
+    state: RunState, body: RequestInput | ResolveInput | SampleModel | BeginSession
+) -> RunState:
     match body:
+        case BeginSession():
+            return but(state, session=body)
         case RequestInput():
             return but(state, inputs={**state.inputs, body.consensus_id: body})
         case ResolveInput():

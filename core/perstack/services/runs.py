@@ -15,6 +15,7 @@ from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
 from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job, Limits, SomeLimits
 from perstack.domain.orders import also_raised, at_least, but_typed
 from perstack.domain.orders import raised as raise_
+from perstack.domain.program_events import BeginSession
 from perstack.domain.steering_events import RaiseBudget
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
@@ -193,7 +194,7 @@ class Runs:
             await held.save(_completed(job, recalled, used))
         if state.status in _AFRESH and state.checkpoint_id is not None:
             point = ForkPoint(run_id=job.coordinator_run_id, checkpoint_id=state.checkpoint_id)
-            taken = _forked(wanted, point, state)
+            taken = _forked(wanted, point, state, session=state.session)
             await _made_sure(held, point.run_id)
             return taken
         _, log = await held.reopen_run(job.coordinator_run_id)
@@ -339,12 +340,20 @@ def _begun_again(wanted: Continuation, job: Job) -> _Taken:
     return _Taken(initial(), Opening(query=wanted.text), None)
 
 
-def _forked(wanted: Continuation, point: ForkPoint, state: RunState) -> _Taken:
+def _forked(
+    wanted: Continuation,
+    point: ForkPoint,
+    state: RunState,
+    *,
+    session: BeginSession | None = None,
+) -> _Taken:
     answers = _answers(wanted, state)
     if state.status == "completed" and wanted.text is None:
         raise UsageError("the job is completed", hint="say what to do next")
     query = None if answers else wanted.text
-    opening = Opening(status=state.status, query=query, answers=answers, parent=point)
+    opening = Opening(
+        status=state.status, query=query, answers=answers, parent=point, session=session
+    )
     return _Taken(start_from(state), opening, None)
 
 

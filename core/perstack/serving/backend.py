@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from perstack.coordination import Coordination
     from perstack.ports.history import History
     from perstack.runtime import Runtime
-    from perstack.serving.late_model import LateModel
+    from perstack.services.late_model import LateModel
     from perstack.wiring import Tables
 
 LOOK_S: Final = 0.5
 CLOSE_S: Final = 5.0
 ANSWER_S: Final = 0.05
-_LATE: Final = ("jsonschema", "perstack.coordination", "perstack.serving.late_model")
+_LATE: Final = ("jsonschema", "perstack.coordination", "perstack.services.late_model")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -223,13 +223,12 @@ class Backend:
             await anyio.to_thread.run_sync(load_services)
             from perstack.coordination import open_coordination
             from perstack.program_log import hide_in_log
-            from perstack.runtime import open_runtime
-            from perstack.serving.late_model import LateModel
+            from perstack.runtime import late_model, open_runtime
 
             hide_in_log(project.secrets)
             # A plugin's model is opened by the runtime, once its plugins were looked for.
             foreign = is_of_plugin(project.config.settings.provider.name)
-            model = None if foreign else LateModel(project, self._breakers)
+            model = None if foreign else late_model(project, self._breakers)
             with unwrapped():
                 async with (
                     open_runtime(

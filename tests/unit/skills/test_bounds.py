@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perstack.skills.base.command import HeadAndTail
 from perstack.skills.mcp.redact import Redactor
 from perstack.skills.mcp.stderr import MAX_LINE_CHARS, MAX_LINES_A_MINUTE, StderrLog
-from perstack.skills.process import Ending
+from perstack.processes.supervised import Ending
 from perstack.skills.text import cut, printable, storable
 
 

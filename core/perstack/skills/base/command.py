@@ -14,13 +14,13 @@ from pydantic import JsonValue
 
 from perstack.errors import SkillError
 from perstack.ports.skills import RunContext
+from perstack.processes.supervised import Ending, Supervised, supervised
 from perstack.skills.base.arguments import ExecArguments
 from perstack.skills.base.failure import ToolFailure
 from perstack.skills.base.live import LiveLines, LiveOutput
 from perstack.skills.base.paths import Workspace
 from perstack.skills.base.sandbox import PRIVATE_TMP, Sandbox
 from perstack.skills.environment import for_command
-from perstack.skills.process import Ending, Supervised, supervised
 
 Json = dict[str, JsonValue]
 

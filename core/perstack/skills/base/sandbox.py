@@ -22,9 +22,9 @@ from typing import Final
 
 from perstack.errors import ConfigError
 from perstack.ports.skills import RunContext
+from perstack.processes.supervised import Ending
 from perstack.skills.base.failure import ToolFailure
 from perstack.skills.base.paths import DATA_DIRECTORY, Workspace
-from perstack.skills.process import Ending
 from perstack.skills.text import printable
 
 PRIVATE_TMP: Final = "/tmp"  # noqa: S108  the sandbox's own

@@ -13,10 +13,10 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
+from perstack.processes.supervised import Supervised
 from perstack.skills.mcp.lenient import mended
 from perstack.skills.mcp.limits import MAX_MESSAGE_BYTES
 from perstack.skills.mcp.values import LINE, ValueCounter
-from perstack.skills.process import Supervised
 from perstack.skills.text import printable
 
 _SHOWN_BYTES: Final = 120

@@ -13,9 +13,9 @@ import anyio.abc
 import anyio.to_thread
 
 from perstack.errors import SkillError
+from perstack.processes.supervised import Ending, Supervised, supervised
 from perstack.skills.mcp.launch import Launch, Streams, Transport
 from perstack.skills.mcp.stderr import StderrLog
-from perstack.skills.process import Ending, Supervised, supervised
 
 if TYPE_CHECKING:
     from perstack.skills.mcp.link import Link

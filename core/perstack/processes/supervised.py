@@ -23,7 +23,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from perstack.errors import SkillError
+from perstack.errors import PerstackError, SkillError
 
 _SUPERVISOR: Final = str(Path(__file__).with_name("supervisor.py"))
 # Longer than the supervisor takes after its grace, so that it is killed only if it hangs.
@@ -133,6 +133,7 @@ async def supervised(
     cwd: int,
     with_stdin: bool = False,
     grace_s: float = 0.3,
+    failure: type[PerstackError] = SkillError,
 ) -> AsyncGenerator[Supervised, None]:
     """Run `command` in the directory that the descriptor `cwd` holds, without a shell.
 
@@ -140,9 +141,13 @@ async def supervised(
     shielded from cancellation and bounded in time.
 
     Raises:
-        SkillError: nothing could be started (no processes left, an argument with a NUL).
+        PerstackError: one of the class `failure`: nothing could be started (no processes left, an
+            argument with a NUL).
     """
-    running = await _start(command, env, cwd, with_stdin=with_stdin, grace_s=grace_s)
+    try:
+        running = await _start(command, env, cwd, with_stdin=with_stdin, grace_s=grace_s)
+    except (OSError, ValueError) as error:
+        raise failure(f"{command[0]!r} could not be started: {_reason(error)}") from error
     try:
         yield running
     finally:
@@ -165,9 +170,9 @@ async def _start(
     try:
         marked = {**env, _MARK: mark}
         process = await _spawn(words, marked, (theirs.fileno(), cwd), with_stdin=with_stdin)
-    except (OSError, ValueError) as error:
+    except BaseException:
         ours.close()
-        raise SkillError(f"{command[0]!r} could not be started: {_reason(error)}") from error
+        raise
     finally:
         theirs.close()
     return Supervised(process, ours, mark, grace_s=grace_s)

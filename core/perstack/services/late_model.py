@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 import anyio
 
 from perstack.config.model_table import facts_of
 from perstack.domain.ids import RunId
+from perstack.domain.settings import Settings
 from perstack.domain.usage import ModelPrice
 from perstack.errors import ConfigError, ProviderError
 from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
-from perstack.project import Project
-from perstack.runtime import open_model
-
-if TYPE_CHECKING:
-    from perstack.providers.breaker import Breakers
 
 
 class LateModel:
     """A `ChatModel` whose name, window and price are the table's until it is opened."""
 
-    def __init__(self, project: Project, breakers: Breakers | None = None) -> None:
-        settings = project.config.settings
-        self._project = project
-        self._breakers = breakers
+    def __init__(self, settings: Settings, opened: Callable[[], Awaitable[ChatModel]]) -> None:
+        """`opened` opens the model; it is asked once, or again when it failed."""
+        self._opened = opened
         self._name = settings.model
         self._facts = facts_of(settings.model, settings.models, provider=settings.provider.name)
         self._opening = anyio.Lock()
@@ -55,7 +49,7 @@ class LateModel:
         """
         async with self._opening:
             if self._model is None:
-                self._model = await open_model(self._project, self._breakers)
+                self._model = await self._opened()
             return self._model
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:

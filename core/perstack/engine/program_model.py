@@ -1,0 +1,46 @@
+"""What stands for the model of a run whose steps another agent's program generates."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from perstack.config.model_table import facts_of
+from perstack.domain.ids import RunId
+from perstack.domain.settings import Settings
+from perstack.domain.usage import ModelPrice
+from perstack.errors import ProviderError
+from perstack.ports.model import Generation, ModelRequest, Spoken
+
+
+class ProgramModel:
+    """A `ChatModel` in name, window and price alone: nobody but the program asks it."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self._facts = facts_of(name, settings.models)
+
+    @property
+    def context_window(self) -> int | None:
+        """The context window in tokens, None when unknown."""
+        return self._facts.context_window
+
+    @property
+    def price(self) -> ModelPrice | None:
+        """What tokens cost, None when no source states it."""
+        return self._facts.price
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Spoken | Generation, None]:
+        """Refuse.
+
+        Raises:
+            ProviderError: always.
+        """
+        del request
+        raise ProviderError(f"{self.name} is asked by the program that executes the run")
+        yield Spoken("text", "")
+
+    def forget(self, run_id: RunId) -> None:
+        """Nothing was kept."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

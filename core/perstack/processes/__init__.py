@@ -1,0 +1,1 @@
+"""Starting programs so that nothing of them is left once they are closed."""

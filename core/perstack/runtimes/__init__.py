@@ -1,0 +1,1 @@
+"""Other agents' programs, as what executes an Expert: an adapter a program."""

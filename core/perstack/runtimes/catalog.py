@@ -1,0 +1,153 @@
+"""The programs that can execute Experts: what they are called, what they need, how to get them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from perstack.domain.runtimes import ProgramName, ProgramSettings
+from perstack.errors import ProgramError
+from perstack.ports.programs import Installed
+from perstack.processes.supervised import supervised
+
+_VERSION: Final = re.compile(rb"\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.]+)?")
+_ANSWERS_WITHIN_S: Final = 20.0
+_MOST_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One program. `needs` are variables that it cannot do without, `usual` others that it gets.
+
+    `install` is what the user types to get it, `login` to sign in, `url` where that is explained.
+    """
+
+    name: ProgramName
+    command: str
+    install: str
+    url: str
+    login: str
+    needs: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
+    oldest: tuple[int, int] = (0, 0)
+
+
+KNOWN: Final[Mapping[ProgramName, Known]] = {
+    "cursor": Known(
+        "cursor",
+        "cursor-agent",
+        install="curl https://cursor.com/install -fsS | bash",
+        url="https://docs.cursor.com/cli",
+        login="set CURSOR_API_KEY",
+        needs=("CURSOR_API_KEY",),
+    ),
+    "claude-code": Known(
+        "claude-code",
+        "claude",
+        install="npm install -g @anthropic-ai/claude-code",
+        url="https://docs.anthropic.com/en/docs/claude-code",
+        login="run claude once and sign in",
+        usual=("CLAUDE_CONFIG_DIR",),
+        oldest=(2, 0),
+    ),
+    "gemini": Known(
+        "gemini",
+        "gemini",
+        install="npm install -g @google/gemini-cli",
+        url="https://github.com/google-gemini/gemini-cli",
+        login="set GEMINI_API_KEY",
+        needs=("GEMINI_API_KEY",),
+        usual=("GOOGLE_APPLICATION_CREDENTIALS",),
+    ),
+    "codex": Known(
+        "codex",
+        "codex",
+        install="npm install -g @openai/codex",
+        url="https://github.com/openai/codex",
+        login="run codex login",
+        usual=("CODEX_HOME",),
+    ),
+}
+
+
+def command_of(known: Known, settings: ProgramSettings) -> tuple[str, ...]:
+    """Return the argument vector that starts the program."""
+    return settings.command or (known.command,)
+
+
+async def installed(
+    name: ProgramName, settings: ProgramSettings, env: Mapping[str, str]
+) -> Installed:
+    """Look whether a program is there, which version, and what it lacks; bounded in time."""
+    known = KNOWN[name]
+    command = command_of(known, settings)
+    where = await anyio.to_thread.run_sync(shutil.which, command[0], os.X_OK, env.get("PATH"))
+    if where is None:
+        return Installed(
+            name,
+            problem=f"{command[0]} was not found",
+            kind="cli-not-found",
+            hint=known.install,
+            url=known.url,
+        )
+    try:
+        said = await _version_said(command, env)
+    except ProgramError as error:
+        return Installed(
+            name, problem=error.message, kind="cli-not-found", hint=known.install, url=known.url
+        )
+    found = _VERSION.search(said)
+    version = found[0].decode() if found else None
+    if version is None or _numbers(version) < known.oldest:
+        oldest = ".".join(map(str, known.oldest))
+        why = "does not say its version" if version is None else f"is older than {oldest}"
+        return Installed(
+            name,
+            version=version,
+            problem=f"{command[0]} {why}",
+            kind="version-mismatch",
+            hint=known.install,
+            url=known.url,
+        )
+    if lacking := [needed for needed in known.needs if not env.get(needed)]:
+        return Installed(
+            name,
+            version=version,
+            problem=f"{', '.join(lacking)} is not set",
+            kind="auth-missing",
+            hint=known.login,
+            url=known.url,
+        )
+    return Installed(name, version=version)
+
+
+async def _version_said(command: tuple[str, ...], env: Mapping[str, str]) -> bytes:
+    said = b""
+    cwd = os.open(Path("/"), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with anyio.move_on_after(_ANSWERS_WITHIN_S):
+            async with supervised(
+                (*command, "--version"), env=env, cwd=cwd, failure=ProgramError
+            ) as process:
+                async for piece in process.stdout:
+                    said = (said + piece)[:_MOST_BYTES]
+                ending = await process.wait()
+            if ending.code != 0:
+                raise ProgramError(f"{command[0]} --version {ending.words}")
+            return said
+    finally:
+        os.close(cwd)
+    raise ProgramError(f"{command[0]} --version gave no answer within {_ANSWERS_WITHIN_S:g} s")
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(re.sub(r"\D.*", "", minor) or 0)

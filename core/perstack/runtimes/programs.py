@@ -1,0 +1,56 @@
+"""Finds the program that is to execute a run, and says what it lacks before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from typing import Final, Protocol, cast
+
+import anyio.to_thread
+
+from perstack.domain.runtimes import ProgramName, ProgramSettings
+from perstack.domain.settings import Settings
+from perstack.errors import ProgramError
+from perstack.ports.programs import Installed, Program
+from perstack.runtimes.catalog import installed
+
+# By the module that has its adapter, imported when one is needed.
+_ADAPTERS: Final[Mapping[ProgramName, str]] = {
+    "claude-code": "claude_code",
+    "gemini": "gemini",
+    "codex": "codex",
+    "cursor": "cursor",
+}
+
+
+class _Adapter(Protocol):
+    def open_program(self, settings: ProgramSettings) -> Program: ...
+
+
+class InstalledPrograms:
+    """Implements `ports.programs.Programs`; what was found is not looked for again."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[ProgramName, tuple[str, ...]], Installed] = {}
+
+    async def ready(self, name: ProgramName, settings: Settings, env: Mapping[str, str]) -> Program:
+        """Return a program that was found and can be started.
+
+        Raises:
+            ProgramError: its prerequisites are not met; says what to do.
+        """
+        how = settings.runtime.program(name)
+        key = (name, how.command)
+        found = self._found.get(key) or await installed(name, how, env)
+        if found.problem is not None:
+            see = f" See: {found.url}" if found.url else ""
+            raise ProgramError(
+                f'Runtime "{name}" prerequisites not met: {found.problem}',
+                hint=f"{found.hint}.{see}",
+            )
+        self._found[key] = found
+        module = await anyio.to_thread.run_sync(
+            partial(import_module, f"perstack.runtimes.{_ADAPTERS[name]}")
+        )
+        return cast("_Adapter", module).open_program(how)

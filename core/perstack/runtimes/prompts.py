@@ -1,0 +1,49 @@
+"""An Expert's definition as another agent's program can be told it."""
+
+from __future__ import annotations
+
+from perstack.domain.expert import BaseSkill, InteractiveSkill, MemorySkill, delegate_tool_name
+from perstack.ports.programs import Talk
+
+
+def instruction_text(talk: Talk) -> str:
+    """Return the Expert's instruction, its delegates as described context, and the past if any.
+
+    No program delegates to our Experts: the model is told to think as the one that fits.
+    """
+    expert = talk.expert
+    sections = [expert.instruction.strip()]
+    if expert.delegates:
+        lines = ["You can think as one of these Experts where it fits better than you do:"]
+        for key in expert.delegates:
+            known = talk.experts.get(key)
+            described = (known.description or "").strip() if known else ""
+            lines.append(f"- {delegate_tool_name(key)}: {described or 'no description'}")
+        sections.append("\n".join(lines))
+    if talk.past:
+        sections.append(f"What was said and done in this conversation so far:\n\n{talk.past}")
+    return "\n\n".join(section for section in sections if section)
+
+
+def one_prompt(talk: Talk) -> str:
+    """Return instruction and request as one text, for programs that take no system prompt."""
+    return f"## Instructions\n\n{instruction_text(talk)}\n\n## User Request\n\n{talk.prompt}"
+
+
+def dropped_parts(talk: Talk, *, asks: bool) -> tuple[str, ...]:
+    """Say what of the definition no program honours; `asks`: it is given interactive tools."""
+    found: list[str] = []
+    if talk.expert.delegates:
+        found.append("delegates are described, not called")
+    for name, skill in talk.expert.skills.items():
+        if isinstance(skill, BaseSkill) and not (skill.pick or skill.omit or skill.rule):
+            continue
+        if isinstance(skill, MemorySkill | BaseSkill):
+            found.append(f"skill {name} (it has tools of its own)")
+        elif not isinstance(skill, InteractiveSkill):
+            found.append(f"skill {name} (set up its MCP servers in the program)")
+        elif not (asks and talk.may_ask):
+            found.append(f"interactive skill {name}")
+    if talk.expert.provider_tools or talk.expert.provider_skills:
+        found.append("the provider's own tools")
+    return tuple(found)
