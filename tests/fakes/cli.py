@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 import anyio.abc
@@ -30,6 +30,7 @@ import anyio.abc
 from perstack.config.load import load_config
 from perstack.config.trust import acceptances, demands_of
 from perstack.errors import ConfigError
+from tests.fakes.forking import ForkedOutput, ForkedProgram, can_fork, forked
 from tests.fakes.model_server import Answer, Decide, ModelServer, Seen, model_server
 from tests.fakes.model_wire import Call, Refusal, Reply
 
@@ -108,11 +109,33 @@ def is_subsequence(wanted: Sequence[T], of: Iterable[T]) -> bool:
     return all(any(item == each for each in rest) for item in wanted)
 
 
+class Started(Protocol):
+    """What is used of a process, whether it was started or forked."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code once that is known, negative for a signal."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit code."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for its end, and let go of its output."""
+        ...
+
+
 @dataclass
 class Running:
     """A program that has not ended, as far as it was heard; a last half of a line is left out."""
 
-    process: anyio.abc.Process
+    process: Started
     out: bytes = b""
     err: bytes = b""
     _closed: int = 0
@@ -166,7 +189,9 @@ class Running:
         out = self.out if code >= 0 else self.out[: self.out.rfind(b"\n") + 1]
         return Ran(code, out.decode(), self.err.decode())
 
-    async def hear(self, stream: anyio.abc.ByteReceiveStream, *, is_out: bool) -> None:
+    async def hear(
+        self, stream: anyio.abc.ByteReceiveStream | ForkedOutput, *, is_out: bool
+    ) -> None:
         """Take in what the program prints, until it has ended."""
         async for piece in stream:
             if is_out:
@@ -239,12 +264,7 @@ class Program:
         self, *words: str, env: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Running]:
         """Start any command the way the program is started."""
-        process = await anyio.open_process(
-            words,
-            stdin=subprocess.DEVNULL,
-            cwd=self.workspace,
-            env={**self.env, **(env or {})},
-        )
+        process = await self._started(words, {**self.env, **(env or {})})
         assert process.stdout is not None
         assert process.stderr is not None
         running = Running(process)
@@ -259,6 +279,17 @@ class Program:
         finally:
             with anyio.CancelScope(shield=True):
                 await process.aclose()
+
+    async def _started(
+        self, words: Sequence[str], env: Mapping[str, str]
+    ) -> anyio.abc.Process | ForkedProgram:
+        """Start it; our own program is forked where that makes no difference but in time."""
+        own = len(PROGRAM)
+        if tuple(words[:own]) == PROGRAM and can_fork(env):
+            return await forked(words[own:], cwd=self.workspace, env=env)
+        return await anyio.open_process(
+            words, stdin=subprocess.DEVNULL, cwd=self.workspace, env=env
+        )
 
     def jobs(self) -> list[str]:
         """The jobs on the disk."""
@@ -290,7 +321,9 @@ def _ids(message: Json, kind: str, key: str) -> list[str]:
     return [part[key] for part in parts if part["type"] == kind]
 
 
-async def _heard(running: Running, stream: anyio.abc.ByteReceiveStream, is_out: bool) -> None:
+async def _heard(
+    running: Running, stream: anyio.abc.ByteReceiveStream | ForkedOutput, is_out: bool
+) -> None:
     await running.hear(stream, is_out=is_out)
 
 

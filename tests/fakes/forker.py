@@ -1,0 +1,130 @@
+"""Started by path: imports the program's modules once, then forks a program for each request.
+
+A fork differs from a start in nothing but that its imports are done: it has its own process id,
+folder, environment, descriptors and end. Each request comes over a connection of its own, with
+standard input, output and error: `{"argv": [...], "cwd": "...", "env": {...}}`. It is answered by
+two lines, the process id and, in the end, the exit code (negative: the signal).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import sys
+import threading
+
+MODULES = (
+    "anthropic",
+    "openai",
+    "perstack.cli.app",
+    "perstack.coordination",
+    "perstack.engine.job",
+    "perstack.providers.factory",
+    "perstack.serving.backend",
+    "perstack.skills.opener",
+    "perstack.storage.history.store",
+)
+PACKAGES = ("perstack.cli", "perstack.services", "perstack.storage.database", "perstack.projection")
+# Those start threads, or are heavy and rarely wanted.
+_LEFT_OUT = ("perstack.services.embedded", "perstack.cli.main")
+_MOST = 4 * 1024 * 1024
+
+
+def main(address: str) -> None:
+    """Serve until nobody holds the other end of standard input any more."""
+    for name in (*MODULES, *_within()):
+        importlib.import_module(name)
+    assert threading.active_count() == 1, threading.enumerate()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"\0{address}")
+    server.listen(64)
+    os.write(1, b"ready\n")
+    serving = os.fork()
+    if serving == 0:
+        _serve(server)
+    # This one only watches: when the tests are over, so is the forker.
+    sys.stdin.buffer.read()
+    os.kill(serving, signal.SIGTERM)
+    os._exit(0)
+
+
+def _within() -> list[str]:
+    found: list[str] = []
+    for package in PACKAGES:
+        paths = importlib.import_module(package).__path__
+        found += [one.name for one in pkgutil.iter_modules(paths, f"{package}.")]
+    return [name for name in found if not name.startswith(_LEFT_OUT)]
+
+
+def _serve(server: socket.socket) -> None:
+    while True:
+        asked, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            _answer(asked)
+        asked.close()
+
+
+def _answer(asked: socket.socket) -> None:
+    request, descriptors, _, _ = socket.recv_fds(asked, _MOST, 3)
+    while not request.endswith(b"\n"):
+        request += asked.recv(_MOST)
+    wanted = json.loads(request)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        asked.close()
+        _become(wanted, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    asked.sendall(b"%d\n" % pid)
+    _, status = os.waitpid(pid, 0)
+    asked.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _become(wanted: dict[str, object], descriptors: list[int]) -> None:
+    raise _Program(wanted, descriptors)
+
+
+class _Program(Exception):  # noqa: N818  no error: what leaves the forker's frames behind
+    """The program that this process is from now on."""
+
+    def __init__(self, wanted: dict[str, object], descriptors: list[int]) -> None:
+        self.wanted = wanted
+        self.descriptors = descriptors
+
+
+def run(program: _Program) -> None:
+    """Be the program: everything as `python -m perstack` has it."""
+    import runpy
+
+    for number, descriptor in enumerate(program.descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    wanted = program.wanted
+    os.chdir(str(wanted["cwd"]))
+    os.environ.clear()
+    os.environ.update(wanted["env"])  # type: ignore[arg-type]
+    sys.argv = ["perstack", *wanted["argv"]]  # type: ignore[misc]
+    for stream, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        mode = "r" if number == 0 else "w"
+        setattr(sys, stream, open(number, mode, closefd=False))  # noqa: SIM115
+    runpy.run_module("perstack", run_name="__main__", alter_sys=True)
+
+
+def _serve_until_become() -> _Program:
+    try:
+        main(sys.argv[1])
+    except _Program as become:
+        return become
+    raise AssertionError("the forker never returns")
+
+
+if __name__ == "__main__":
+    run(_serve_until_become())
