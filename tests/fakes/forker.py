@@ -8,6 +8,7 @@ two lines, the process id and, in the end, the exit code (negative: the signal).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -37,7 +38,9 @@ _MOST = 4 * 1024 * 1024
 def main(address: str) -> None:
     """Serve until nobody holds the other end of standard input any more."""
     for name in (*MODULES, *_within()):
-        importlib.import_module(name)
+        # The program will say what is wrong with it.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
     assert threading.active_count() == 1, threading.enumerate()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(socket.AF_UNIX)
@@ -112,9 +115,10 @@ def run(program: _Program) -> None:
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[arg-type]
     sys.argv = ["perstack", *wanted["argv"]]  # type: ignore[misc]
-    for stream, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-        mode = "r" if number == 0 else "w"
-        setattr(sys, stream, open(number, mode, closefd=False))  # noqa: SIM115
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    # What goes there is seen at once, line by line, as the interpreter has it.
+    sys.stderr = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     runpy.run_module("perstack", run_name="__main__", alter_sys=True)
 
 

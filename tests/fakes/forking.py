@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -54,8 +55,15 @@ def _forker() -> _Forker:
         cwd="/",
     )
     assert process.stdout is not None
+    assert process.stdin is not None
     assert process.stdout.readline() == b"ready\n"
+    process.stdout.close()
+    atexit.register(_end, process)
     return _Forker(process, address, env)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.communicate()
 
 
 class ForkedOutput:

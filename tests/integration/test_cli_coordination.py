@@ -250,6 +250,10 @@ async def test_what_a_paused_agent_says_to_type_works_as_typed(tmp_path: Path) -
     async with program.running("agent", "run", "-t", "lead", "-n", "ann", "-p", "look") as running:
         await running.wait_for(lambda: b"To go on: perstack " in running.err and _whole(running))
         said = running.err.decode().split("To go on: perstack ")[1].splitlines()[0]
+        # Runs get onto the table of agents beside their work, a few times a second.
+        with anyio.fail_after(20):
+            while "ann" not in (await program.run("agent", "list", "--json")).stdout:
+                pass
         resumed = await program.run(*said.split())
         assert resumed.code == 0, resumed.stderr
         ran = await running.ended()
