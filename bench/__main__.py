@@ -13,6 +13,7 @@ from bench import (
     history,
     load,
     memory,
+    programs,
     recall,
     runs,
     skills,
@@ -34,6 +35,8 @@ def main() -> None:
         skills.first_generation(rounds)
     if asked.only in {None, "steps"}:
         runs.steps(rounds, 400)
+    if asked.only in {None, "programs"}:
+        programs.programs(rounds, 2_000 if asked.quick else 10_000)
     if asked.only in {None, "delegates"}:
         runs.delegates(rounds)
     if asked.only in {None, "memory"}:
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
             "start",
             "skills",
             "steps",
+            "programs",
             "delegates",
             "memory",
             "recall",

@@ -6,12 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from tests import blocking
 from tests.fakes.postgres import PostgresServer, missing_postgres, postgres_server
+
+if TYPE_CHECKING:
+    from tests.fakes.docker_world import DockerWorld
 
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
@@ -73,3 +77,15 @@ def database_target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | st
         return tmp_path / "perstack" / "perstack.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.emptied()
+
+
+@pytest.fixture(scope="session")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> Generator[DockerWorld]:
+    """Give a container engine with an internet of its own, made once for all tests."""
+    # Imported here, since most tests need nothing of it.
+    from tests.fakes.docker_world import docker_world, why_no_world
+
+    if (why := why_no_world()) is not None:
+        pytest.skip(why)
+    with docker_world(tmp_path_factory.mktemp("containers")) as world:
+        yield world

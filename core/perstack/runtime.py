@@ -30,6 +30,7 @@ from perstack.domain.settings import Settings, is_of_plugin
 from perstack.engine.groups import alone
 from perstack.engine.plan import Deps
 from perstack.errors import ConfigError, ConflictError, NotFoundError
+from perstack.ports.containers import NO_CONTAINERS, Containers
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.program_log import log_to_file as log_to_file
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from perstack.ports.desk import Desk
     from perstack.ports.model import ChatModel
     from perstack.ports.notices import Notifier
+    from perstack.ports.programs import Installed
     from perstack.ports.skills import SkillOpener
     from perstack.ports.snapshots import SnapshotStore
     from perstack.providers.breaker import Breakers
@@ -304,9 +306,16 @@ def late_model(project: Project, breakers: Breakers | None = None) -> LateModel:
 
 async def _asked(project: Project, breakers: Breakers | None) -> ChatModel:
     """Open the model, unless other programs or a container execute the Experts with their own."""
-    if project.config.settings.runtime.name == "perstack":
+    if asks_at_once(project):
         return await open_model(project, breakers)
     return late_model(project, breakers)
+
+
+def asks_at_once(project: Project) -> bool:
+    """Tell whether a job asks the configured model, so that a missing key is said beforehand."""
+    named = project.config.settings.runtime.name
+    own = [expert.runtime or named for expert in project.config.experts.values()]
+    return named == "perstack" and "perstack" in (own or [named])
 
 
 async def _open_of_plugin(project: Project, model: ChatModel, brought: _Brought) -> bool:
@@ -319,6 +328,13 @@ async def _open_of_plugin(project: Project, model: ChatModel, brought: _Brought)
         return False
     await model.open(brought.plugins)
     return True
+
+
+async def look_for_runtimes(settings: Settings, env: Mapping[str, str]) -> tuple[Installed, ...]:
+    """Look what can execute Experts on this machine, in at most half a minute."""
+    from perstack.runtimes.found import look_for_runtimes as look
+
+    return await look(settings, env, own_version=__version__)
 
 
 def open_scenario(project: Project) -> Scenario:
@@ -342,6 +358,15 @@ def warm_up(settings: Settings) -> None:
     warm(settings.provider.name, settings.model)
 
 
+def _containers(settings: Settings) -> Containers:
+    """Return where containers come from; nobody else pays for the loading."""
+    if settings.runtime.name != "docker":
+        return NO_CONTAINERS
+    from perstack.runtimes.docker.containers import DockerContainers
+
+    return DockerContainers()
+
+
 def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, desk: Desk) -> Deps:
     from perstack.runtimes.programs import InstalledPrograms
     from perstack.services.notify import ConfiguredNotifier
@@ -359,4 +384,5 @@ def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, d
         desk=desk,
         snapshots=SnapshotKeeping(partial(open_snapshots, project.workspace)),
         programs=InstalledPrograms(),
+        containers=_containers(project.config.settings),
     )

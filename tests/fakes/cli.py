@@ -138,6 +138,7 @@ class Running:
     process: Started
     out: bytes = b""
     err: bytes = b""
+    bound_s: float = BOUND_S
     _closed: int = 0
     _heard: anyio.Event = field(default_factory=anyio.Event)
 
@@ -148,7 +149,7 @@ class Running:
         return events_of(whole.decode())
 
     async def until(self, type_: str, times: int = 1) -> Json:
-        """Wait for the event of that type number `times`, at most `BOUND_S` seconds."""
+        """Wait for the event of that type number `times`, at most `bound_s` seconds."""
 
         def found() -> list[Json]:
             return [event for event in self.events if event["type"] == type_]
@@ -168,7 +169,7 @@ class Running:
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds, looking whenever something was printed."""
-        with anyio.fail_after(BOUND_S):
+        with anyio.fail_after(self.bound_s):
             while not condition():
                 assert not self.has_ended, f"it ended: {self.out[-2000:]!r} {self.err[-2000:]!r}"
                 await self.hears_more()
@@ -181,8 +182,8 @@ class Running:
                 os.kill(self.process.pid, number)
 
     async def ended(self) -> Ran:
-        """Wait for its end, at most `BOUND_S` seconds. What was cut off by a kill is left out."""
-        with anyio.fail_after(BOUND_S):
+        """Wait for its end, at most `bound_s` seconds. What was cut off by a kill is left out."""
+        with anyio.fail_after(self.bound_s):
             code = await self.process.wait()
             while not self.has_ended:
                 await self.hears_more()
@@ -209,10 +210,11 @@ class Running:
 
 @dataclass(frozen=True)
 class Program:
-    """How the program is started: where, and with which variables."""
+    """How the program is started: where, with which variables, and for how long it is waited."""
 
     workspace: Path
     env: Mapping[str, str]
+    bound_s: float = BOUND_S
 
     @classmethod
     def make(
@@ -267,7 +269,7 @@ class Program:
         process = await self._started(words, {**self.env, **(env or {})})
         assert process.stdout is not None
         assert process.stderr is not None
-        running = Running(process)
+        running = Running(process, bound_s=self.bound_s)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_heard, running, process.stdout, True)

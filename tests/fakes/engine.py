@@ -18,7 +18,12 @@ from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert, SkillSpec
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId, ToolCallId
 from perstack.domain.messages import ExpertMessage, ExpertPart, TextPart, ToolCallPart
 from perstack.domain.server_events import SkillConnected, SkillDisconnected
-from perstack.domain.settings import BudgetSettings, ConsensusSettings, Settings
+from perstack.domain.settings import (
+    DEFAULT_TIMEOUT_MS,
+    BudgetSettings,
+    ConsensusSettings,
+    Settings,
+)
 from perstack.domain.standing import StandingApproval
 from perstack.domain.usage import ModelPrice, Usage
 from perstack.engine.control import StopControl
@@ -28,6 +33,7 @@ from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.frontend import Continuation
 from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
 from perstack.ports.notices import Notice
+from perstack.ports.programs import NO_PROGRAMS, Programs
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolOutcome, ToolSpec
 from perstack.ports.snapshots import NO_SNAPSHOTS, Snapshots
 from perstack.ports.system import Clock, RandomIds, SystemClock
@@ -325,6 +331,9 @@ class World:
     desk: Desk = NO_DESK
     snapshots: Snapshots = NO_SNAPSHOTS
     carrier: Carrier = NOBODY
+    programs: Programs = NO_PROGRAMS
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.model = FakeModel(self.mind)
@@ -341,12 +350,13 @@ class World:
             max_depth=self.max_depth,
             budget=self.budget,
             consensus=self.consensus,
+            timeout=self.timeout_ms,
         )
         return Plan(
             settings=settings,
             experts={one.key: one for one in self.experts},
             workspace=self.workspace,
-            env={},
+            env=self.env,
             wait_at_gates=self.wait_at_gates,
             carrier=self.carrier,
         )
@@ -365,6 +375,7 @@ class World:
             rng=self.rng,
             desk=self.desk,
             snapshots=self.snapshots,
+            programs=self.programs,
         )
 
     @property

@@ -126,6 +126,10 @@ class FakeGateway:
         self.record("start", expert_key, query)
         return JobId("job-started")
 
+    async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:
+        self.record("compare", expert_key, query, tuple(contestants))
+        return "comparison1"
+
     async def go_on(self) -> JobId:
         self.record("go_on")
         return JobId("job-started")

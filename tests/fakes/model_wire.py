@@ -68,6 +68,7 @@ class Reply:
     is begun. `blocks` are of tools that the vendor ran: they come whole, before the text.
     `encrypted`, `phase` and `refusal` are of OpenAI's Responses, `container` is Anthropic's;
     `signed` signs calls as Google does. `usage`, where given, is sent instead of the numbers.
+    `id` is Anthropic's message id, by which its programs tell one answer from the next.
     """
 
     text: Sequence[str] = ()
@@ -91,6 +92,7 @@ class Reply:
     latency_s: float = 0.0
     gate: anyio.Event | None = None
     fault: Fault | None = None
+    id: str = "msg_1"
 
 
 HTML_502 = Refusal(502, headers={"content-type": "text/html"}, body=b"<html>Bad gateway</html>")
@@ -105,9 +107,13 @@ def anthropic_events(reply: Reply) -> Iterator[bytes]:
         "output_tokens": 1,
     }
     message: Mapping[str, object] = {
-        "id": "msg_1",
+        "id": reply.id,
         "type": "message",
         "role": "assistant",
+        "model": "claude-fake",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
         "usage": usage if reply.usage is None else reply.usage,
     }
     yield _event({"type": "message_start", "message": message})

@@ -59,11 +59,12 @@ async def check(tmp_path: Path, toml: str, *args: str, trusted: bool = True) -> 
 async def test_what_was_understood_is_printed(tmp_path: Path) -> None:
     ran = await check(tmp_path, TEAM)
     assert (ran.code, ran.stderr) == (0, "")
-    rows = dict(line.split(None, 1) for line in ran.stdout.splitlines()[:10] if " " in line)
+    rows = dict(line.split(None, 1) for line in ran.stdout.splitlines()[:11] if " " in line)
     assert rows["file"] == str(tmp_path / "perstack.toml")
     assert rows["sha256"] == load_config(tmp_path / "perstack.toml").text_hash
     assert rows["provider"] == "anthropic"
     assert rows["model"].startswith("claude-sonnet-5-5: window 1,000,000 tokens; reasons: yes;")
+    assert rows["runtime"] == "perstack"
     assert rows["limits"].startswith("7 steps, 5 retries, 300,000 ms a generation, 128 runs")
     assert rows["budget"] == "1,000 tokens, $2.5"
     assert rows["consensus"] == (
@@ -114,6 +115,29 @@ async def test_what_is_not_accepted_yet_is_said(tmp_path: Path) -> None:
     assert "not accepted" not in named.stdout
 
 
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ('runtime = "claude-code"', "claude-code: does nothing unasked"),
+        (
+            'runtime = "codex"\n[runtimes.codex]\ncommand = ["npx", "codex"]\nenv = ["A_KEY"]',
+            "codex (npx codex): edits files unasked, is given A_KEY",
+        ),
+        (
+            'runtime = "docker"\n[runtimes.docker]\nmemory = 4096\ncpus = 1.5',
+            "docker: 4,096 MB, 1.5 cpus, 256 processes",
+        ),
+    ],
+)
+async def test_what_executes_the_experts_is_told(tmp_path: Path, top: str, said: str) -> None:
+    own = '\n[experts.a]\ninstruction = "x"\nruntime = "cursor"\n'
+    ran = await check(tmp_path, top + own)
+    rows = [line for line in ran.stdout.splitlines() if line.split(None, 1)[:1] == ["runtime"]]
+    assert [line.split(None, 1)[1] for line in rows] == [said, "cursor"]
+    (expert,) = json.loads((await check(tmp_path, top + own, "--json")).stdout)["experts"]
+    assert expert["runtime"] == "cursor"
+
+
 async def test_every_warning_has_its_line_and_remedy_and_the_exit_code_is_0(tmp_path: Path) -> None:
     ran = await check(tmp_path, 'model = "gpt-4.1"\nreasoningBudget = "high"\n' + LATE)
     assert ran.code == 0
@@ -131,7 +155,7 @@ async def test_every_warning_has_its_line_and_remedy_and_the_exit_code_is_0(tmp_
         "  experts.a.qqq (line 8): unknown key",
         (
             "      known here: delegates, description, instruction, minRuntimeVersion, "
-            "providerSkills, providerToolOptions, providerTools, skills, tags, version"
+            "providerSkills, providerToolOptions, providerTools, runtime, skills, tags, version"
         ),
     ]
 

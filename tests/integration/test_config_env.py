@@ -141,6 +141,11 @@ def test_ollama_on_this_machine_may_be_named(tmp_path: Path) -> None:
         "PATH",
         "HOME",
         "PERSTACK_RUN_ID",
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+        "CURSOR_CONFIG_DIR",
+        "GEMINI_CLI_HOME",
+        "GEMINI_CLI_TRUST_WORKSPACE",
     ],
 )
 def test_a_file_sets_nothing_that_says_what_is_loaded(tmp_path: Path, name: str) -> None:

@@ -10,10 +10,12 @@ import pytest
 from textual.pilot import Pilot
 
 from perstack.domain.ids import RunId, ToolCallId
+from perstack.projection.run_fold import RunFold
 from perstack.projection.views import CallView, EntryView, WorkspaceView
 from perstack_tui.app import Cockpit
 from tests.fakes.gateway import NOW, Said, definitions, job, run
 from tests.fakes.stage import Stage
+from tests.unit.projection.builder import finished, program_run
 
 REPORT = """# Release 2.1
 
@@ -130,3 +132,21 @@ def test_calls_opened_in_place_with_times(snap_compare: Compare, size: tuple[int
 def test_what_was_searched_is_marked(snap_compare: Compare) -> None:
     keys = ("5", "5", "slash", *"notes", "enter")
     assert same(snap_compare, staged(), (120, 40), *keys)
+
+
+@pytest.mark.parametrize(("size", "theme"), [((80, 24), "mono"), ((120, 40), "dark")])
+def test_a_run_that_a_program_executes(
+    snap_compare: Compare, size: tuple[int, int], theme: str
+) -> None:
+    events = finished(program_run()).events
+    fold = RunFold(events[0].run_id, events[0].job_id, events[0].expert_key)
+    for event in events:
+        fold.apply(event, None)
+    seen = fold.build("done", 0)
+    coder = replace(
+        run("coder", "done", entries=seen.entries),
+        model=seen.model,
+        provider_name=seen.provider_name,
+    )
+    stage = Stage(WorkspaceView((job("job-8f3a", (coder,)),), caught_up=True), theme=theme)
+    assert same(snap_compare, stage, size, "5")

@@ -15,9 +15,9 @@ CLASS_LINES: Final = 275
 BODY_LINES: Final = 40
 # What stands above the ceilings, and may not grow.
 LARGE: Final = {
-    "core/perstack/engine/run.py": 407,
+    "core/perstack/engine/run.py": 401,
     "core/perstack/engine/run.py:RunDriver": 322,
-    "core/perstack/projection/state_fold.py:fold": 53,
+    "core/perstack/projection/state_fold.py:fold": 50,
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

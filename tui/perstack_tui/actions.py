@@ -29,6 +29,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
         3,
     ),
     Action(
+        "compare_runtimes",
+        "",
+        "",
+        "Compare runtimes",
+        "Have one task done on several runtimes and models, side by side",
+        "work",
+    ),
+    Action(
         "reply",
         "i",
         "i",

@@ -11,6 +11,7 @@ import typer
 from perstack import __version__
 from perstack.cli import options as o
 from perstack.cli.agent import agent_app
+from perstack.cli.compare import compare
 from perstack.cli.completion import completion, prepare
 from perstack.cli.config import config_app
 from perstack.cli.consensus import consensus_app
@@ -27,6 +28,7 @@ from perstack.cli.memory import memory_app
 from perstack.cli.plugin import plugin_app
 from perstack.cli.review import review_app
 from perstack.cli.run import run
+from perstack.cli.runtimes import runtimes
 from perstack.cli.serve import serve, web_app
 from perstack.cli.session import session_app
 from perstack.cli.start import open_watching, start
@@ -125,7 +127,9 @@ register_log(app)
 app.add_typer(jobs_app())
 register_travel(app)
 app.command(name="export")(export)
+app.command(name="compare")(compare)
 app.command(name="status")(status)
+app.command(name="runtimes")(runtimes)
 app.command(name="completion")(completion)
 app.command(name="serve")(serve)
 app.add_typer(late(web_app()))

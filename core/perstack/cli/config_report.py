@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -25,6 +26,12 @@ from perstack.domain.expert import (
     SkillSpec,
 )
 from perstack.domain.ids import ExpertKey
+from perstack.domain.runtimes import (
+    USUAL_PERMISSIONS,
+    Permissions,
+    RuntimeSettings,
+    is_program,
+)
 from perstack.domain.settings import (
     BudgetSettings,
     ConsensusSettings,
@@ -37,6 +44,11 @@ from perstack.domain.usage import ModelFacts
 Json = dict[str, JsonValue]
 
 _LABEL = 12
+_UNASKED: Final[Mapping[Permissions, str]] = {
+    "ask": "does nothing unasked",
+    "edits": "edits files unasked",
+    "all": "does anything unasked",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,7 @@ def _settings_lines(checked: Checked) -> Iterator[str]:
     at = f" at {provider.base_url}" if provider.base_url else ""
     yield _row("provider", f"{provider.name}{at}")
     yield _row("model", f"{printable(settings.model)}: {_facts(checked.facts)}")
+    yield _row("runtime", _runtime(settings.runtime))
     yield _row("reasoning", str(settings.reasoning_budget))
     yield _row("limits", _limits(settings))
     yield _row("budget", _budget(settings.budget))
@@ -144,6 +157,19 @@ def _settings_lines(checked: Checked) -> Iterator[str]:
     yield _row("notify", ", ".join(map(printable, told)) or "nobody")
     yield from _coordination_lines(settings.coordination)
     yield _row("env files", ", ".join(map(printable, checked.env_paths)) or "none")
+
+
+def _runtime(runtime: RuntimeSettings) -> str:
+    if runtime.name == "perstack":
+        return "perstack"
+    if not is_program(runtime.name):
+        docker = runtime.docker
+        return f"docker: {docker.memory:,} MB, {docker.cpus:g} cpus, {docker.pids:,} processes"
+    says = runtime.program(runtime.name)
+    may = says.permissions or USUAL_PERMISSIONS[runtime.name]
+    given = f", is given {', '.join(says.env)}" if says.env else ""
+    started = f" ({printable(' '.join(says.command), longest=80)})" if says.command else ""
+    return f"{runtime.name}{started}: {_UNASKED[may]}{given}"
 
 
 def _facts(facts: ModelFacts) -> str:
@@ -230,6 +256,8 @@ def _resources(resources: ResourceSettings) -> str:
 
 
 def _expert_lines(expert: Expert, tools: KnownTools) -> Iterator[str]:
+    if expert.runtime is not None:
+        yield _row("  runtime", expert.runtime)
     if tools.delegates:
         yield _row("  delegates", ", ".join(map(printable, expert.delegates)))
     if expert.provider_tools:
@@ -272,6 +300,7 @@ def _expert_json(expert: Expert, tools: KnownTools) -> Json:
         "key": expert.key,
         "version": expert.version,
         "description": expert.description,
+        "runtime": expert.runtime,
         "delegates": list(expert.delegates),
         "delegateTools": list(tools.delegates),
         "providerTools": list(expert.provider_tools),

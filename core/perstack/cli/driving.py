@@ -63,8 +63,9 @@ def drive_to_end(
     project = open_project(asked.workspace, asked.config, over, trust=asked.trust)
     _new_job(asked, project)
     project.admit(project.config.experts)
-    # Importing the vendor's library takes longest, so it begins before anything else is opened.
-    threading.Thread(target=warm_up, args=(project.config.settings,), daemon=True).start()
+    if project.config.settings.runtime.name == "perstack":
+        # Importing the vendor's library takes longest, so it begins before anything else is opened.
+        threading.Thread(target=warm_up, args=(project.config.settings,), daemon=True).start()
     log_to_file(project.workspace, project.secrets)
     warn(project)
     return anyio.run(_drive, asked, over, project, listener, wait_at_gates)

@@ -97,7 +97,9 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust", help="Accept what this perstack.toml starts and connects to."),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log more to the log file.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show builds and proxy decisions of containers.")
+]
 
 HERE = Path()
 

@@ -53,7 +53,7 @@ def run(
         bool,
         typer.Option("--own-definitions", help="Go on with the definitions the job began with."),
     ] = False,
-    verbose: o.Verbose = False,  # accepted for scripts that pass it; logging is never on stdout
+    verbose: o.Verbose = False,
 ) -> None:
     """Run an Expert without a screen; prints one JSON event a line.
 
@@ -89,6 +89,10 @@ def run(
         scenario=scenario,
         pace=pace,
     )
+    if verbose:
+        from perstack.cli.verbose import show_containers
+
+        show_containers()
     raise typer.Exit(run_headless(asked, over, full_events=full_events, no_wait=no_wait))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,3 +79,13 @@ def run(
         env_paths=tuple(env_path or ()),
     )
     raise typer.Exit(run_headless(asked, over, full_events=False, no_wait=False))
+
+
+@app.command(hidden=True)
+def contained(
+    order: Annotated[Path, typer.Argument(metavar="ORDER", help="A file of the docker runtime.")],
+) -> None:
+    """Do what the docker runtime ordered, in the container that it made."""
+    from perstack.cli.contained import drive_ordered
+
+    raise typer.Exit(drive_ordered(order))

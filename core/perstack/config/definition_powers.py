@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
 from perstack.config.base_tools import BASE_TOOLS, MEMORY_TOOLS
+from perstack.config.runtime_powers import (
+    power_of_expert,
+    powers_of_runtimes,
+    settings_of_runtimes,
+)
 from perstack.domain.expert import (
     BaseSkill,
     Expert,
@@ -71,6 +76,8 @@ def expert_powers(before: Expert | None, after: Expert) -> Powers:
         before is None or before.provider_skills != after.provider_skills
     ):
         found.setdefault(("providerSkills",), []).append("runs code in the provider's container")
+    if words := power_of_expert(before, after):
+        found.setdefault(("runtime",), []).append(words)
     return {field: tuple(words) for field, words in found.items()}
 
 
@@ -81,6 +88,8 @@ def setting_powers(before: Settings, after: Settings) -> Powers:
     for path, rule in _SETTING_RULES.items():
         if old.get(path) != new.get(path) and (words := rule(old.get(path), new.get(path))):
             found[(path,)] = (words,)
+    for path, words in powers_of_runtimes(before.runtime, after.runtime):
+        found[(path,)] = (words,)
     return found
 
 
@@ -194,6 +203,7 @@ _TABLES: Final = {
 def settings_by_path(settings: Settings) -> dict[str, object]:
     """Return every setting by its dotted name in `perstack.toml`, as JSON values."""
     data = cast("dict[str, object]", settings.model_dump(mode="json", by_alias=True))
+    data.pop("runtime", None)
     coordination = data.pop("coordination", None)
     if coordination is None:
         coordination = settings.coordination.model_dump(mode="json", by_alias=True)
@@ -208,7 +218,7 @@ def settings_by_path(settings: Settings) -> dict[str, object]:
             found.update(_leaves(name, inner))
         else:
             found[name] = value
-    return found
+    return found | settings_of_runtimes(settings.runtime)
 
 
 def _leaves(name: str, table: Mapping[str, object]) -> Iterable[tuple[str, object]]:

@@ -102,6 +102,12 @@ def models_of(provider: ProviderName, *, now_ms: int) -> list[str]:
     ]
 
 
+def vendor_of(model: str) -> str | None:
+    """Return the provider whose own model it is, None where the table does not know it."""
+    known = _find(model)
+    return known.vendor if known else None
+
+
 def retirement(model: str) -> date | None:
     """Return the day from which its vendor serves the model no longer, None if none is said."""
     known = _find(model)

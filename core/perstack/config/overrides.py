@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from perstack.config import limits
+from perstack.config.cli_providers import with_program
 from perstack.config.load import LoadedConfig
 from perstack.config.models import DEFAULT_MODELS
 from perstack.config.read_provider import provider_named, unavailable_provider
@@ -35,6 +36,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
         UsageError: an option has a value that cannot be used; the message lists those that can.
         ConfigError: neither file nor command line name a model, and the provider has no default.
     """
+    overrides = with_program(overrides)
     provider = _provider(config.settings.provider, overrides)
     settings = config.settings.model_copy(
         update={
@@ -54,7 +56,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
                 "--timeout", overrides.timeout_ms, config.settings.timeout, limits.TIMEOUT_MS
             ),
             "budget": _budget(config.settings.budget, overrides),
-            "runtime": _runtime(config, overrides),
+            "runtime": _runtime(config, overrides, provider),
         }
     )
     return replace(
@@ -69,7 +71,9 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
     )
 
 
-def _runtime(config: LoadedConfig, overrides: Overrides) -> RuntimeSettings:
+def _runtime(
+    config: LoadedConfig, overrides: Overrides, provider: ProviderSettings
+) -> RuntimeSettings:
     current, typed = config.settings.runtime, overrides.runtime
     name = runtime_named(typed)
     if typed is not None and name is None:
@@ -80,10 +84,12 @@ def _runtime(config: LoadedConfig, overrides: Overrides) -> RuntimeSettings:
                 f"--env {shown(variable)} is not the name of a variable",
                 hint="write the name alone, such as --env NPM_TOKEN",
             )
+    # The file's model is its provider's.
+    same = provider.name == config.settings.provider.name
     return current.model_copy(
         update={
             "name": name or current.name,
-            "model_given": current.model_given or overrides.model is not None,
+            "model_given": (current.model_given and same) or overrides.model is not None,
             "env": overrides.pass_env or current.env,
         }
     )

@@ -28,7 +28,14 @@ from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
 from perstack.domain.coordination import GithubSettings
 from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
-from perstack.domain.runtimes import PROGRAMS, ProgramSettings, RuntimeName, RuntimeSettings
+from perstack.domain.runtimes import (
+    PROGRAMS,
+    USUAL_PERMISSIONS,
+    DockerSettings,
+    ProgramSettings,
+    RuntimeName,
+    RuntimeSettings,
+)
 from perstack.domain.settings import Settings
 from perstack.errors import StorageError
 
@@ -68,9 +75,17 @@ def _of_runtimes(named: Iterable[RuntimeName], runtime: RuntimeSettings) -> Iter
             continue
         says = says or ProgramSettings()
         started = f"start {_shown(says.command or (name,))}{_given(says.env)}"
-        unasked = _UNASKED.get(says.permissions or "ask", "")
+        unasked = _UNASKED.get(says.permissions or USUAL_PERMISSIONS[name], "")
         yield Demand("command", f"{started} to run Experts{unasked}")
-    for domain in runtime.docker.allowed_domains:
+    usual, docker = DockerSettings(), runtime.docker
+    # What is in an image is given the provider's key, and sees the workspace.
+    for image, plain in (
+        (docker.base_image, usual.base_image),
+        (docker.proxy_image, usual.proxy_image),
+    ):
+        if image != plain:
+            yield Demand("command", f"start containers made of {_shown([image])}")
+    for domain in docker.allowed_domains:
         yield Demand("address", f"let containers reach {domain}")
 
 

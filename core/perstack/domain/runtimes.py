@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeGuard, get_args
 
 from pydantic import Field
@@ -15,6 +16,13 @@ RuntimeName = Literal["perstack", "docker", "cursor", "claude-code", "gemini", "
 Permissions = Literal["ask", "edits", "all"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = get_args(ProgramName)
+# What each may do where nobody says: as much as it can without a way of asking.
+USUAL_PERMISSIONS: Final[Mapping[ProgramName, Permissions]] = {
+    "cursor": "all",
+    "claude-code": "ask",
+    "gemini": "edits",
+    "codex": "edits",
+}
 
 
 def is_program(name: RuntimeName) -> TypeGuard[ProgramName]:

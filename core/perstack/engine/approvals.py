@@ -174,12 +174,12 @@ async def unchanged(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> tuple[To
     return tuple(kept)
 
 
-async def withdraw(run: RunDriver) -> None:
-    """Close what the run waits at, as far as that is possible in bounded time: it has ended."""
+async def withdraw(run: RunDriver, why: str = "the job reached one of its limits") -> None:
+    """Close what the run waits at, as far as that is possible in bounded time."""
     gates = {run.state.approvals[call].consensus_id for call in run.state.waiting_approval}
     for consensus_id in gates:
         with anyio.move_on_after(_WITHDRAW_S, shield=True), suppress(PerstackError):
-            await run.job.deps.gate.withdraw(consensus_id, "the job reached one of its limits")
+            await run.job.deps.gate.withdraw(consensus_id, why)
 
 
 async def _approved_digests(

@@ -15,6 +15,7 @@ from perstack.domain.settings import Settings
 from perstack.engine.budget import Overrun, Spent
 from perstack.errors import ConfigError
 from perstack.ports.consensus import Gate
+from perstack.ports.containers import NO_CONTAINERS, Containers
 from perstack.ports.desk import NO_DESK, NOBODY, Carrier, Desk
 from perstack.ports.model import ChatModel
 from perstack.ports.notices import Notifier
@@ -96,6 +97,7 @@ class Deps:
     snapshots: Snapshots = NO_SNAPSHOTS
     open_model: Callable[[str], Awaitable[ChatModel]] = _only_one
     programs: Programs = NO_PROGRAMS
+    containers: Containers = NO_CONTAINERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from perstack.config.model_table import facts_of
 from perstack.domain.ids import RunId
+from perstack.domain.runtimes import is_program
 from perstack.domain.settings import Settings
 from perstack.domain.usage import ModelPrice
+from perstack.engine.opening import executed_by
 from perstack.errors import ProviderError
-from perstack.ports.model import Generation, ModelRequest, Spoken
+from perstack.ports.model import ChatModel, Generation, ModelRequest, Spoken
+
+if TYPE_CHECKING:
+    from perstack.engine.run import RunDriver
 
 
 class ProgramModel:
@@ -44,3 +50,24 @@ class ProgramModel:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def model_of(run: RunDriver) -> ChatModel:
+    """Return the model of a run: the job's, or what stands for that of the program."""
+    name = executed_by(run)
+    if not is_program(name):
+        return run.job.deps.model
+    settings = run.job.plan.settings
+    given = settings.model if settings.runtime.model_given else None
+    return ProgramModel(given or f"{name}:default", settings)
+
+
+async def opened(run: RunDriver, name: str) -> ChatModel:
+    """Return another model for the run, by name.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    if is_program(executed_by(run)):
+        return ProgramModel(name, run.job.plan.settings)
+    return await run.job.deps.open_model(name)

@@ -31,13 +31,12 @@ def past_text(messages: Sequence[Message]) -> str:
     return text if len(text) <= MOST_CHARACTERS else "…" + text[-MOST_CHARACTERS:]
 
 
-def settled_notes(state: RunState, *, answers: bool) -> Sequence[str]:
+def settled_notes(state: RunState, *, all_of_them: bool) -> Sequence[str]:
     """Return what became of the calls that were open when the program was ended.
 
-    With `answers`, they have their results.
+    Its own session has the good results, but for those that it waited for; `all_of_them` tells
+    these, too.
     """
-    if not answers:
-        return ()
     notes: list[str] = []
     for call in state.calls:
         result, route = state.results.get(call.tool_call_id), state.routes.get(call.tool_call_id)
@@ -48,7 +47,23 @@ def settled_notes(state: RunState, *, answers: bool) -> Sequence[str]:
             notes.append(f"The user's answer to {call.tool_name}:\n{text}")
         elif result.is_error:
             notes.append(f"Of your call of {call.tool_name}: {text}")
+        elif all_of_them:
+            notes.append(f"Result of {call.tool_name}: {text[:_OF_A_RESULT]}")
     return notes
+
+
+def unheard(state: RunState) -> Sequence[str]:
+    """Return what the user said since the Expert said or did something."""
+    found: list[str] = []
+    for at in range(len(state.messages) - 1, -1, -1):
+        message = state.messages[at]
+        if not isinstance(message, UserMessage):
+            break
+        found.insert(0, text_of(message.contents))
+    found += [
+        text_of(message.contents) for message in state.queued if isinstance(message, UserMessage)
+    ]
+    return [text for text in found if text.strip()]
 
 
 def _lines(message: Message) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from perstack.domain.events import (
@@ -12,7 +10,6 @@ from perstack.domain.events import (
     CallInteractiveTool,
     CompleteRun,
     ContinueToNextStep,
-    Event,
     FinishAllToolCalls,
     FinishToolCall,
     ResolveToolResults,
@@ -62,6 +59,8 @@ from perstack.engine.opening import (
     input_messages,
 )
 from perstack.engine.plan import RunOutcome
+from perstack.engine.program_model import model_of
+from perstack.engine.recording import Announcements
 from perstack.engine.requests import withdraw_all
 from perstack.engine.run_skills import RunSkills
 from perstack.engine.toolset import Toolset
@@ -76,14 +75,6 @@ from perstack.projection.state_fold import fold
 
 if TYPE_CHECKING:
     from perstack.engine.job import JobDriver
-
-
-@dataclass(frozen=True, slots=True)
-class _Unannounced:
-    """A record that nobody was told of yet."""
-
-    event: Event
-    durable: bool
 
 
 class RunDriver:
@@ -103,9 +94,7 @@ class RunDriver:
     ) -> None:
         self.job = job
         self.control = control
-        self.helm: steering.RunHelm = (
-            above.helm.below(control) if above else steering.RunHelm(control)
-        )
+        self.helm = steering.RunHelm(control, above.helm if above else None)
         self.expert = expert
         self.state = state
         self.depth = depth
@@ -114,10 +103,10 @@ class RunDriver:
         self._log = log
         # Calls of skills that are being made now.
         self.calling: set[ToolCallId] = set()
-        self._unannounced: deque[_Unannounced] = deque()
+        self._announcements = Announcements(log, job.announce)
         self.skills = RunSkills(self, AsyncExitStack())
         self.program: Program | None = None
-        self.model: ChatModel = programs.model_of(self)
+        self.model: ChatModel = model_of(self)
         self.batch: delegation.Batch | None = None
         self.helm.at_once = wishes.AtOnce(self)
 
@@ -143,7 +132,7 @@ class RunDriver:
             return outcome
 
     async def _drive(self, opening: Opening) -> RunOutcome:
-        failure = await self._as_before()
+        failure = await wishes.as_before(self)
         await self.record(initialized(self, opening))
         opened = self.control.interruptible()
         with opened as scope:
@@ -159,16 +148,6 @@ class RunDriver:
         await self._start(opening)
         return await self.suspend()
 
-    async def _as_before(self) -> PerstackError | None:
-        """Take up what was changed of the run before; return why that cannot be had."""
-        try:
-            wishes.as_taken(self)
-            if (name := wishes.changed_model(self)) is not None:
-                self.model = await programs.opened(self, name)
-        except PerstackError as error:
-            return error
-        return None
-
     async def record(self, body: Body, *, durable: bool = False) -> None:
         """Append, fold, announce; a `durable` record is on the disk before it is announced.
 
@@ -177,25 +156,17 @@ class RunDriver:
         self._append(body, durable=durable)
         if durable:
             await self._log.sync()
-        self._announce()
+        self._announcements.announce()
 
     def tell(self, body: Body) -> None:
         """Append, fold and announce what comes from elsewhere, at once."""
         self._append(body, durable=False)
-        self._announce()
+        self._announcements.announce()
 
     def _append(self, body: Body, *, durable: bool) -> None:
         event = self._log.append(body, step_number=self.step)
         self.state = fold(self.state, event)
-        self._unannounced.append(_Unannounced(event, durable=durable))
-
-    def _announce(self) -> None:
-        """Announce what may be, in order: a durable record that is not on the disk yet waits."""
-        while self._unannounced:
-            first = self._unannounced[0]
-            if first.durable and first.event.seq > self._log.synced_seq:
-                return
-            self.job.announce(self._unannounced.popleft().event)
+        self._announcements.add(event, durable=durable)
 
     def checkpoint_id(self) -> CheckpointId:
         """The id of the checkpoint that the step at hand ends in."""
@@ -264,9 +235,9 @@ class RunDriver:
     # ---------------------------------------------------------------- the loop
 
     async def _go(self, opening: Opening) -> RunOutcome:
-        if self.program is None:
-            return await self._loop()
-        return await programs.drive(self, self.program, opening.session)
+        if self.program is not None:
+            return await programs.drive(self, self.program, opening.session)
+        return await self._loop()
 
     async def _loop(self) -> RunOutcome:
         if (ended := await self._tools_ready()) is not None:
@@ -345,7 +316,7 @@ class RunDriver:
 
     async def ask(self, calls: tuple[ToolCallPart, ...]) -> RunOutcome:
         """Stop until the user has answered the first of `calls`."""
-        pending: tuple[ToolCallId, ...] = tuple(call.tool_call_id for call in calls)
+        pending = tuple(call.tool_call_id for call in calls)
         await self.record(CallInteractiveTool(tool_call_id=pending[0]))
         await self.record(
             StopRunByInteractiveTool(checkpoint_id=self.checkpoint_id(), pending=pending),

@@ -47,10 +47,6 @@ class RunHelm:
         # What is done between two steps as well; set by the run that is steered.
         self.at_once: AtOnce | None = None
 
-    def below(self, control: StopControl) -> RunHelm:
-        """Return the helm of a run that this one delegates."""
-        return RunHelm(control, self)
-
     def stop(self, by: str, *, now: bool = False) -> None:
         """End the run, and what it delegates, at a checkpoint."""
         self._control.stop("user", by=by, now=now)

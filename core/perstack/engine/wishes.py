@@ -26,7 +26,7 @@ from perstack.domain.steering_events import (
     SteerRun,
     TakeDefinition,
 )
-from perstack.engine import delegation, programs
+from perstack.engine import delegation, program_model
 from perstack.engine.plan import RunOutcome
 from perstack.engine.prompt import system_prompt
 from perstack.errors import ConfigError, PerstackError
@@ -134,7 +134,7 @@ async def _opened(run: RunDriver, name: str) -> ChatModel | str:
     if name in (run.model.name, run.state.model):
         return f"{name} is what it generates with"
     try:
-        model = await programs.opened(run, name)
+        model = await program_model.opened(run, name)
     except PerstackError as error:
         return error.message
     if run.job.plan.settings.budget.max_cost_usd is not None and model.price is None:
@@ -237,7 +237,18 @@ def _changes(before: Expert, after: Expert) -> tuple[str, ...]:
     )
 
 
-def as_taken(run: RunDriver) -> None:
+async def as_before(run: RunDriver) -> PerstackError | None:
+    """Take up what was changed of the run before; return why that cannot be had."""
+    try:
+        _as_taken(run)
+        if (name := changed_model(run)) is not None:
+            run.model = await program_model.opened(run, name)
+    except PerstackError as error:
+        return error
+    return None
+
+
+def _as_taken(run: RunDriver) -> None:
     """Have a run that goes on with a job's own definitions keep what it took of later ones.
 
     Raises:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from perstack.domain.events import Event
 from perstack.domain.expert import Expert
 from perstack.domain.ids import AgentId, ExpertKey, IdentityId, JobId, RunId, SessionId, TaskId
+from perstack.domain.runtimes import ProgramName
 
 ExpertEnding = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
 
@@ -55,6 +56,7 @@ class ExpertRequest:
 
     With a `job_id` that job goes on, with its conversation; else a new job begins. `is_answer`: the
     query answers what that job asked. `model` is another of the same vendor than the project's.
+    `program` executes it instead of what the project says; `model` is one of that program's then.
     `context` is put before the query. `tools` are offered beside the Expert's own skills. `task_id`
     is the task that it is done for, where there is one. `timeout_s` None: no limit but the job's
     own. `watcher` is told of it while it works.
@@ -64,6 +66,7 @@ class ExpertRequest:
     query: str
     context: str | None = None
     model: str | None = None
+    program: ProgramName | None = None
     tools: tuple[OwnTool, ...] = ()
     job_id: JobId | None = None
     is_answer: bool = False

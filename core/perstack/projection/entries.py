@@ -14,6 +14,13 @@ from perstack.projection.cutting import cut, one_line
 from perstack.projection.gates import for_the_job
 from perstack.projection.phrases import call_phrase, question_of
 from perstack.projection.pretty import pretty_json
+from perstack.projection.program_tools import (
+    PATH_KEYS,
+    change_in,
+    is_of_program,
+    paths_of,
+    writes_files,
+)
 from perstack.projection.views import CallView, EntryView
 
 ENTRY_CHARACTERS: Final = 20_000
@@ -59,10 +66,13 @@ def _called(call: ToolCallPart, skill_name: str) -> CallView:
     before, after = None, None
     args = dict(call.args)
     path = args.get("path")
-    if skill_name == BASE_SKILL and isinstance(path, str):
+    if is_of_program(skill_name) and writes_files(skill_name, call.tool_name):
+        path = next(iter(paths_of(args)), None)
+        before, after, args = change_in(call)
+    elif skill_name == BASE_SKILL and isinstance(path, str):
         before, after = _taken(args, "oldText"), _taken(args, "newText")
         after = after if after is not None else _taken(args, "text")
-    if after is not None and args.keys() == {"path"}:
+    if after is not None and args.keys() <= PATH_KEYS:
         args = {}  # the title says it
     shown = call.invalid_args or (pretty_json(args) if args else "")
     return CallView(

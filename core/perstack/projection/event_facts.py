@@ -24,6 +24,7 @@ from perstack.domain.ids import CheckpointId
 from perstack.domain.messages import ToolCallPart
 from perstack.domain.server_events import SampleModel
 from perstack.domain.usage import NO_USAGE, Usage
+from perstack.projection.program_tools import paths_of, writes_files
 
 _WRITERS: Final = frozenset(
     {
@@ -66,12 +67,16 @@ def spent_by(body: Body) -> tuple[Usage, float | None]:
 
 
 def changed_files(result: ToolResult) -> bool:
-    """Tell whether it is that of a base tool which wrote, moved or removed files."""
-    own = result.skill_name == BASE_SKILL and result.tool_name in _WRITERS
-    return own and not result.is_error
+    """Tell whether it is that of a tool which wrote, moved or removed files.
+
+    That is one of the base tools, or one of a program's own that is known to.
+    """
+    skill, tool = result.skill_name, result.tool_name
+    own = skill == BASE_SKILL and tool in _WRITERS
+    return (own or writes_files(skill, tool)) and not result.is_error
 
 
 def written_paths(call: ToolCallPart) -> list[str]:
     """Return the paths that such a call names."""
-    named = [call.args.get(key) for key in ("path", "source", "destination")]
-    return [name for name in named if isinstance(name, str)]
+    moved = [call.args.get(key) for key in ("source", "destination")]
+    return [*paths_of(call.args), *(name for name in moved if isinstance(name, str))]

@@ -26,6 +26,7 @@ from perstack.domain.events import (
 )
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -55,9 +56,10 @@ from perstack.projection.phrases import (
     sampled_phrase,
     steering_phrase,
 )
+from perstack.projection.program_phrases import program_phrases
 from perstack.projection.run_state import RunState
 
-_QUERY, _RESULT, _COMPLETION, _MESSAGE = 60, 40, 80, 100
+_QUERY, _RESULT, _COMPLETION, _MESSAGE, _NOTICE = 60, 40, 80, 100, 2_000
 _INDENT = "    "
 _BEGINNINGS = ("startRun", "startGeneration")
 
@@ -199,6 +201,10 @@ def _turn_preview(event: Event, after: RunState) -> Iterator[_Said]:
             yield _Said("Stopped: ", f"{body.reason} {body.by}" if body.by else body.reason)
         case Steered():
             yield _Said("", steering_phrase(body))
+        case StartProgram() | BeginSession():
+            yield from (_Said("", phrase, _NOTICE) for phrase in program_phrases(body))
+            if isinstance(body, BeginSession):
+                yield _Said("Session: ", body.session_id)
         case _:
             yield from _server_preview(event)
 

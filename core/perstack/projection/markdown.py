@@ -29,6 +29,7 @@ from perstack.domain.events import (
 from perstack.domain.ids import CheckpointId, RunId
 from perstack.domain.jobs import Job, RunSetting
 from perstack.domain.messages import ExpertMessage, ThinkingPart, ToolCallPart, UserMessage, text_of
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import RequestInput, ResolveInput, SampleModel
 from perstack.domain.steering_events import Steered
 from perstack.domain.usage import NO_USAGE
@@ -53,6 +54,7 @@ from perstack.projection.phrases import (
     steering_phrase,
 )
 from perstack.projection.pretty import pretty_json
+from perstack.projection.program_phrases import program_phrases
 from perstack.projection.run_state import RunState
 from perstack.projection.transcript import WHY_SUSPENDED
 
@@ -170,6 +172,9 @@ class MarkdownRuns:
                 yield from self._line(f"Failed: {body.error.name}", body.error.message)
             case Steered():
                 yield from self._line("Steering", steering_phrase(body))
+            case StartProgram() | BeginSession():
+                for phrase in program_phrases(body):
+                    yield from self._prose("Runtime", phrase)
             case SuspendRun():
                 yield from self._line("Stopped", WHY_SUSPENDED[body.reason])
             case _:

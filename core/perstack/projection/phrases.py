@@ -38,6 +38,7 @@ from perstack.domain.steering_events import (
     TakeDefinition,
 )
 from perstack.projection.cutting import one_line
+from perstack.projection.program_tools import spoken
 
 COMPLETION_TOOL: Final = "attemptCompletion"
 _ORDER_WORDS: Final[Mapping[str, str]] = {
@@ -204,7 +205,8 @@ def _spoken_args(tool_name: str, args: Mapping[str, JsonValue], limit: int) -> s
         case {"completedTodos": [*done]}:
             return "done: " + ", ".join(f"#{number}" for number in done[:limit])
         case _:
-            return _first_text(args, _SPOKEN_ARGS) or _any_text(args) or ""
+            known = spoken(args) or _first_text(args, _SPOKEN_ARGS)
+            return known or _any_text(args) or ""
 
 
 def _first_text(args: Mapping[str, JsonValue], keys: Sequence[str]) -> str | None:

@@ -26,6 +26,7 @@ from perstack.domain.events import (
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.domain.inputs import form_lines
 from perstack.domain.messages import ToolCallPart, UserMessage, text_of
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -50,6 +51,7 @@ from perstack.projection.phrases import (
     sampled_phrase,
     steering_phrase,
 )
+from perstack.projection.program_phrases import program_phrases
 from perstack.projection.run_state import RunState, initial, without_messages
 from perstack.projection.state_fold import fold
 
@@ -60,6 +62,7 @@ _WHY: Final = {
     "awaitingApproval": "stopped; a decision is awaited",
 }
 MIN_WIDTH: Final = 20
+_WHOLE: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -125,6 +128,8 @@ class PlainLines:
                 yield from _server_lines(line, before, body)
             case Steered():
                 yield from _steered(line, event.run_id, body)
+            case StartProgram() | BeginSession():
+                yield from (line.whole(phrase) for phrase in program_phrases(body))
             case _:
                 yield from _endings(line, run, event)
 
@@ -148,6 +153,10 @@ class _Line:
         head = f"{'  ' * self.depth}[{one_line(self.expert_key, 60)}] {lead}"
         room = max(MIN_WIDTH, self.width - len(head) - len(ending))
         return inert(f"{head}{one_line(text, room)}{ending}", newlines=False)
+
+    def whole(self, text: str) -> str:
+        """A line with the Expert's name that is not cut, up to what anybody would read."""
+        return self.say("", "", one_line(text, _WHOLE))
 
     def under(self, text: str) -> str:
         """A line below one of ours, whole."""

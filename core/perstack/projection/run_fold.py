@@ -24,6 +24,7 @@ from perstack.domain.events import (
 )
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
 from perstack.domain.messages import UserMessage, text_of
+from perstack.domain.program_events import StartProgram
 from perstack.domain.server_events import SampleModel, SkillStarting
 from perstack.domain.steering_events import PauseRun, RaiseBudget, RetryDelegate, Steered
 from perstack.domain.usage import NO_COST, NO_USAGE
@@ -34,6 +35,7 @@ from perstack.projection.folding import files_of, state_met
 from perstack.projection.live_text import Speech
 from perstack.projection.phrases import COMPLETION_TOOL, calls_phrase, limit_phrase
 from perstack.projection.points import Points
+from perstack.projection.program_phrases import model_of, vendor_of
 from perstack.projection.run_questions import pause_view, question_view
 from perstack.projection.run_state import RunState, initial, without_messages
 from perstack.projection.state_fold import fold
@@ -111,8 +113,9 @@ class RunFold:
             case InitializeRuntime():
                 self._init, self._activity = body, "starting"
                 self.max_steps = body.max_steps
-            case SkillStarting():
-                self._activity = f"starting {body.skill_name}"
+            case SkillStarting() | StartProgram():
+                name = body.skill_name if isinstance(body, SkillStarting) else body.runtime
+                self._activity = f"starting {name}"
             case StartRun():
                 self._begun(body)
             case StartGeneration():
@@ -270,8 +273,8 @@ class RunFold:
             started_at=self.started_at,
             finished_at=self._finished_at,
             last_event_at=self.last_event_at,
-            model=run.model or (init.model if init else ""),
-            provider_name=init.provider_name if init else "",
+            model=model_of(run, init.model if init else ""),
+            provider_name=vendor_of(init.runtime, init.provider_name) if init else "",
             query=self._query,
             error=run.error,
             points=self.points.shown(),

@@ -39,6 +39,8 @@ from perstack.domain.messages import (
     ToolCallPart,
     text_of,
 )
+from perstack.domain.program_events import BeginSession
+from perstack.domain.runtimes import PROGRAMS
 from perstack.domain.server_events import SampleModel
 from perstack.domain.usage import NO_USAGE, Usage
 from perstack.projection.log_messages import part_text
@@ -52,6 +54,14 @@ _PROVIDERS: Final = {
     "google-vertex": "gcp.vertex_ai",
     "amazon-bedrock": "aws.bedrock",
     "azure-openai": "azure.ai.openai",
+}
+
+# Whose models other agents' programs ask.
+_VENDORS: Final = {
+    "claude-code": "anthropic",
+    "gemini": "google",
+    "codex": "openai",
+    "cursor": "cursor",
 }
 
 
@@ -89,6 +99,7 @@ class _Run:
     provider: str = ""
     model: str = ""
     version: str = ""
+    runtime: str = ""
     parent: str | None = None
     links: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
@@ -140,10 +151,14 @@ class Spans:
         body, at = event.body, event.timestamp
         match body:
             case InitializeRuntime():
-                run.provider = _PROVIDERS.get(body.provider_name, body.provider_name)
+                run.runtime = body.runtime
+                named = _VENDORS.get(body.runtime) or body.provider_name
+                run.provider = _PROVIDERS.get(named, named)
                 run.model = body.model
             case StartRun():
                 self._started(run, body)
+            case BeginSession():
+                run.model = body.model or run.model
             case StartGeneration():
                 run.chat_ms = at
             case ToolReturned():
@@ -293,6 +308,8 @@ class Spans:
             attributes["gen_ai.provider.name"] = run.provider
         if run.model:
             attributes["gen_ai.request.model"] = run.model
+        if run.runtime in PROGRAMS:
+            attributes["perstack.runtime"] = run.runtime
         return attributes
 
     def _say(self, attributes: Attributes, name: str, content: JsonValue) -> None:

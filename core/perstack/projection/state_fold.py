@@ -89,12 +89,8 @@ def fold(state: RunState, event: Event) -> RunState:
         case Steered():
             changed = fold_steering(state, body)
         case InitializeRuntime():
-            return but(
-                state,
-                run_id=event.run_id,
-                job_id=event.job_id,
-                context_window=body.context_window,
-            )
+            of, window = event, body.context_window
+            return but(state, run_id=of.run_id, job_id=of.job_id, context_window=window)
         case StartRun():
             changed = _started(state, event, body)
         case CallTools() | ToolReturned() | RequestApproval() | ResolveApproval():

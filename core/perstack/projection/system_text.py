@@ -25,6 +25,8 @@ def status_lines(
     yield _field("Tasks", f"{told.tasks.pending:,} pending, {told.tasks.processing:,} processing")
     yield _field("Memory", _memory(told))
     yield _field("Provider", _provider(told))
+    if config is not None and (runtime := config.settings.runtime.name) != "perstack":
+        yield _field("Runtime", f"{runtime}; perstack runtimes tells whether it is ready")
     yield _field("GitHub", "enabled" if health.checks.github else "disabled")
     yield _field("Health", health.status)
     checks = health.checks

@@ -30,6 +30,7 @@ from perstack.domain.messages import (
     UserMessage,
     text_of,
 )
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import (
     RequestInput,
     ResolveInput,
@@ -60,6 +61,7 @@ from perstack.projection.phrases import (
     sampled_phrase,
     steering_phrase,
 )
+from perstack.projection.program_phrases import program_notes
 from perstack.projection.run_state import RunState
 from perstack.projection.views import EntryView
 
@@ -151,6 +153,9 @@ class Transcript:
         if isinstance(body, SteerRun):
             text = text_of(body.message.contents)
             self._add(EntryView("query", f"{body.by} says", text, timestamp=at))
+        elif isinstance(body, StartProgram | BeginSession):
+            for words, listed in program_notes(body):
+                self._add(EntryView("note", words, "\n".join(listed), timestamp=at))
         elif (note := _note_of(body)) is not None:
             self._add(EntryView("note", note, timestamp=at))
 

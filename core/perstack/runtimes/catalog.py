@@ -7,16 +7,19 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 
 from perstack.domain.runtimes import ProgramName, ProgramSettings
 from perstack.errors import ProgramError
 from perstack.ports.programs import Installed
-from perstack.processes.supervised import supervised
+from perstack.processes.supervised import Ending, supervised
+from perstack.runtimes.environment import filtered_environment
 
 _VERSION: Final = re.compile(rb"\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.]+)?")
 _ANSWERS_WITHIN_S: Final = 20.0
@@ -65,7 +68,9 @@ KNOWN: Final[Mapping[ProgramName, Known]] = {
         url="https://github.com/google-gemini/gemini-cli",
         login="set GEMINI_API_KEY",
         needs=("GEMINI_API_KEY",),
-        usual=("GOOGLE_APPLICATION_CREDENTIALS",),
+        usual=("GOOGLE_APPLICATION_CREDENTIALS", "GEMINI_CLI_HOME"),
+        # The first that streams JSON.
+        oldest=(0, 11),
     ),
     "codex": Known(
         "codex",
@@ -89,21 +94,16 @@ async def installed(
     """Look whether a program is there, which version, and what it lacks; bounded in time."""
     known = KNOWN[name]
     command = command_of(known, settings)
-    where = await anyio.to_thread.run_sync(shutil.which, command[0], os.X_OK, env.get("PATH"))
-    if where is None:
-        return Installed(
-            name,
-            problem=f"{command[0]} was not found",
-            kind="cli-not-found",
-            hint=known.install,
-            url=known.url,
-        )
+    missing = partial(Installed, name, kind="cli-not-found", hint=known.install, url=known.url)
+    if (
+        why := await anyio.to_thread.run_sync(_why_missing, command[0], env.get("PATH"))
+    ) is not None:
+        return missing(problem=why)
+    theirs = filtered_environment(env, usual=(*known.needs, *known.usual), asked=settings.env)
     try:
-        said = await _version_said(command, env)
+        said = await _version_said(command, theirs)
     except ProgramError as error:
-        return Installed(
-            name, problem=error.message, kind="cli-not-found", hint=known.install, url=known.url
-        )
+        return missing(problem=error.message)
     found = _VERSION.search(said)
     version = found[0].decode() if found else None
     if version is None or _numbers(version) < known.oldest:
@@ -129,23 +129,55 @@ async def installed(
     return Installed(name, version=version)
 
 
+def _why_missing(command: str, path: str | None) -> str | None:
+    """Return why a command cannot be started, None when it can. Blocks on the disk."""
+    if shutil.which(command, os.X_OK, path) is not None:
+        return None
+    there = shutil.which(command, os.F_OK, path) is not None
+    return f"{command} {'is not executable' if there else 'was not found'}"
+
+
 async def _version_said(command: tuple[str, ...], env: Mapping[str, str]) -> bytes:
-    said = b""
+    said: bytes | None = None
+    ending = Ending()
     cwd = os.open(Path("/"), os.O_RDONLY | os.O_DIRECTORY)
     try:
         with anyio.move_on_after(_ANSWERS_WITHIN_S):
-            async with supervised(
-                (*command, "--version"), env=env, cwd=cwd, failure=ProgramError
-            ) as process:
-                async for piece in process.stdout:
-                    said = (said + piece)[:_MOST_BYTES]
-                ending = await process.wait()
-            if ending.code != 0:
-                raise ProgramError(f"{command[0]} --version {ending.words}")
-            return said
+            async with (
+                supervised(
+                    (*command, "--version"), env=env, cwd=cwd, failure=ProgramError
+                ) as process,
+                anyio.create_task_group() as group,
+            ):
+                group.start_soon(_passed_over, process.stderr, name="--version: stderr")
+                said = await _first_bytes(process.stdout)
+                if len(said) <= _MOST_BYTES:
+                    ending = await process.wait()
+                group.cancel_scope.cancel()
     finally:
         os.close(cwd)
-    raise ProgramError(f"{command[0]} --version gave no answer within {_ANSWERS_WITHIN_S:g} s")
+    if said is None or (len(said) <= _MOST_BYTES and not ending.is_known):
+        raise ProgramError(f"{command[0]} --version gave no answer within {_ANSWERS_WITHIN_S:g} s")
+    if len(said) > _MOST_BYTES:
+        raise ProgramError(f"{command[0]} --version says too much to be a version")
+    if ending.code != 0:
+        raise ProgramError(f"{command[0]} --version {ending.words}")
+    return said
+
+
+async def _first_bytes(stream: anyio.abc.ByteReceiveStream) -> bytes:
+    """Return what the stream says, or a little more than is read of it."""
+    said = b""
+    async for piece in stream:
+        said += piece
+        if len(said) > _MOST_BYTES:
+            break
+    return said
+
+
+async def _passed_over(stream: anyio.abc.ByteReceiveStream) -> None:
+    async for _ in stream:
+        pass
 
 
 def _numbers(version: str) -> tuple[int, int]:

@@ -26,7 +26,14 @@ def program_environment(
 
     By the marks its processes are known to be the run's, which may not decide its own approvals.
     """
+    found = filtered_environment(env, usual=usual, asked=asked)
+    return found | {JOB_ID: job_id, RUN_ID: run_id}
+
+
+def filtered_environment(
+    env: Mapping[str, str], *, usual: Iterable[str], asked: Iterable[str]
+) -> dict[str, str]:
+    """Return the same without marks, for what is no run."""
     names = dict.fromkeys((*_USUAL, *usual, *asked))
     found = {name: env[name] for name in names if name in env}
-    found |= {name: value for name, value in env.items() if name.startswith("LC_")}
-    return found | {JOB_ID: job_id, RUN_ID: run_id}
+    return found | {name: value for name, value in env.items() if name.startswith("LC_")}

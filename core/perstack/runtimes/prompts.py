@@ -20,9 +20,15 @@ def instruction_text(talk: Talk) -> str:
             described = (known.description or "").strip() if known else ""
             lines.append(f"- {delegate_tool_name(key)}: {described or 'no description'}")
         sections.append("\n".join(lines))
-    if talk.past:
-        sections.append(f"What was said and done in this conversation so far:\n\n{talk.past}")
+    sections.append(past_section(talk))
     return "\n\n".join(section for section in sections if section)
+
+
+def past_section(talk: Talk) -> str:
+    """Return what was said so far for a program whose session does not hold it, "" for nothing."""
+    if not talk.past:
+        return ""
+    return f"What was said and done in this conversation so far:\n\n{talk.past}"
 
 
 def one_prompt(talk: Talk) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import anyio
 import anyio.abc
 from pydantic import JsonValue
 
-from perstack.errors import ProgramError
+from perstack.errors import PerstackError, ProgramError
 from perstack.ports.programs import Report
 from perstack.processes.supervised import Ending, Supervised, supervised
+from perstack.runtimes.records import fit_record, shown_line
 
 Record = Mapping[str, JsonValue]
 
@@ -27,10 +28,13 @@ MOST_LINE_BYTES: Final = 8 * 1024 * 1024
 # Programs print a notice or a warning among their records, not this many.
 MOST_GARBAGE: Final = 1_000
 _HELD_BACK: Final = 64
-_STDERR_LINES: Final = 40
-_STDERR_LINE: Final = 2_000
+# Of what a program complains, its error tells the last lines, whole, as far as they fit.
+_SHOWN_LINES: Final = 40
+_SHOWN_CHARACTERS: Final = 4_000
 _GRACE_S: Final = 2.0
 _DRAIN_S: Final = 2.0
+# A program that has closed its output can tell nothing more, so it is not waited for any longer.
+_ENDS_WITHIN_S: Final = 10.0
 _GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _LOG: Final = logging.getLogger(__name__)
 
@@ -95,8 +99,12 @@ class Running:
             await self._send.send(report)
 
     def close(self) -> None:
-        """Nothing more will be heard."""
+        """Nothing more will be told."""
         self._send.close()
+
+    def leave(self) -> None:
+        """Nobody hears any more."""
+        self._receive.close()
 
 
 @asynccontextmanager
@@ -108,8 +116,13 @@ async def running(
     Raises:
         ProgramError: it could not be started.
     """
+    failure: PerstackError | None = None
+    try:
+        cwd = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ProgramError(f"{name} cannot work in {workspace}: {why}") from error
     heard = Running(name)
-    cwd = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
     try:
         async with (
             supervised(
@@ -126,10 +139,18 @@ async def running(
             group.start_soon(_say, process, invocation.stdin, name=f"{name}: stdin")
             group.start_soon(said.follow, process, name=f"{name}: stderr")
             group.start_soon(_hear, name, process, reader, heard, said, name=f"{name}: stdout")
-            yield heard
+            try:
+                yield heard
+            except PerstackError as error:
+                # Raised outside of the group, it stays what it is.
+                failure = error
             group.cancel_scope.cancel()
     finally:
+        heard.close()
+        heard.leave()
         os.close(cwd)
+    if failure is not None:
+        raise failure
 
 
 async def _say(process: Supervised, text: str) -> None:
@@ -145,19 +166,19 @@ class _Stderr:
     """The last lines of a program's standard error."""
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._lines: deque[str] = deque(maxlen=_SHOWN_LINES)
         self.over = anyio.Event()
 
     async def follow(self, process: Supervised) -> None:
         try:
             async for line in _lines(process.stderr):
-                self._lines.append(line[:_STDERR_LINE].decode("utf-8", "replace").rstrip())
+                self._lines.append(shown_line(line))
         finally:
             self.over.set()
 
     @property
     def tail(self) -> str:
-        return "\n".join(line for line in self._lines if line)
+        return _last_of(self._lines)
 
 
 async def _hear(
@@ -165,10 +186,16 @@ async def _hear(
 ) -> None:
     try:
         garbage = await _records(name, process, reader, heard)
-        ending = await process.wait()
+        ending: Ending | None = None
+        with anyio.move_on_after(_ENDS_WITHIN_S):
+            ending = await process.wait()
+        if ending is None:
+            await heard.push(ProgramError(f"{name} closed its output and did not end"))
+            return
         with anyio.move_on_after(_DRAIN_S):
             await said.over.wait()
-        for report in reader.ended(_failure(name, ending, said.tail, garbage)):
+        failure = _failure(name, ending, said.tail, _last_of(garbage))
+        for report in _understood(name, partial(reader.ended, failure)):
             await heard.push(report)
     except ProgramError as error:
         await heard.push(error)
@@ -186,30 +213,51 @@ async def _records(name: str, process: Supervised, reader: Reader, heard: Runnin
             lost += bool(line.strip())
             if lost > MOST_GARBAGE:
                 raise ProgramError(f"{name} says what nobody understands: {garbage[0]}")
-            if line.strip() and len(garbage) < _STDERR_LINES:
-                garbage.append(line[:_STDERR_LINE].decode("utf-8", "replace").strip())
+            if line.strip() and len(garbage) < _SHOWN_LINES:
+                garbage.append(shown_line(line))
             continue
-        for report in reader.read(record):
+        for report in _understood(name, partial(reader.read, record)):
             await heard.push(report)
     if lost:
         _LOG.warning("%s printed %d lines that are no records", name, lost)
     return garbage
 
 
+def _understood(name: str, told: Callable[[], Iterable[Report]]) -> Iterator[Report]:
+    """Yield what a reader tells.
+
+    Raises:
+        ProgramError: the program failed; or a record has a shape that no version of it had.
+    """
+    try:
+        yield from told()
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        _LOG.warning("a record of %s was not understood", name, exc_info=True)
+        raise ProgramError(f"{name} says what this version does not understand") from error
+
+
 def _record(line: bytes) -> Record | None:
     if len(line) >= MOST_LINE_BYTES:
         return None
-    try:
-        found: object = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return cast("Record", found) if isinstance(found, dict) else None
+    return fit_record(line)
 
 
-def _failure(name: str, ending: Ending, stderr: str, garbage: list[str]) -> ProgramError | None:
+def _last_of(lines: Iterable[str]) -> str:
+    """Return the last lines that fit."""
+    found: deque[str] = deque()
+    left = _SHOWN_CHARACTERS
+    for line in reversed([line for line in lines if line]):
+        left -= len(line) + 1
+        if left < 0:
+            break
+        found.appendleft(line)
+    return "\n".join(found)
+
+
+def _failure(name: str, ending: Ending, stderr: str, garbage: str) -> ProgramError | None:
     if ending.code == 0:
         return None
-    said = stderr or "\n".join(garbage)
+    said = stderr or garbage
     if ending.code is None:
         return ProgramError(f"{name} {ending.words}" + (f": {said}" if said else ""))
     return ProgramError(f"{name} CLI failed with exit code {ending.code}: {said or 'no message'}")

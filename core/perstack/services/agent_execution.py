@@ -13,6 +13,7 @@ from perstack.config.secrets import redact
 from perstack.domain.agent_views import Execution
 from perstack.domain.agents import Agent, AgentStatus, DriverProcess
 from perstack.domain.ids import AgentId, IdentityId, JobId, SessionId
+from perstack.domain.runtimes import ProgramName
 from perstack.errors import (
     AnswerWantedError,
     ConfigError,
@@ -129,6 +130,7 @@ class AgentExecution:
         name: str | None = None,
         context: str | None = None,
         model: str | None = None,
+        program: ProgramName | None = None,
         max_steps: int | None = None,
         timeout_s: float | None = None,
         is_answer: bool = False,
@@ -136,7 +138,8 @@ class AgentExecution:
     ) -> Execution:
         """Have a spawned agent work on `prompt`, and return what came of it.
 
-        `context` stands before the prompt. With `is_answer` the prompt answers what it asked.
+        `context` stands before the prompt. `program` does it instead of what the project says, with
+        `model` as one of its own. With `is_answer` the prompt answers what the agent asked.
         `timeout_s` None takes `agents.defaultTimeout`; 0 means no limit. The agent is running
         meanwhile, idle afterwards, and failed if its work failed.
 
@@ -156,6 +159,7 @@ class AgentExecution:
             query=prompt,
             context=context,
             model=model,
+            program=program,
             agent_id=agent.id,
             session_id=agent.session_id,
             identity_id=agent.identity_id,

@@ -9,10 +9,13 @@ from typing import Final
 import anyio
 
 from perstack.config.builtin import reachable
+from perstack.config.cli_providers import executed_with
 from perstack.domain.events import Delta, Event
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, IdentityId, RunId
 from perstack.domain.jobs import SomeLimits
+from perstack.domain.runtimes import is_program
+from perstack.domain.settings import Settings
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, JobOutcome, Plan
@@ -80,9 +83,10 @@ class JobExpertRunner:
         # A spawned agent's identity was looked at when it was spawned.
         if request.identity_id and request.agent_id is None and self._parts.admit:
             await self._parts.admit(request.identity_id)
-        deps = await self._deps(request, expert)
-        runs = Runs(self._parts.history, deps)
         plan = self._plan(request, expert)
+        of_program = _model_of_program(plan.settings, plan.experts[expert.key])
+        deps = await self._deps(request, expert, opens=of_program is None)
+        runs = Runs(self._parts.history, deps)
         control = StopControl()
         if request.watcher is not None:
             request.watcher.on_control(control)
@@ -94,7 +98,8 @@ class JobExpertRunner:
             # Whoever asked finds its agent and its task as they are now.
             with anyio.move_on_after(CLOSING_S):
                 await self._parts.settled()
-        return _answer(ended, deps.model.name, anyio.current_time() - began, control)
+        model = of_program or deps.model.name
+        return _answer(ended, model, anyio.current_time() - began, control)
 
     async def aclose(self) -> None:
         """Close the models that requests named."""
@@ -111,23 +116,42 @@ class JobExpertRunner:
     def _plan(self, request: ExpertRequest, expert: Expert) -> Plan:
         plan = self._parts.plan
         steps = request.max_steps or plan.settings.max_steps
+        settings = plan.settings.model_copy(update={"max_steps": steps})
+        experts = reachable(expert, {**plan.experts, **self.experts})
+        if request.program is not None:
+            settings = executed_with(settings, request.program, request.model)
+            experts = {
+                key: one.model_copy(update={"runtime": None}) if one.runtime else one
+                for key, one in experts.items()
+            }
+        elif request.model is not None and _model_of_program(settings, expert) is not None:
+            runtime = settings.runtime.model_copy(update={"model_given": True})
+            settings = settings.model_copy(update={"model": request.model, "runtime": runtime})
         return replace(
             plan,
-            settings=plan.settings.model_copy(update={"max_steps": steps}),
-            experts=reachable(expert, {**plan.experts, **self.experts}),
+            settings=settings,
+            experts=experts,
             service=request.agent_id is None,
             carrier=Carrier(
                 request.agent_id, request.session_id, request.identity_id, request.task_id
             ),
         )
 
-    async def _deps(self, request: ExpertRequest, expert: Expert) -> Deps:
+    async def _deps(self, request: ExpertRequest, expert: Expert, *, opens: bool) -> Deps:
         deps = self._parts.deps
-        if request.model is not None and request.model != deps.model.name:
+        if opens and request.model is not None and request.model != deps.model.name:
             deps = replace(deps, model=await self._models.open(request.model))
         if request.tools:
             deps = replace(deps, skills=WithOwnTools(deps.skills, expert.key, request.tools))
         return deps
+
+
+def _model_of_program(settings: Settings, expert: Expert) -> str | None:
+    """Return which model the program asks that executes the Expert, None if none does."""
+    name = expert.runtime or settings.runtime.name
+    if not is_program(name):
+        return None
+    return settings.model if settings.runtime.model_given else f"{name}:default"
 
 
 async def _drive(

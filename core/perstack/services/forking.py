@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +34,7 @@ from perstack.engine.prompt import system_prompt
 from perstack.errors import ConflictError, StorageError, UnknownExpertError, UsageError
 from perstack.ports.system import Clock, Ids
 from perstack.projection.event_facts import spent_by
+from perstack.services.copies import copy_large
 from perstack.services.travel import Recorded, TravelService
 
 Definitions = Mapping[ExpertKey, Expert]
@@ -268,11 +265,5 @@ def _make(folder: Path) -> None:
 def _copy_large(own: Path, folder: Path, manifest: Manifest) -> None:
     """Copy what is too large to be stored, where it seems to be as it was."""
     for path, entry in manifest.items():
-        if entry.why != LARGE or entry.kind != "file":
-            continue
-        with suppress(OSError):
-            found = os.lstat(own / path)
-            real = (own / path).resolve().is_relative_to(own.resolve())
-            if stat.S_ISREG(found.st_mode) and found.st_size == entry.size and real:
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(own / path, folder / path, follow_symlinks=False)
+        if entry.why == LARGE and entry.kind == "file":
+            copy_large(own, folder, path, entry)

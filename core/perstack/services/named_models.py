@@ -7,7 +7,9 @@ from typing import Final
 
 import anyio
 
+from perstack.config.cli_providers import CLI_PROVIDERS
 from perstack.config.report import printable
+from perstack.domain.runtimes import ProgramName
 from perstack.errors import UsageError
 from perstack.ports.model import ChatModel
 
@@ -41,14 +43,17 @@ class NamedModels:
                 await model.aclose()
 
 
-def refuse_other_provider(wanted: str | None, used: str) -> None:
-    """Raise if a provider is named that is not the one in use.
+def program_or_refuse(wanted: str | None, used: str) -> ProgramName | None:
+    """Return the program that is named as a provider, None for the provider in use.
 
     Raises:
-        UsageError: it is not.
+        UsageError: another provider is named.
     """
+    if wanted is not None and (program := CLI_PROVIDERS.get(wanted)) is not None:
+        return program.runtime
     if wanted is not None and wanted != used:
         raise UsageError(
             f"Provider {printable(wanted)!r} is not configured",
             hint=f"perstack.toml uses {used}; another model of it can be named",
         )
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +12,9 @@ from perstack.config.kept import made_whole
 from perstack.config.limits import MAX_STEPS
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey, JobId, RunId, check_path_id
-from perstack.domain.jobs import ForkPoint, InteractiveAnswer, Job, Limits, SomeLimits
+from perstack.domain.jobs import ForkPoint, Job, Limits, SomeLimits
 from perstack.domain.orders import also_raised, at_least, but_typed
 from perstack.domain.orders import raised as raise_
-from perstack.domain.program_events import BeginSession
 from perstack.domain.steering_events import RaiseBudget
 from perstack.engine.budget import Spent, overrun
 from perstack.engine.control import StopControl
@@ -25,31 +24,24 @@ from perstack.engine.opening import Opening
 from perstack.engine.plan import Deps, JobOutcome, Listener, Plan
 from perstack.engine.recall import Recalled, find_point, recall, spent
 from perstack.errors import (
-    AnswerWantedError,
     ConfigError,
     LimitError,
-    NotAskedError,
     NotFoundError,
     UnknownExpertError,
     UsageError,
 )
 from perstack.ports.desk import NOBODY, Carrier
 from perstack.ports.frontend import Continuation
-from perstack.ports.history import DrivenJob, History, RunLog
-from perstack.projection.run_state import RunState, initial, start_from
+from perstack.ports.history import DrivenJob, History
+from perstack.projection.run_state import initial
 from perstack.services import looking
-from perstack.services.answers import answers_of, check_length
+from perstack.services.answers import check_length
+from perstack.services.contained import ContainedJobs
+from perstack.services.contained_order import NewJob
+from perstack.services.prerequisites import check_programs
+from perstack.services.taking_up import Taken, as_fork, begun_again, in_place
 
 _AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A run about to be driven. `log` is None when a new run has to be begun."""
-
-    state: RunState
-    opening: Opening
-    log: RunLog | None
 
 
 class Runs:
@@ -58,6 +50,7 @@ class Runs:
     def __init__(self, history: History, deps: Deps) -> None:
         self._history = history
         self._deps = deps
+        self._contained = ContainedJobs(history, deps)
 
     async def start(
         self,
@@ -75,6 +68,7 @@ class Runs:
             UnknownExpertError: the plan has no such Expert.
             UsageError: the query is blank or too long.
             ConfigError: a budget cannot be kept.
+            ProgramError: a program that is to execute it is not ready.
             ConflictError: a job with that id exists.
             StorageError: the history cannot be written.
         """
@@ -83,8 +77,12 @@ class Runs:
         plan = _with_builtins(plan, expert_key)
         expert = _expert(plan, expert_key)
         plan.admit(plan.experts)
+        await check_programs(self._deps, plan, expert)
         job_id = job_id or JobId(self._deps.ids.new())
         check_path_id("job id", job_id)
+        if plan.settings.runtime.name == "docker":
+            begins = NewJob(expert_key=expert.key, query=query, job_id=job_id)
+            return await self._contained.start(plan, begins, listener=listener, control=control)
         run_id = RunId(self._deps.ids.new())
         job = new_job(
             job_id,
@@ -112,10 +110,13 @@ class Runs:
             UsageError: the job cannot go on with what was given.
             ConfigError: a budget cannot be kept.
             LimitError: the job has used up its steps or a budget.
+            ProgramError: a program that is to execute it is not ready.
         """
         if not wanted.is_answer and not (wanted.text or "").strip():
             wanted = replace(wanted, text=None)  # vendors refuse a message that says nothing
         found = await find_job(self._history, wanted)
+        if plan.settings.runtime.name == "docker":
+            return await self._go_on_contained(plan, found, wanted, listener, control)
         async with self._history.drive_job(found.id) as held:
             job = held.job
             used = await spent(self._history, job)
@@ -129,6 +130,7 @@ class Runs:
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)
             expert = _expert(plan, job.coordinator_expert_key)
+            await check_programs(self._deps, plan, expert)
             past = Past(used, raised, beyond)
             driver = JobDriver(plan, self._deps, held, listener, control, past)
             taken = await self._take_up(wanted, held, used, listener)
@@ -137,6 +139,18 @@ class Runs:
             )
             outcome = await driver.drive_coordinator(expert, log, taken.state, taken.opening)
         return JobOutcome(job.id, log.run_id, expert.key, outcome, driver.meter.spent)
+
+    async def _go_on_contained(
+        self, plan: Plan, job: Job, wanted: Continuation, listener: Listener, control: StopControl
+    ) -> JobOutcome:
+        """Have a container go on with the job, as what may take part in it is accepted here."""
+        if wanted.own_definitions:
+            plan = await self._with_own_definitions(plan, job.id)
+        plan = _with_builtins(plan, job.coordinator_expert_key)
+        plan.admit(plan.experts)
+        _expert(plan, job.coordinator_expert_key)
+        go_on = self._contained.go_on
+        return await go_on(plan, job, wanted, listener=listener, control=control)
 
     def _check_budget(self, plan: Plan, used: Spent) -> None:
         """Refuse a budget in USD where nobody knows what was or will be spent of it."""
@@ -176,30 +190,30 @@ class Runs:
 
     async def _take_up(
         self, wanted: Continuation, held: DrivenJob, used: Spent, listener: Listener
-    ) -> _Taken:
+    ) -> Taken:
         job = held.job
         if wanted.checkpoint_id is not None:
             point, found = await find_point(self._history, job.id, wanted.checkpoint_id)
             _warn_of(found.damage, listener)
-            taken = _forked(wanted, point, found.state)
+            taken = as_fork(wanted, point, found.state)
             await _made_sure(held, point.run_id)
             return taken
         try:
             recalled = await recall(self._history, job.id, job.coordinator_run_id)
         except NotFoundError:
-            return _begun_again(wanted, job)
+            return begun_again(wanted, job)
         _warn_of(recalled.damage, listener)
         state = recalled.state
         if state.status == "completed" and job.status == "running":
             await held.save(_completed(job, recalled, used))
         if state.status in _AFRESH and state.checkpoint_id is not None:
             point = ForkPoint(run_id=job.coordinator_run_id, checkpoint_id=state.checkpoint_id)
-            taken = _forked(wanted, point, state, session=state.session)
+            taken = as_fork(wanted, point, state, session=state.session)
             await _made_sure(held, point.run_id)
             return taken
         _, log = await held.reopen_run(job.coordinator_run_id)
         try:
-            return _Taken(state, _in_place(wanted, recalled), log)
+            return Taken(state, in_place(wanted, recalled), log)
         except BaseException:
             log.close()
             raise
@@ -328,59 +342,3 @@ def _expert(plan: Plan, key: ExpertKey) -> Expert:
     if found is None:
         raise UnknownExpertError(key, [str(known) for known in plan.experts])
     return found
-
-
-def _begun_again(wanted: Continuation, job: Job) -> _Taken:
-    """The process ended before the job's first record: begin with what is said now."""
-    if wanted.text is None:
-        raise NotFoundError(
-            f"No checkpoint found: job {job.id} ended before its first step",
-            hint="say what to do: perstack run <expert> <query> --continue",
-        )
-    return _Taken(initial(), Opening(query=wanted.text), None)
-
-
-def _forked(
-    wanted: Continuation,
-    point: ForkPoint,
-    state: RunState,
-    *,
-    session: BeginSession | None = None,
-) -> _Taken:
-    answers = _answers(wanted, state)
-    if state.status == "completed" and wanted.text is None:
-        raise UsageError("the job is completed", hint="say what to do next")
-    query = None if answers else wanted.text
-    opening = Opening(
-        status=state.status, query=query, answers=answers, parent=point, session=session
-    )
-    return _Taken(start_from(state), opening, None)
-
-
-def _in_place(wanted: Continuation, recalled: Recalled) -> Opening:
-    state = recalled.state
-    if state.status == "init":
-        setting = recalled.stored.setting
-        said = [text for text in (setting.query, wanted.text) if text]
-        return Opening(query="\n\n".join(said) or None, parent=setting.parent)
-    answers = _answers(wanted, state)
-    query = None if answers else wanted.text
-    return Opening(status=state.status, query=query, answers=answers)
-
-
-def _answers(wanted: Continuation, state: RunState) -> tuple[InteractiveAnswer, ...]:
-    pending = state.pending_interactive if state.status == "stoppedByInteractiveTool" else ()
-    if not pending:
-        if wanted.is_answer:
-            raise NotAskedError(
-                "nothing waits for an answer: it was given, or never asked",
-                hint="without -i, what you say is a new message to the Expert",
-            )
-        return ()
-    if not wanted.is_answer or wanted.text is None:
-        call = next(call for call in state.calls if call.tool_call_id == pending[0])
-        raise AnswerWantedError(
-            f"the job waits for an answer to {call.tool_name}",
-            hint="give it with -i: perstack run <expert> <answer> --continue -i",
-        )
-    return answers_of(wanted.text, state)

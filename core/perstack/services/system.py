@@ -215,6 +215,7 @@ def _told(settings: Settings, env: Mapping[str, str], version: str) -> dict[str,
     return {
         "version": version,
         "model": settings.model,
+        "runtime": settings.runtime.name,
         "memory": {
             "defaultNamespace": area.memory.default_namespace,
             "vectorSearch": {

@@ -93,6 +93,19 @@ class Served:
         """The Experts that work can be handed to."""
         return KnownExperts(self.runtime.project.config.experts)
 
+    async def be_able(self) -> None:
+        """Open the model, so that a key that is not set is said before work begins.
+
+        Where others execute the Experts, with models of their own, none is opened yet.
+
+        Raises:
+            ConfigError: the provider's key is not set, or its settings cannot be used.
+        """
+        from perstack.runtime import asks_at_once
+
+        if self.model is not None and asks_at_once(self.runtime.project):
+            await self.model.open()
+
 
 class _Generation:
     """A reading of the definitions at work; it is closed once it is old and nobody uses it."""

@@ -280,9 +280,8 @@ def continuation(
 
 
 async def _able(served: Served) -> Runs:
-    """Return what runs jobs, with its model opened: a key that is not set is said beforehand."""
-    if served.model is not None:
-        await served.model.open()
+    """Return what runs jobs; a key that is not set is said beforehand."""
+    await served.be_able()
     return served.runtime.runs
 
 

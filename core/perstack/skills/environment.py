@@ -21,6 +21,7 @@ _PROXIES: Final = (
     "https_proxy",
     "no_proxy",
     "all_proxy",
+    "NODE_USE_ENV_PROXY",
 )
 # Where proxies are, their certificates are often one's own; a server must know them, too.
 _CERTIFICATES: Final = (

@@ -4,6 +4,7 @@ import pytest
 
 from perstack.config.overrides import apply_overrides
 from perstack.config.typed import Overrides
+from perstack.domain.runtimes import RuntimeSettings
 from perstack.domain.settings import ProviderSettings, Settings
 from perstack.errors import ConfigError, UsageError
 from tests.unit.config.reading import read
@@ -38,24 +39,10 @@ def test_options_win_over_the_file_and_the_file_over_defaults() -> None:
         max_steps=7,
         max_retries=1,
         timeout=5,
+        runtime=RuntimeSettings(model_given=True),
     )
     assert joined.env_paths == ("b.env", "c.env")
     assert joined.model_given
-
-
-@pytest.mark.parametrize("name", ["docker", "cursor", "claude-code", "gemini"])
-def test_a_runtime_of_the_file_that_cannot_run_is_refused_unless_another_is_typed(
-    name: str,
-) -> None:
-    config = read(f'runtime = "{name}"')
-    with pytest.raises(ConfigError) as refused:
-        apply_overrides(config, Overrides())
-    assert refused.value.message == (
-        f'perstack.toml: Runtime "{name}" is known, but this version cannot run it. '
-        "Available runtimes: perstack, local"
-    )
-    assert refused.value.hint == 'write runtime = "perstack", or add --runtime perstack'
-    assert apply_overrides(config, Overrides(runtime="local")).runtime == "perstack"
 
 
 def test_another_provider_leaves_url_headers_and_model_of_the_file_behind() -> None:
@@ -140,7 +127,10 @@ def test_reasoning_budget_takes_the_words(word: str) -> None:
         ),
         (
             Overrides(runtime="invalid-runtime"),
-            'Runtime "invalid-runtime" is not available. Available runtimes: perstack, local',
+            (
+                'Runtime "invalid-runtime" is not available. Available runtimes: '
+                "perstack, docker, cursor, claude-code, gemini, codex"
+            ),
         ),
         (Overrides(max_steps=0), "--max-steps must be an integer from 1 to 1,000,000, not 0"),
         (Overrides(max_retries=-1), "--max-retries must be an integer from 0 to 1,000, not -1"),
@@ -170,3 +160,40 @@ def test_an_option_that_cannot_be_used_is_refused_with_a_hint(
         apply_overrides(read(""), overrides)
     assert caught.value.message.startswith(message)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("named", "runtime", "vendor"),
+    [
+        ("claude-code", "claude-code", "anthropic"),
+        ("claude_code", "claude-code", "anthropic"),
+        ("gemini-cli", "gemini", "google"),
+        ("gemini_cli", "gemini", "google"),
+        ("codex", "codex", "openai"),
+    ],
+)
+def test_a_program_named_as_a_provider_is_the_runtime_and_its_vendor_the_provider(
+    named: str, runtime: str, vendor: str
+) -> None:
+    config = read('[experts."lead"]\ninstruction = "x"\nruntime = "cursor"\n')
+    joined = apply_overrides(config, Overrides(provider=named))
+    assert joined.settings.runtime.name == runtime
+    assert joined.settings.provider.name == vendor
+    assert joined.runtime_typed
+    assert [expert.runtime for expert in joined.experts.values()] == [None]
+    assert apply_overrides(config, Overrides(provider=named, runtime=runtime)) == joined
+
+
+def test_a_program_named_as_a_provider_and_another_runtime_are_refused() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        apply_overrides(read(FILE), Overrides(provider="codex", runtime="perstack"))
+
+
+def test_the_file_s_model_counts_as_named_only_for_its_own_provider() -> None:
+    config = read('model = "gpt-5"\n[provider]\nproviderName = "openai"\n')
+    same = apply_overrides(config, Overrides(provider="codex")).settings
+    assert (same.model, same.runtime.model_given) == ("gpt-5", True)
+    other = apply_overrides(config, Overrides(provider="claude-code")).settings
+    assert not other.runtime.model_given
+    typed = apply_overrides(config, Overrides(provider="claude-code", model="opus")).settings
+    assert (typed.model, typed.runtime.model_given) == ("opus", True)

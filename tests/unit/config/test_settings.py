@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from perstack.domain.runtimes import RuntimeSettings
 from perstack.domain.settings import ConsensusSettings, NotifySettings, ProviderSettings, Settings
 from tests.unit.config.reading import read, refusal, refused_lines, warned
 
@@ -14,7 +15,7 @@ def test_an_empty_file_gives_the_defaults() -> None:
     config = read("")
     assert config.settings == Settings()
     assert config.env_paths == (".env", ".env.local")
-    assert config.runtime == "perstack"
+    assert config.settings.runtime.name == "perstack"
     assert config.experts == {}
     assert config.warnings == ()
     assert not config.model_given
@@ -37,9 +38,9 @@ def test_every_setting_is_read() -> None:
         timeout=1000,
         max_parallel=4,
         notify=NotifySettings(command=("say", ""), webhook="http://127.0.0.1:9/x"),
+        runtime=RuntimeSettings(name="perstack", model_given=True),
     )
     assert config.env_paths == ("a.env",)
-    assert config.runtime == "perstack"
     assert config.model_given
     assert config.warnings == ()
 
@@ -129,7 +130,8 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
             'runtime = "dokcer"',
             (
                 'runtime (line 1): Runtime "dokcer" is not available. Available runtimes: '
-                'perstack, local; write runtime = "perstack"'
+                "perstack, docker, cursor, claude-code, gemini, codex; "
+                'write runtime = "perstack"'
             ),
         ),
         ("provider = 1", "provider (line 1): must be a table, not 1"),

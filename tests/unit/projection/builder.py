@@ -40,10 +40,12 @@ from perstack.domain.messages import (
     ToolCallPart,
     UserMessage,
 )
+from perstack.domain.program_events import BeginSession, StartProgram
 from perstack.domain.server_events import ServerInfo, SkillConnected, SkillDisconnected
 from perstack.domain.usage import NO_USAGE, Usage
 
 JOB = JobId("job1")
+DROPPED = ("skill web (set up its MCP servers in the program)", "delegates are described")
 START_MS = 1_795_216_097_000
 
 
@@ -101,10 +103,17 @@ class Run:
         self.events.append(event)
         return event
 
-    def init(self, *, query: str | None = None, model: str = "scripted-1") -> None:
+    def init(
+        self,
+        *,
+        query: str | None = None,
+        model: str = "scripted-1",
+        runtime: str = "perstack",
+    ) -> None:
         self.add(
             InitializeRuntime(
                 runtime_version="0.1.0",
+                runtime=runtime,
                 expert_name=self.key,
                 experts=(ExpertKey(self.key),),
                 model=model,
@@ -166,6 +175,7 @@ class Run:
         spent: Usage = NO_USAGE,
         kinds: Sequence[ToolKind] = (),
         gated: bool | None = None,
+        server: str = BASE_SKILL,
     ) -> Event:
         self.add(StartGeneration())
         parts: list[ExpertPart] = []
@@ -180,7 +190,7 @@ class Run:
         chosen = list(kinds) or ["mcp"] * len(calls)
         self.routes = {}
         for part, kind in zip(calls, chosen, strict=True):
-            skill = {"mcp": BASE_SKILL, "delegate": f"delegate/{part.tool_name}"}.get(kind, "ask")
+            skill = {"mcp": server, "delegate": f"delegate/{part.tool_name}"}.get(kind, "ask")
             self.routes[part.tool_call_id] = ToolRoute(
                 tool_call_id=part.tool_call_id,
                 skill_name=skill,
@@ -365,3 +375,27 @@ def parallel() -> list[Event]:
     parent.complete("Both workers finished.", usage(894, 3))
     parent.closed()
     return in_order(parent, a, b)
+
+
+def program_run(
+    *, model: str | None = "claude-opus-5-5", dropped: tuple[str, ...] = DROPPED
+) -> Run:
+    """A run that Claude Code executes; the provider of the settings is not asked anything."""
+    run = Run("r", "coder")
+    run.init(query="Write it", model="claude-code:default", runtime="claude-code")
+    run.start("Write it")
+    run.add(StartProgram(runtime="claude-code", dropped=dropped))
+    run.add(BeginSession(runtime="claude-code", session_id="s-1", model=model))
+    part = call("t1", "Write", file_path="/w/a.py", content="x = 1\n")
+    run.tools(part, text="I write.", spent=usage(10, 2), server="claude-code")
+    run.returns(part, "File created")
+    run.close_batch()
+    run.next_step()
+    return run
+
+
+def finished(run: Run) -> Run:
+    """The run, having come to its end."""
+    message = ExpertMessage(id=MessageId("m-end"), contents=(TextPart(text="Written."),))
+    run.add(CompleteRun(checkpoint_id=run.point("done"), new_message=message, usage=usage(1, 1)))
+    return run

@@ -10,10 +10,10 @@ from anyio.abc import ByteReceiveStream
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perstack.processes.supervised import Ending
 from perstack.skills.base.command import HeadAndTail
 from perstack.skills.mcp.redact import Redactor
 from perstack.skills.mcp.stderr import MAX_LINE_CHARS, MAX_LINES_A_MINUTE, StderrLog
-from perstack.processes.supervised import Ending
 from perstack.skills.text import cut, printable, storable
 
 

@@ -95,7 +95,7 @@ class Changing:
             f"Another model for {name}",
             (
                 note(f" It generates with {flat(run.model)} ({flat(run.provider_name)})."),
-                note(" Another of that provider takes over from its next step on."),
+                note(" Another of the same takes over from its next step on."),
             ),
             placeholder="a model's name",
             why_not=_why_no_model,

@@ -11,6 +11,7 @@ from perstack_tui.deeds.items import open_item, why_not_act
 from perstack_tui.deeds.table import Deed, Group
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
+from perstack_tui.screens.compare import CompareSheet
 from perstack_tui.screens.new_run import NewRunSheet
 from perstack_tui.state.definitions import definitions_problem
 from perstack_tui.state.experts import selected_expert
@@ -35,6 +36,7 @@ class Working:
         """Return the deeds."""
         return {
             "new_run": Deed(lambda: self.new_run(self._expert_here()), self._why_not_new),
+            "compare_runtimes": Deed(self._compare, self._why_not_new),
             "reply": Deed(self._reply, lambda: why_not_act(self._host)),
         }
 
@@ -57,6 +59,9 @@ class Working:
             self._host.tell(reason, "bad")
         else:
             self._host.open_sheet(NewRunSheet(self._host, expert))
+
+    def _compare(self) -> None:
+        self._host.open_sheet(CompareSheet(self._host, self._expert_here()))
 
     def _reply(self) -> None:
         state = self._host.state

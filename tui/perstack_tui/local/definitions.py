@@ -22,11 +22,13 @@ from perstack.config.typed import Overrides
 from perstack.config.watch import ConfigChange, watch_config
 from perstack.domain.consensus import estimate_risk, why_required
 from perstack.domain.expert import Expert
+from perstack.domain.runtimes import PROGRAMS
 from perstack.domain.settings import ConsensusSettings, SnapshotSettings
 from perstack.errors import ConfigError, PerstackError
 from perstack.ports.frontend import Setup
 from perstack.ports.system import SystemClock
 from perstack.project import Project, accept, project_of
+from perstack.projection.program_phrases import model_of_settings
 from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, SavedDefinitions
 
 KEPT_SAVES: Final = 20
@@ -120,14 +122,14 @@ class Definitions:
         project = self._good
         if project is None:
             return shown
-        settings = project.config.settings
+        model, provider_name = model_of_settings(project.config.settings)
         return replace(
             shown,
             experts=self._experts,
             builtins=self._builtins,
             saves=self._saves,
-            model=settings.model,
-            provider_name=settings.provider.name,
+            model=model,
+            provider_name=provider_name,
             changes=change.changes if error is None else (),
             warnings=project.warnings,
             loaded_at=SystemClock().now_ms(),
@@ -189,4 +191,5 @@ def _summary(expert: Expert, rules: ConsensusSettings, line: int | None) -> Expe
         line=line,
         instruction=expert.instruction,
         fields=expert_fields(expert),
+        model=f"{runtime}:default" if (runtime := expert.runtime) in PROGRAMS else "",
     )

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,8 @@ from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, o
 from perstack.services.runs import find_job
 from perstack.services.whoami import whoami
 from perstack.wiring import consensus_over, has_database, open_tables
+from perstack_tui.local.before import options_before
+from perstack_tui.local.comparing import compare_headless
 from perstack_tui.local.definitions import Definitions
 from perstack_tui.local.jobs import LocalJob, spawn_headless
 from perstack_tui.local.records import LocalRecords
@@ -140,6 +141,11 @@ class LocalGateway:
         await self._launch(job_id, project, work, self._setup.overrides)
         return job_id
 
+    async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:
+        """Start a comparison in a process of its own; return its id once it is recorded."""
+        given = self._setup.overrides
+        return await compare_headless(await self._project(), given, expert_key, query, contestants)
+
     async def go_on(self) -> JobId:
         """Go on with the job that was named as the cockpit was opened."""
         wanted = self._setup.continuation
@@ -177,21 +183,7 @@ class LocalGateway:
         for job in jobs:
             job.control.stop("detach", tool_grace_s=DETACH_GRACE_S)
         await self._ended(jobs, within_s=DETACH_WITHIN_S)
-        failed: list[PerstackError] = []
-        for job in (job for job in jobs if job.was_detached):
-            try:
-                await anyio.to_thread.run_sync(_go_on_headless, job)
-            except PerstackError as error:
-                failed.append(error)
-        if late := [job.job_id for job in jobs if not job.over.is_set()]:
-            failed.append(
-                ConflictError(
-                    f"{', '.join(late)} did not stop within {DETACH_WITHIN_S:g} s",
-                    hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
-                )
-            )
-        if failed:
-            raise _together(failed)
+        await _hand_over(jobs)
 
     async def accept(self, demands: Sequence[Demand]) -> None:
         """Remember that the user accepted what the configuration asks for."""
@@ -240,18 +232,12 @@ class LocalGateway:
         return project.plan().experts
 
     async def _as_before(self, job_id: JobId) -> Overrides:
-        """The options under which the file gives the model that the job was started with."""
+        """The options under which the file gives what the job was started with."""
         job = await self._history.get_job(job_id)
         stored = await self._history.read_run(job_id, job.coordinator_run_id)
-        settings, given = stored.setting.settings, self._setup.overrides
-        scripted = settings.provider.name == "scripted"
-        return replace(
-            given,
-            provider=settings.provider.name,
-            model=None if scripted else settings.model,
-            scenario=settings.provider.scenario if scripted else None,
-            pace=settings.provider.pace if scripted else None,
-        )
+        given = self._setup.overrides
+        now = (await self._definitions.project(given)).config.settings
+        return options_before(given, stored.setting.settings, now)
 
     async def _launch(
         self,
@@ -340,6 +326,25 @@ class LocalGateway:
             except PerstackError as error:
                 await self._tell(Trouble(error.message, error.hint))
                 await anyio.sleep(RETRY_S)
+
+
+async def _hand_over(jobs: Sequence[LocalJob]) -> None:
+    """Have processes of their own go on with the jobs that were stopped for it."""
+    failed: list[PerstackError] = []
+    for job in (job for job in jobs if job.was_detached):
+        try:
+            await anyio.to_thread.run_sync(_go_on_headless, job)
+        except PerstackError as error:
+            failed.append(error)
+    if late := [job.job_id for job in jobs if not job.over.is_set()]:
+        failed.append(
+            ConflictError(
+                f"{', '.join(late)} did not stop within {DETACH_WITHIN_S:g} s",
+                hint="its checkpoints are kept: perstack run <expert> --continue-job ID",
+            )
+        )
+    if failed:
+        raise _together(failed)
 
 
 def _go_on_headless(job: LocalJob) -> None:

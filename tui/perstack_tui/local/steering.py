@@ -16,7 +16,8 @@ from perstack.domain.agents import Order, OrderKind
 from perstack.domain.ids import AgentId, ExpertKey, JobId, RunId
 from perstack.domain.jobs import RunSetting
 from perstack.domain.orders import Raise, RetryOrder
-from perstack.domain.settings import Settings
+from perstack.domain.runtimes import RuntimeName
+from perstack.domain.settings import ProviderName, Settings
 from perstack.domain.usage import ModelFacts
 from perstack.errors import ConflictError, NotFoundError, UsageError
 from perstack.ports.frontend import Continuation
@@ -33,6 +34,12 @@ from perstack_tui.local.jobs import LocalJob
 from perstack_tui.ports.steering import BudgetRaise, ModelChoice, Target
 
 _QUERY: Final = 4_000
+# Whose models a program asks; Cursor's are known to nobody else.
+_ASKED_BY: Final[Mapping[RuntimeName, ProviderName]] = {
+    "claude-code": "anthropic",
+    "gemini": "google",
+    "codex": "openai",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +195,9 @@ class LocalSteering:
 
 
 def _choices(settings: Settings, now_ms: int) -> list[ModelChoice]:
-    provider = settings.provider.name
+    provider: ProviderName = settings.provider.name
+    if settings.runtime.name in _ASKED_BY:
+        provider = _ASKED_BY[settings.runtime.name]
     names = dict.fromkeys((*settings.models, *models_of(provider, now_ms=now_ms)))
     return [
         ModelChoice(name, _known(facts_of(name, settings.models, provider=provider, now_ms=now_ms)))

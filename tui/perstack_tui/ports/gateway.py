@@ -27,7 +27,7 @@ class ExpertSummary:
     """An Expert as the screen lists it. `line`, from 1, is where the file defines it.
 
     `risk` is what its name alone gives, `gated` whether delegating to it then waits for a decision.
-    `fields` are all that its definition sets.
+    `fields` are all that its definition sets. `model` is "" for that of all.
     """
 
     key: ExpertKey
@@ -40,6 +40,7 @@ class ExpertSummary:
     line: int | None = None
     instruction: str = ""
     fields: tuple[FieldChange, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,17 @@ class Gateway(Protocol):
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return at once."""
+        ...
+
+    async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:
+        """Start a comparison in a process of its own; return its id once it is recorded.
+
+        Contestants are said as RUNTIME or RUNTIME:MODEL.
+
+        Raises:
+            UsageError: query, Expert or contestants cannot be used.
+            PerstackError: it could not begin.
+        """
         ...
 
     async def go_on(self) -> JobId:

@@ -18,6 +18,7 @@ RecordKind = Literal[
     "workflows",
     "reviews",
     "approvals",
+    "comparisons",
 ]
 RECORD_KINDS: Final[tuple[RecordKind, ...]] = get_args(RecordKind)
 Tone = Literal["text", "muted", "strong", "run", "need", "stall", "fail", "done", "idle", "stop"]

@@ -58,11 +58,11 @@ class NewRunSheet(Sheet[None]):
         width = self._pane.inner_width
         lines: list[Line] = []
         for summary in definitions.experts:
-            lines.extend(_expert_lines(summary, width, chosen=summary.key == self._expert))
+            lines.extend(expert_lines(summary, width, chosen=summary.key == self._expert))
         if definitions.builtins:
             lines.append(note("┄ built in ┄"))
         for summary in definitions.builtins:
-            lines.extend(_expert_lines(summary, width, chosen=summary.key == self._expert))
+            lines.extend(expert_lines(summary, width, chosen=summary.key == self._expert))
         model = (
             "SCRIPTED MODEL" if definitions.provider_name == "scripted" else flat(definitions.model)
         )
@@ -124,7 +124,8 @@ _KEYS = line(
 _NO_TASK = line((" ✗ ", "fail"), ("say what it should do, then ⏎ starts it", "fail"))
 
 
-def _expert_lines(summary: ExpertSummary, width: int, *, chosen: bool) -> list[Line]:
+def expert_lines(summary: ExpertSummary, width: int, *, chosen: bool) -> list[Line]:
+    """Return an Expert as one line, that which is chosen with what it works with."""
     mark = "› " if chosen else "  "
     name = cell(summary.key, min(28, max(8, width // 3)))
     lines = [

@@ -249,7 +249,9 @@ def definition_lines(
         line((f"{flat(expert.key)}@{flat(expert.version)}", "strong")),
         *(line((text, "muted")) for text in wrap(expert.description, width) if text),
         BLANK,
-        line((cell("model", FIELD_CELLS), "text"), (flat(definitions.model), "text")),
+        line(
+            (cell("model", FIELD_CELLS), "text"), (flat(expert.model or definitions.model), "text")
+        ),
     ]
     gate = "waits for a decision when delegated to" if expert.gated else "no gate by its name"
     lines.append(line((cell("risk", FIELD_CELLS), "text"), (f"{expert.risk} · {gate}", "text")))

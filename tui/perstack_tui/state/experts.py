@@ -119,7 +119,7 @@ def _what(expert: ExpertSummary, definitions: DefinitionsUpdate, diff: ExpertDif
     if diff is not None:
         power = " !" if diff.change == "changed" and diff.powers else ""
         return (f"{change_words(diff)}{power}", "need" if power else "accent")
-    parts = [flat(definitions.model)]
+    parts = [flat(expert.model or definitions.model)]
     parts += [count_of(len(expert.delegates), "delegate")] if expert.delegates else []
     servers = [name for name in expert.skills if not name.startswith("@perstack/")]
     parts += [count_of(len(servers), "skill")] if servers else []

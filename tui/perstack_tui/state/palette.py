@@ -26,6 +26,8 @@ _HEADS: Final[dict[Part, str]] = {
 }
 MOST_SHOWN: Final = 200
 _ON_SELECTION: Final = frozenset(("open", "open_path", "edit", "copy", "follow"))
+# What begins something new has nothing to do with what is selected.
+_ANEW: Final = frozenset(("new_run", "compare_runtimes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def _action_entry(
 ) -> Entry:
     reason = why_not(action.id)
     here = action.group in ("work", "decide", "time") or action.id in _ON_SELECTION
-    on_selection = here and action.id != "new_run" and state.run is not None
+    on_selection = here and action.id not in _ANEW and state.run is not None
     label = action.label[:1].upper() + action.label[1:]
     about = _about(action, state) if on_selection and reason is None else ""
     return Entry(
@@ -98,6 +100,8 @@ def _shell_form(action_id: str, state: CockpitState) -> str:
         return gate_form(item.gate).replace(" approve ", f" {action_id} ", 1)
     if action_id == "new_run":
         return command("start", "EXPERT", "QUERY")
+    if action_id == "compare_runtimes":
+        return command("compare", "EXPERT", "QUERY", "--on", "perstack", "--on", "RUNTIME:MODEL")
     if run is None:
         return ""
     match action_id:

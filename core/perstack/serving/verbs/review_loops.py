@@ -57,8 +57,7 @@ class WhichLoop(Asked):
 
 async def start(call: Call, asked: StartLoop) -> LoopOutcome:
     """Drive a loop to its end; a client that cancels the call aborts it."""
-    if call.served.model is not None:
-        await call.served.model.open()
+    await call.served.be_able()
     loops = call.coordination.reviews
     loop = await loops.create(
         asked.code, max_iterations=asked.max_iterations, session_id=asked.session_id

@@ -22,7 +22,7 @@ from perstack.domain.agent_views import (
 from perstack.domain.base import Model
 from perstack.domain.ids import SessionId
 from perstack.services.agent_execution import PROMPT_LENGTH
-from perstack.services.named_models import refuse_other_provider
+from perstack.services.named_models import program_or_refuse
 from perstack.serving.rest.context import Principal, Services, needs
 from perstack.serving.rest.envelope import Envelope, ok
 from perstack.serving.rest.parameters import ID_LENGTH, AgentPath, Body, SessionQuery
@@ -55,7 +55,7 @@ class ExecuteBody(Body):
 
     task: Annotated[str, Field(min_length=1, max_length=PROMPT_LENGTH)]
     provider: Annotated[str | None, Field(min_length=1, max_length=200)] = None
-    """The provider in use; another one is refused"""
+    """The provider in use, or claude-code, gemini-cli or codex; another one is refused"""
     model: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     """Another model of the provider"""
     context: Annotated[str | None, Field(max_length=PROMPT_LENGTH)] = None
@@ -126,12 +126,15 @@ async def execute(
     services: Services, _: Writer, request: Request, agent_id: AgentPath, body: ExecuteBody
 ) -> Envelope[Execution]:
     """Have an agent work; its job stops at a checkpoint when the client goes away."""
-    refuse_other_provider(body.provider, services.runtime.project.config.settings.provider.name)
+    used = services.runtime.project.config.settings.provider.name
+    program = program_or_refuse(body.provider, used)
     execution = services.coordination.execution
     return ok(
         await while_wanted(
             request,
-            lambda: execution.execute(body.task, agent_id, context=body.context, model=body.model),
+            lambda: execution.execute(
+                body.task, agent_id, context=body.context, model=body.model, program=program
+            ),
         )
     )
 

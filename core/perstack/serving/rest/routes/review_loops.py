@@ -79,8 +79,7 @@ async def list_loops(
 async def start_loop(services: Services, jobs: Jobs, body: StartLoop) -> Envelope[LoopSummary]:
     """Start a loop; it goes on in the server, whoever listens."""
     jobs.check_room()
-    if services.model is not None:
-        await services.model.open()
+    await services.be_able()
     loop = await services.coordination.reviews.create(
         body.code_input, max_iterations=body.max_iterations, session_id=body.session_id
     )
@@ -101,8 +100,7 @@ async def resume_loop(services: Services, jobs: Jobs, loop_id: LoopPath) -> Enve
     loop = await services.coordination.reviews.get(loop_id)
     if loop.status in ACTIVE:
         jobs.check_room()
-        if services.model is not None:
-            await services.model.open()
+        await services.be_able()
         _drive(jobs, loop_id)
     return ok(loop_summary(loop))
 
