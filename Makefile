@@ -33,7 +33,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
 test-all: setup
-	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -n 2 $(ARGS)
+	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 snap: setup
 	$(BIN)/python -m pytest -n 2 tests/snapshot --snapshot-update $(ARGS)

@@ -31,7 +31,7 @@ from tests.fakes.internet import INTRANET_SECRET, METADATA_SECRET, Arrival
 from tests.fakes.model_server import Answer
 from tests.fakes.model_wire import Call
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("docker")]
 
 TOML: Final = """
 [experts."commands"]

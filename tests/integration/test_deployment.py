@@ -20,7 +20,12 @@ ROOT = Path(__file__).parents[2]
 BASE, IMAGE = "perstack-test-base", "perstack-test"
 PYTHON = "python3,python3-venv"
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.long,
+    pytest.mark.timeout(1200),
+    pytest.mark.xdist_group("docker"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,12 @@ from tests.fakes.cli import ANTHROPIC_KEY, Json, by_expert, calls, finishes
 from tests.fakes.docker_world import HOST_AWS_SECRET, DockerWorld
 from tests.fakes.model_wire import Call
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("docker"),
+]
 
 TOML: Final = """
 [consensus]
