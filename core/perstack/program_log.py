@@ -1,4 +1,4 @@
-"""Where the program's own log goes: to a file of the workspace, without secrets."""
+"""What programs that work with keys begin with: they log to a file, and keep to themselves."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import logging
 from pathlib import Path
 
 from perstack.log_level import log_level
+from perstack.processes.own import keep_to_itself
 from perstack.storage.log_file import LogFile
 
 
 def log_to_file(workspace: Path, secrets: tuple[str, ...] = ()) -> None:
     """Send the program's log to `perstack/logs/perstack.log`, made with its first record.
 
-    Nothing is ever logged to the terminal: stdout is data, and the screen is somebody's.
+    Nothing is ever logged to the terminal: stdout is data, and the screen is somebody's. Whoever
+    does so works with keys, which its variables hold: those are kept from what it starts.
     """
+    keep_to_itself()
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

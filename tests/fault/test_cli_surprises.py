@@ -118,16 +118,40 @@ def for_anybody() -> Generator[Path]:
         yield folder
 
 
+def as_nobody() -> tuple[str, ...]:
+    """What stands before a command so that it is no root's, whom nothing is kept from."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("needs setpriv, or a user who is not root")
+    return (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
+async def test_nothing_that_runs_as_the_same_user_can_read_the_programs_variables(
+    for_anybody: Path,
+) -> None:
+    program = Program.make(for_anybody / "project", SCRIPTED + SOLO, scenario=PATIENT)
+    for folder in (for_anybody, program.workspace):
+        folder.chmod(0o777)
+    config = ("--config", str(program.workspace / "perstack.toml"))
+    words = (*as_nobody(), *PROGRAM, "run", "solo", "go", *config)
+    async with program.running_words(*words, env={"HOME": str(for_anybody)}) as running:
+        await running.until("startGeneration")
+        variables = f"/proc/{running.process.pid}/environ"
+        looked = await program.run_words(*as_nobody(), "cat", variables)
+        # What else is there to be read of it tells that it lives, and whose it is.
+        alive = await program.run_words(*as_nobody(), "cat", f"/proc/{running.process.pid}/stat")
+    assert alive.code == 0, alive.stderr
+    assert (looked.code, looked.stdout) == (1, ""), looked.stdout
+    assert "denied" in looked.stderr
+
+
 @pytest.mark.parametrize("place", ["", "perstack", "perstack/jobs"])
 async def test_a_history_that_may_not_be_written_ends_with_5_before_the_model_is_asked(
     for_anybody: Path, place: str
 ) -> None:
-    as_nobody: tuple[str, ...] = ()
-    if os.geteuid() == 0:  # whom no mode of a folder keeps out
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            pytest.skip("needs setpriv, or a user who is not root")
-        as_nobody = (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
     async with model_server() as server:
         program = Program.make(for_anybody / "project", SOLO, base_url=server.url)
         closed = program.workspace / place
@@ -137,7 +161,7 @@ async def test_a_history_that_may_not_be_written_ends_with_5_before_the_model_is
                 folder.chmod(0o555)
         config = ("--config", str(program.workspace / "perstack.toml"))
         home = {"HOME": str(for_anybody)}
-        words = (*as_nobody, *PROGRAM, "run", "solo", "go", *config)
+        words = (*as_nobody(), *PROGRAM, "run", "solo", "go", *config)
         refused = await program.run_words(*words, env=home)
         program.workspace.chmod(0o755)
         assert server.requests == []

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import anyio
 
@@ -21,12 +18,11 @@ from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConfigError, PerstackError
+from perstack.processes.own import keep_to_itself
 from perstack.project import Project
 from perstack.projection.run_state import RunState
 from perstack.runtime import Runtime, log_to_file, open_runtime
 from perstack.services.contained_order import Failure, Order, Told
-
-_PR_SET_DUMPABLE: Final = 4
 
 
 def drive_ordered(order: Path) -> int:
@@ -34,7 +30,7 @@ def drive_ordered(order: Path) -> int:
 
     What happens is in the history of the current folder, how it ended on standard output.
     """
-    _keep_to_itself()
+    keep_to_itself()
     try:
         outcome = anyio.run(_drive, _project(order), _read(order))
     except PerstackError as error:
@@ -42,15 +38,6 @@ def drive_ordered(order: Path) -> int:
         return error.exit_code
     _tell(Told.ended(outcome))
     return 0
-
-
-def _keep_to_itself() -> None:
-    """Let no other process read our variables and memory.
-
-    Tool servers run as the same user here, and /proc would tell them the provider's key.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _read(order: Path) -> Order:
