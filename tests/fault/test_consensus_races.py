@@ -253,10 +253,9 @@ async def test_processes_that_open_an_old_database_at_once_migrate_it_once(path:
     for process in started:
         process.start()
     workers.join(started)
-    assert sorted(entry.name for entry in path.parent.iterdir()) == [
-        "perstack.db",
-        f"perstack.db.bak-{len(MIGRATIONS)}",
-    ]
+    # Of several that close at once, none may see that it is the last and clear its files away.
+    kept = {entry.name for entry in path.parent.iterdir()} - {"perstack.db-shm", "perstack.db-wal"}
+    assert kept == {"perstack.db", f"perstack.db.bak-{len(MIGRATIONS)}"}
     check_integrity(path)
 
 

@@ -111,7 +111,11 @@ def first_problem(error: ValidationError) -> str:
     """Return the first finding in a few words, without the value (it may be secret)."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    said = problem["msg"]
+    if problem["type"] == "union_tag_invalid":
+        # Its own words list every type there is.
+        said = "its type is none of those that this version knows"
+    return f"{place}: {said}" if place else said
 
 
 def readable(value: JsonValue | tuple[JsonValue, ...]) -> JsonValue:
