@@ -100,9 +100,9 @@ class _Entrant:
     def model(self) -> str | None:
         """The model that it asks, None where a program chooses one."""
         settings = self.runtime.project.config.settings
-        if is_program(settings.runtime.name) and not settings.runtime.model_given:
-            return None
-        return settings.model
+        name = settings.runtime.name
+        chooses = is_program(name) and settings.model_of(name) != settings.model
+        return None if chooses else settings.model
 
     async def run(
         self, expert: ExpertKey, query: str, *, listener: Listener, control: StopControl

@@ -284,6 +284,7 @@ def _health(core: _Core) -> HealthMonitor:
         clock=core.clock,
         version=__version__,
         workspace=project.workspace,
+        runtime=project.config.settings.runtime.name,
     )
 
 

@@ -330,11 +330,13 @@ async def _open_of_plugin(project: Project, model: ChatModel, brought: _Brought)
     return True
 
 
-async def look_for_runtimes(settings: Settings, env: Mapping[str, str]) -> tuple[Installed, ...]:
+async def look_for_runtimes(
+    settings: Settings, env: Mapping[str, str], workspace: Path
+) -> tuple[Installed, ...]:
     """Look what can execute Experts on this machine, in at most half a minute."""
     from perstack.runtimes.found import look_for_runtimes as look
 
-    return await look(settings, env, own_version=__version__)
+    return await look(settings, env, workspace, own_version=__version__)
 
 
 def open_scenario(project: Project) -> Scenario:
@@ -383,6 +385,6 @@ def _deps(project: Project, model: ChatModel, gate: Gate, skills: SkillOpener, d
         version=__version__,
         desk=desk,
         snapshots=SnapshotKeeping(partial(open_snapshots, project.workspace)),
-        programs=InstalledPrograms(),
+        programs=InstalledPrograms(project.workspace),
         containers=_containers(project.config.settings),
     )

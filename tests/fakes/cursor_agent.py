@@ -149,7 +149,8 @@ def _fail(words: str, code: int) -> None:
 
 
 def _after(argv: list[str], option: str) -> str | None:
-    return argv[argv.index(option) + 1] if option in argv else None
+    found = [word.partition("=")[2] for word in argv if word.startswith(f"{option}=")]
+    return found[0] if found else None
 
 
 def _earlier(file: Path) -> Iterator[str]:

@@ -25,7 +25,7 @@ from perstack.domain.settings import (
     Settings,
 )
 from perstack.domain.standing import StandingApproval
-from perstack.domain.usage import ModelPrice, Usage
+from perstack.domain.usage import ModelFacts, ModelPrice, Usage
 from perstack.engine.control import StopControl
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import NotFoundError
@@ -333,6 +333,7 @@ class World:
     carrier: Carrier = NOBODY
     programs: Programs = NO_PROGRAMS
     timeout_ms: int = DEFAULT_TIMEOUT_MS
+    models: dict[str, ModelFacts] = field(default_factory=dict[str, ModelFacts])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
@@ -351,6 +352,7 @@ class World:
             budget=self.budget,
             consensus=self.consensus,
             timeout=self.timeout_ms,
+            models=self.models,
         )
         return Plan(
             settings=settings,

@@ -157,6 +157,22 @@ async def test_why_a_comparison_did_not_begin_is_said(tmp_path: Path) -> None:
         await compare_headless(project, Overrides(), "writer", "Go.", ["perstack", "cursor"])
 
 
+async def test_one_that_takes_long_to_begin_is_not_said_to_have_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perstack_tui.local.comparing._BEGINS_WITHIN_S", 0.0)
+    made = Comparisons(tmp_path)
+    project = made.project(Overrides())
+    began = await compare_headless(project, Overrides(), "writer", "Go.", ["perstack", "cursor"])
+
+    def is_over() -> bool:
+        found = made.store.list()
+        return bool(found) and found[0].contest.finished_at is not None
+
+    await until(is_over)
+    assert [one.contest.id for one in made.store.list()] == [began]
+
+
 def made_toml(made: Comparisons) -> str:
     text = (made.folder / "perstack.toml").read_text()
     return text.replace("\nmaxSteps = 20\n", "\n")

@@ -5,6 +5,7 @@ Neither has a model of its own: what is said stands in the tests (`tests.fakes.c
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -293,6 +294,26 @@ async def test_folders_that_were_made_read_only_can_be_removed(tmp_path: Path) -
     cache.chmod(0o500)
     await to_thread.run_sync(made.store.remove, contest.id)
     assert not made.at(contest, "perstack").parent.exists()
+
+
+async def test_whoever_looks_at_a_comparison_does_not_keep_it_from_being_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Comparisons(tmp_path)
+    contest = await made.run("perstack", "perstack:other")
+    lock = made.at(contest, "perstack").parent / "lock"
+    with lock.open("rb") as looks:
+        fcntl.flock(looks, fcntl.LOCK_SH)
+        waited: list[float] = []
+
+        def looked(seconds: float) -> None:
+            waited.append(seconds)
+            fcntl.flock(looks, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("perstack.storage.comparisons.time.sleep", looked)
+        await to_thread.run_sync(made.store.remove, contest.id)
+    assert len(waited) == 1
+    assert made.store.list() == []
 
 
 async def test_comparisons_are_not_kept_behind_a_link(tmp_path: Path) -> None:

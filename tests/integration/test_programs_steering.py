@@ -17,7 +17,13 @@ from perstack.domain.events import CallTools, ContinueToNextStep, Event
 from perstack.domain.ids import ExpertKey
 from perstack.domain.jobs import ForkPoint
 from perstack.domain.program_events import BeginSession, StartProgram
-from perstack.domain.steering_events import ChangeModel, PauseRun, ResumeRun, TakeDefinition
+from perstack.domain.steering_events import (
+    ChangeModel,
+    PauseRun,
+    RefuseOrder,
+    ResumeRun,
+    TakeDefinition,
+)
 from perstack.domain.usage import NO_USAGE, Usage
 from perstack.engine.plan import JobOutcome
 from perstack.engine.recall import recall
@@ -112,6 +118,18 @@ async def test_another_model_is_given_to_the_next_talk(tmp_path: Path) -> None:
     assert program.talks[1].prompt.startswith("Go on")
     (changed,) = [e.body for e in own.heard.events if isinstance(e.body, ChangeModel)]
     assert (changed.before, changed.model) == ("cursor:default", "opus")
+
+
+async def test_a_model_of_another_vendor_is_refused(tmp_path: Path) -> None:
+    own, program, desk = world(tmp_path)
+    own.experts = (own.experts[0].model_copy(update={"runtime": "gemini"}),)
+    at_first_step(own, lambda: desk.helms[LEAD].change_model("gpt-5", "ana"))
+    own.max_steps = 2
+    await own.start()
+    assert [talk.model for talk in program.talks] == [None] * len(program.talks)
+    assert not [e.body for e in own.heard.events if isinstance(e.body, ChangeModel)]
+    refused = [e.body for e in own.heard.events if isinstance(e.body, RefuseOrder)]
+    assert ["gemini cannot be told to ask gpt-5" in one.reason for one in refused] == [True]
 
 
 async def test_a_new_definition_is_given_to_the_next_talk(tmp_path: Path) -> None:

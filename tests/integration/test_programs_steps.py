@@ -17,7 +17,7 @@ from perstack.domain.events import CallTools, CompleteRun, StopRunByError
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ExpertMessage, TextPart, ToolCallPart, ToolMessage
 from perstack.domain.settings import BudgetSettings
-from perstack.domain.usage import ModelPrice, Usage
+from perstack.domain.usage import LongPromptPrice, ModelFacts, ModelPrice, Usage
 from perstack.engine.recall import recall
 from perstack.errors import ProgramError
 from perstack.ports.frontend import Continuation
@@ -304,6 +304,55 @@ async def test_usage_comes_with_each_turn_and_the_end_adds_what_is_left(tmp_path
     (step,) = [body for body in bodies(own, CallTools) if isinstance(body, CallTools)]
     assert step.usage.total_tokens == 220
     assert step.cost_usd is not None
+
+
+LONG = LongPromptPrice(above=150, input=1000.0, output=1000.0)
+PRICED = ModelFacts(context_window=1000, price=ModelPrice(input=1.0, output=1.0, long_prompt=LONG))
+
+
+async def test_answers_of_one_step_are_priced_each_by_its_own_length(tmp_path: Path) -> None:
+    program = reports(
+        began(model="long"),
+        turn("hm", usage=USED),
+        turn(call("a"), usage=USED),
+        returned("a"),
+        turn("ok", usage=USED),
+        finished(),
+    )
+    own = played(tmp_path, program, models={"long": PRICED})
+    await own.start()
+    # Together they read more than 150 tokens, none of them does.
+    assert await usage_and_cost(own) == (330, 0.00033, False)
+    (step,) = [body for body in bodies(own, CallTools) if isinstance(body, CallTools)]
+    assert step.context_window_usage == 0.11
+
+
+async def test_what_a_sum_cost_is_not_known_where_its_parts_lengths_matter(tmp_path: Path) -> None:
+    both = Usage(input_tokens=200, output_tokens=20, total_tokens=220)
+    own = played(
+        tmp_path,
+        reports(began(model="long"), turn("ok"), finished(usage=both)),
+        models={"long": PRICED},
+    )
+    await own.start()
+    assert await usage_and_cost(own) == (220, 0.0, True)
+
+
+async def test_an_end_that_used_nothing_more_leaves_nothing_open(tmp_path: Path) -> None:
+    own = played(
+        tmp_path,
+        reports(
+            began(model="long"),
+            turn("look", call("a"), usage=USED),
+            returned("a"),
+            turn("ok"),
+            finished(usage=USED, cost_usd=0.00011),
+        ),
+        models={"long": PRICED},
+    )
+    await own.start()
+    state = await state_of(own)
+    assert (state.usage, state.cost.usd, state.cost.partial) == (USED, 0.00011, False)
 
 
 async def test_what_an_unknown_model_cost_is_at_least_nothing(tmp_path: Path) -> None:

@@ -118,6 +118,44 @@ async def test_row_008_an_expert_completes_in_claude_code(tmp_path: Path, claude
     assert ran.one("initializeRuntime")["runtime"] == "claude-code"
 
 
+async def test_nothing_that_a_strangers_folder_sets_up_is_started(
+    tmp_path: Path, claude: Path
+) -> None:
+    def runs(name: str) -> Json:
+        return {"type": "command", "command": f"touch {tmp_path / name}"}
+
+    def hooks(name: str) -> Json:
+        events = ("SessionStart", "UserPromptSubmit", "PreToolUse", "Stop")
+        return {event: [{"hooks": [runs(name)]}] for event in events}
+
+    async with project(tmp_path / "work", claude, Reply([""], calls=[bash("true")])) as it:
+        own = it.workspace / ".claude"
+        own.mkdir()
+        helper = {"apiKeyHelper": runs("ran-helper")["command"], "enableAllProjectMcpServers": True}
+        (own / "settings.json").write_text(json.dumps({**helper, "hooks": hooks("ran-hook")}))
+        (own / "settings.local.json").write_text(json.dumps({"hooks": hooks("ran-local")}))
+        server = {"command": "touch", "args": [str(tmp_path / "ran-server")]}
+        (it.workspace / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": server}}))
+        ran = await it.program.run(*RUN, "--max-steps", "1")
+        assert any(event["dropped"] for event in ran.all("startProgram"))
+        assert asked(it.server.requests)
+    assert list(tmp_path.glob("ran-*")) == []
+
+
+async def test_a_file_that_a_request_names_is_not_told_without_asking(
+    tmp_path: Path, claude: Path
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the canary")
+    async with project(tmp_path / "work", claude, Reply(["No."])) as it:
+        query = f"Look at @{secret} and @../secret.txt please."
+        ran = await it.program.run("run", "lead", query, *PASSED)
+        told = [said_text(seen.body) for seen in asked(it.server.requests)]
+    assert ran.code == 0, ran.stderr
+    assert str(secret) in told[0]
+    assert not any("the canary" in text for text in told)
+
+
 async def test_an_expert_runs_in_claude_code_and_its_steps_usage_and_cost_are_recorded(
     tmp_path: Path, claude: Path
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.fakes import claude_program
-from tests.fakes.cli import ANTHROPIC_KEY, Program, is_subsequence
+from tests.fakes.cli import ANTHROPIC_KEY, Program, accept_all, is_subsequence
 from tests.unit.runtimes.test_claude_reader import call, ends, gives, result, says, starts, text
 
 pytestmark = pytest.mark.anyio
@@ -58,3 +58,20 @@ async def test_without_a_login_the_run_fails_and_says_what_to_do(tmp_path: Path)
     assert ran.code == 1
     assert "claude failed: Please run /login" in ran.stderr
     assert "sign in" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["claude-code", "claude_code"])
+async def test_an_agent_s_provider_may_be_the_program(tmp_path: Path, name: str) -> None:
+    script = [INIT, starts(), says(text("All done.")), *ends(), result()]
+    program = playing(tmp_path, *script)
+    toml = program.workspace / "perstack.toml"
+    # Another runtime is the project's.
+    toml.write_text(toml.read_text().replace('runtime = "claude-code"', "", 1))
+    accept_all(toml, program.env)
+    words = ("-p", "Look.", "-n", "ann", "--provider", name, "--json")
+    ran = await program.run("agent", "run", "-t", "lead", *words)
+    assert ran.code == 0, ran.stderr
+    assert json.loads(ran.stdout)["response"] == "All done."
+    more = await program.run("agent", "exec", *words)
+    assert more.code == 0, more.stderr
+    assert "--resume=s1" in json.loads((tmp_path / "claude-call.json").read_text())["argv"]

@@ -7,6 +7,7 @@ real one is in `test_runtime_codex.py`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -82,6 +83,28 @@ async def test_run_takes_the_same_words_and_records_the_steps(tmp_path: Path) ->
     assert ran.one("startProgram")["runtime"] == "codex"
     usage = ran.one("completeRun")["checkpoint"]["usage"]
     assert (usage["inputTokens"], usage["outputTokens"]) == (200, 40)
+
+
+async def test_the_files_model_of_another_vendor_is_neither_shown_nor_priced_as_its_own(
+    tmp_path: Path,
+) -> None:
+    ran = await project(tmp_path).run("run", "lead", "Look.", "--runtime", "codex")
+    assert ran.code == 0, ran.stderr
+    assert ran.one("initializeRuntime")["model"] == "codex:default"
+    assert "model" not in ran.one("beginSession")
+    # What it asked is not known, so nobody can say what that costs.
+    assert "claude-haiku-5-5 (it asks those of OpenAI)" in str(ran.one("startProgram")["dropped"])
+    assert set(re.findall(r'"costUsd":([^,}]+)', ran.stdout)) == {"null", "0.0"}
+    log = await project(tmp_path).run("log", "--job", ran.job_id)
+    assert "$" not in log.stdout
+
+
+async def test_a_model_that_is_typed_for_it_is_told_as_it_stands(tmp_path: Path) -> None:
+    words = ("run", "lead", "Look.", "--runtime", "codex", "--model", "our-own-one")
+    ran = await project(tmp_path).run(*words)
+    assert ran.code == 0, ran.stderr
+    (call,) = calls_of(tmp_path)
+    assert call["argv"][call["argv"].index("-m") + 1] == "our-own-one"
 
 
 async def test_a_program_and_another_runtime_exclude_each_other(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ async def test_it_gets_its_key_and_the_prompt_but_no_other_key(tmp_path: Path) -
     assert (await program.run(*RUN, "--model", "gpt-5")).code == 0
     (call,) = calls_of(tmp_path)
     assert "--force" in call["argv"]
-    assert call["argv"][-2:] == ["--model", "gpt-5"]
+    assert call["argv"][-1] == "--model=gpt-5"
     assert call["prompt"].startswith("## Instructions\n\nYou are lead.")
     assert call["prompt"].endswith("## User Request\n\nWrite the note.")
     assert call["env"]["CURSOR_API_KEY"] == KEY
@@ -135,7 +135,7 @@ async def test_killed_in_the_middle_it_goes_on_in_its_session(tmp_path: Path) ->
     ran = await goes_on(program, killed)
     assert ran.code == 0, ran.stderr
     again = calls_of(tmp_path)[-1]
-    assert again["argv"][-2:] == ["--resume", SESSION]
+    assert again["argv"][-1] == f"--resume={SESSION}"
     assert "You are lead." not in again["prompt"]
     assert ran.one("completeRun")["text"] == "All done."
 

@@ -212,7 +212,11 @@ async def test_images_are_built_once_and_verbose_shows_builds_and_what_the_proxy
     ("broken", "says", "hint"),
     [
         ({"--version": "no such thing"}, "docker --version failed", "install Docker"),
-        ({"info": "Cannot connect to the daemon"}, "does not answer: Cannot connect", "start it"),
+        (
+            {"info": "Cannot connect to the daemon"},
+            "does not answer: Cannot connect",
+            "start the engine",
+        ),
         ({"info": "permission denied at the socket"}, "permission denied", "group docker"),
         (
             {"image inspect --format": "none", "pull": "no network"},
@@ -262,6 +266,22 @@ async def test_a_job_that_is_there_or_still_driven_is_not_driven_again(
     same = await program.run("run", "slow", "Go", *ON_DOCKER, "--job-id", "j")
     assert same.code == 4
     assert "exists already" in same.stderr
+
+
+async def test_a_job_that_a_container_was_around_comes_out_only_when_that_is_typed(
+    tmp_path: Path, engine: StandIn
+) -> None:
+    program = project(tmp_path, engine)
+    ran = await program.run("run", "lead", "Go", *ON_DOCKER, "--job-id", "job1")
+    assert ran.code == 0, ran.stderr
+    on = ("run", "lead", "Blue", "--continue-job", "job1", "-i")
+    out = await program.run(*on)
+    assert out.code == 1
+    assert "job job1 ran in a container" in out.stderr
+    assert "--runtime docker" in out.stderr
+    typed = await program.run(*on, "--runtime", "perstack")
+    assert typed.code == 0, typed.stderr
+    assert typed.one("completeRun")["text"] == "The blue one."
 
 
 @pytest.mark.long

@@ -359,3 +359,19 @@ async def test_a_refused_key_is_a_clear_error_that_does_not_show_it(
     assert "check GEMINI_API_KEY" in ran.stderr
     assert KEY not in ran.stdout + ran.stderr
     assert len(it.server.requests) == 1
+
+
+async def test_an_agent_whose_provider_is_gemini_works_and_goes_on_with_its_conversation(
+    tmp_path: Path, gemini: Path
+) -> None:
+    passed = '\n[runtimes.gemini]\nenv = ["GOOGLE_GEMINI_BASE_URL"]\n'
+    replies = (Reply(calls=[write()]), Reply(["Done."]), Reply(["More is done."]))
+    async with project(tmp_path, gemini, *replies, more=passed) as it:
+        words = ("-p", "Look.", "-n", "ann", "--provider", "gemini-cli", "--json")
+        first = await it.program.run("agent", "run", "-t", "lead", *words)
+        assert first.code == 0, first.stderr
+        assert json.loads(first.stdout)["response"] == "Done."
+        more = await it.program.run("agent", "exec", *words)
+        assert more.code == 0, more.stderr
+        assert json.loads(more.stdout)["response"] == "More is done."
+        assert it.server.requests[-1].turns == 2

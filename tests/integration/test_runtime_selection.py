@@ -6,6 +6,7 @@ What stands in for Cursor's program here is a script of these tests that speaks 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,10 @@ instruction = "You write code."
 type = "mcpStdioSkill"
 command = "npx"
 packageName = "some-server"
+"""
+LEAD: Final = """
+[experts."lead"]
+instruction = "You are lead."
 """
 TEAM: Final = """
 [experts."lead"]
@@ -200,6 +205,8 @@ async def test_an_unknown_runtime_is_refused_with_those_that_there_are(tmp_path:
         "Available runtimes: perstack, docker, cursor, claude-code, gemini, codex" in ran.stderr
     )
     assert program.jobs() == []
+    near = await program.run("run", "coder", "make it", "--runtime", "claude")
+    assert "Hint: --runtime claude-code" in near.stderr
 
 
 @pytest.mark.parametrize(
@@ -235,6 +242,17 @@ async def test_a_key_that_is_missing_leaves_no_job_behind_and_starts_nothing(
     assert program.jobs() == []
 
 
+async def test_a_variable_that_is_to_be_passed_and_is_not_set_is_said_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    program = project(tmp_path, LEAD)
+    ran = await program.run("run", "lead", "go", "--runtime", "cursor", "--env", "NO_SUCH_KEY")
+    assert ran.code == 1
+    assert "Missing required environment variables: NO_SUCH_KEY" in ran.stderr
+    assert not (program.workspace / "started").exists()
+    assert program.jobs() == []
+
+
 async def test_going_on_with_a_job_asks_for_its_program_first(tmp_path: Path) -> None:
     program = project(tmp_path, 'runtime = "cursor"\n' + CODER)
     ran = await program.run("run", "coder", "make it")
@@ -245,6 +263,56 @@ async def test_going_on_with_a_job_asks_for_its_program_first(tmp_path: Path) ->
     went_on = await program.run(*again)
     assert went_on.code == 0, went_on.stderr
     assert went_on.one("startProgram")["continued"] == "chat-1"
+
+
+# ---------------------------------------------------------------- going on
+
+
+async def test_a_job_stays_with_the_program_that_executed_it_until_another_is_typed(
+    tmp_path: Path,
+) -> None:
+    program = project(tmp_path, SCRIPTED + LEAD)
+    begun = await program.run("run", "lead", "first", "--runtime", "cursor")
+    on = await program.run("run", "lead", "second", "--continue")
+    assert on.code == 0, on.stderr
+    assert executed_by(on) == [("lead", "cursor")]
+    assert on.job_id == begun.job_id
+    moved = await program.run("run", "lead", "third", "--continue", "--runtime", "perstack")
+    assert executed_by(moved) == [("lead", "perstack")]
+    back = await program.run("run", "lead", "fourth", "--continue")
+    assert executed_by(back) == [("lead", "perstack")]
+
+
+async def test_no_history_starts_a_program_that_does_things_unasked_and_nobody_accepted(
+    tmp_path: Path,
+) -> None:
+    # As in a repository that came with its history: the file says nothing of a program.
+    program = project(tmp_path, SCRIPTED + LEAD, stand_in=False)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    own = folder / "cursor-agent"
+    own.write_text(f"#!{sys.executable}\n{STAND_IN}")
+    own.chmod(0o755)
+    env = {"PATH": f"{folder}{os.pathsep}{program.env['PATH']}"}
+    begun = await program.run("run", "lead", "first", "--runtime", "cursor", env=env)
+    assert executed_by(begun) == [("lead", "cursor")]
+    started = program.workspace / "started"
+    assert started.read_text() == "x"
+    refused = await program.run("run", "lead", "second", "--continue", env=env)
+    assert refused.code != 0
+    assert "--runtime cursor" in refused.stderr
+    assert started.read_text() == "x"
+    on = await program.run("run", "lead", "second", "--continue", "--runtime", "cursor", env=env)
+    assert executed_by(on) == [("lead", "cursor")]
+
+
+async def test_going_on_with_a_programs_job_asks_for_no_key_of_a_provider(tmp_path: Path) -> None:
+    program = project(tmp_path, LEAD)
+    await program.run("run", "lead", "first", "--runtime", "cursor")
+    without = {"ANTHROPIC_API_KEY": "", "OPENAI_API_KEY": ""}
+    on = await program.run("run", "lead", "second", "--continue", env=without)
+    assert on.code == 0, on.stderr
+    assert executed_by(on) == [("lead", "cursor")]
 
 
 # ---------------------------------------------------------------- consent

@@ -307,6 +307,12 @@ def test_vendors_without_keys_need_none() -> None:
     assert provider_check("openai", {"OPENAI_API_KEY": " "}).status == "warn"
 
 
+def test_a_program_that_executes_experts_needs_no_key_of_the_provider() -> None:
+    found = provider_check("anthropic", {}, "claude-code")
+    assert (found.status, "claude-code asks its own models" in found.message) == ("pass", True)
+    assert provider_check("anthropic", {}, "docker").status == "warn"
+
+
 def test_what_a_provider_of_a_plugin_needs_is_not_known() -> None:
     found = provider_check(PluginProvider("plugin:house"), {"OPENAI_API_KEY": "x"})
     assert found.status == "pass"

@@ -149,19 +149,26 @@ def _say_if_nobody_goes_on(decided: ConsensusCheckpoint, workspace: Path) -> Non
 
     import anyio
 
+    from perstack.config.typed import Overrides
     from perstack.errors import NotFoundError
     from perstack.runtime import open_history
+    from perstack.services.staying import begun_on
 
     if decided.job_id is None:
         for task in decided.approved_subtasks:
             typer.echo(f"Task {task.id} was made.")
         return
+    history = open_history(workspace)
     try:
-        seen = anyio.run(open_history(workspace).look_at_job, decided.job_id)
+        seen = anyio.run(history.look_at_job, decided.job_id)
     except NotFoundError:
         return
     if not seen.alive:
         again = ["perstack", "run", seen.job.coordinator_expert_key, "--continue-job", seen.job.id]
+        if (begun := anyio.run(begun_on, history, seen.job)) is not None:
+            again += Overrides(
+                runtime=begun.name if begun.typed else None, pass_env=begun.env
+            ).as_arguments()
         again += ["--workspace", str(workspace)] if workspace != HERE else []
         typer.echo(f"No process runs the job. Go on with: {shlex.join(again)}")
 

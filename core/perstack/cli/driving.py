@@ -20,8 +20,9 @@ from perstack.errors import UsageError
 from perstack.ports.desk import LIMITS
 from perstack.ports.experts import Stoppable
 from perstack.project import Project, open_project
-from perstack.runtime import Runtime, log_to_file, open_history, open_runtime, warm_up
+from perstack.runtime import Runtime, late_model, log_to_file, open_history, open_runtime, warm_up
 from perstack.services.runs import check_new, find_job
+from perstack.services.staying import stays_with
 
 if TYPE_CHECKING:
     from perstack.cli.listeners import Output
@@ -82,15 +83,18 @@ async def _drive(
 ) -> int:
     # Looked for first: a job that is not there is said before a key that is not there.
     history = open_history(project.workspace)
+    model = None
     if asked.goes_on:
         found = await find_job(history, asked.continuation())
         asked = replace(asked, continue_job=found.id)
+        if await stays_with(history, found, project.config.settings.runtime):
+            model = late_model(project)  # A program goes on with it, so that no key is needed.
     control, stopped_by = StopControl(), StoppedBy()
     listener.output.on_broken = lambda: control.stop("user")
     endings: list[JobOutcome] = []
     with unwrapped():
         async with (
-            open_runtime(project, history=history) as runtime,
+            open_runtime(project, history=history, model=model) as runtime,
             anyio.create_task_group() as group,
         ):
             group.start_soon(watch_signals, control, stopped_by)

@@ -24,7 +24,9 @@ Workspace = Annotated[
 Provider = Annotated[
     str | None,
     typer.Option(
-        "--provider", metavar="NAME", help="The vendor, such as openai, or plugin:NAME of a plugin."
+        "--provider",
+        metavar="NAME",
+        help="The vendor, such as openai, a program, such as claude-code, or plugin:NAME.",
     ),
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The vendor's model.")]

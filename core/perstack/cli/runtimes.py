@@ -37,7 +37,7 @@ def runtimes(
     project = a.Place(workspace, config, trust).usable_project()
     say_what_is_logged()
     settings, env = _asked_of(project)
-    found = anyio.run(look_for_runtimes, settings, env)
+    found = anyio.run(look_for_runtimes, settings, env, workspace.absolute())
     chosen = settings.runtime.name
     if as_json:
         print_lines([json.dumps(runtimes_json(found, chosen), indent=2)])

@@ -8,8 +8,8 @@ from typing import Final
 
 from perstack.config.models import DEFAULT_MODELS
 from perstack.config.typed import Overrides
-from perstack.domain.runtimes import ProgramName
-from perstack.domain.settings import ProviderSettings, Settings, VendorName
+from perstack.domain.runtimes import ProgramName, takes_model
+from perstack.domain.settings import ProviderName, ProviderSettings, Settings, VendorName
 from perstack.errors import UsageError
 
 
@@ -32,8 +32,10 @@ CLI_PROVIDERS: Final[Mapping[str, CliProvider]] = {
 }
 
 
-def with_program(overrides: Overrides) -> Overrides:
+def with_program(overrides: Overrides, current: ProviderName) -> Overrides:
     """Return the options with a program that was named as a provider as the runtime.
+
+    A model that was typed for a program is its own vendor's, whatever the `current` provider is.
 
     Raises:
         UsageError: another runtime was named, too.
@@ -41,13 +43,25 @@ def with_program(overrides: Overrides) -> Overrides:
     named = overrides.provider
     found = CLI_PROVIDERS.get(named) if named is not None else None
     if found is None:
-        return overrides
+        vendor = _vendor_typed(overrides, current)
+        return overrides if vendor is None else replace(overrides, provider=vendor)
     if overrides.runtime not in (None, found.runtime):
         raise UsageError(
             f"--provider {named} and --runtime {overrides.runtime} exclude each other",
             hint=f"--runtime {overrides.runtime}",
         )
     return replace(overrides, provider=found.vendor, runtime=found.runtime)
+
+
+def _vendor_typed(overrides: Overrides, current: ProviderName) -> VendorName | None:
+    """Return the vendor of a model that was typed for a program, None where none needs naming."""
+    model = overrides.model
+    if model is None or overrides.provider is not None:
+        return None
+    for known in CLI_PROVIDERS.values():
+        if known.runtime == overrides.runtime and not takes_model(known.runtime, model, current):
+            return known.vendor
+    return None
 
 
 def executed_with(settings: Settings, program: ProgramName, model: str | None) -> Settings:
@@ -62,7 +76,7 @@ def executed_with(settings: Settings, program: ProgramName, model: str | None) -
             provider, given = ProviderSettings(name=known.vendor), False
             usual = DEFAULT_MODELS[known.vendor]
     runtime = settings.runtime.model_copy(
-        update={"name": program, "model_given": given or model is not None}
+        update={"name": program, "typed": True, "model_given": given or model is not None}
     )
     update = {"provider": provider, "runtime": runtime, "model": model or usual}
     return settings.model_copy(update=update)

@@ -11,12 +11,16 @@ from perstack.config.load import LoadedConfig
 from perstack.config.models import DEFAULT_MODELS
 from perstack.config.read_provider import provider_named, unavailable_provider
 from perstack.config.read_provider_tools import doubts_about_tools
-from perstack.config.read_runtimes import runtime_named, unavailable_runtime
+from perstack.config.read_runtimes import (
+    nearest_runtime,
+    runtime_named,
+    unavailable_runtime,
+)
 from perstack.config.read_settings import model_doubts
 from perstack.config.report import ConfigWarning, key_text, listed, shown
 from perstack.config.table import among
 from perstack.config.typed import Overrides
-from perstack.config.vocabulary import PROVIDERS, REASONING_WORDS, RUNTIMES, ReasoningWord
+from perstack.config.vocabulary import PROVIDERS, REASONING_WORDS, ReasoningWord
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.domain.runtimes import RuntimeSettings
@@ -36,7 +40,7 @@ def apply_overrides(config: LoadedConfig, overrides: Overrides) -> LoadedConfig:
         UsageError: an option has a value that cannot be used; the message lists those that can.
         ConfigError: neither file nor command line name a model, and the provider has no default.
     """
-    overrides = with_program(overrides)
+    overrides = with_program(overrides, config.settings.provider.name)
     provider = _provider(config.settings.provider, overrides)
     settings = config.settings.model_copy(
         update={
@@ -77,7 +81,7 @@ def _runtime(
     current, typed = config.settings.runtime, overrides.runtime
     name = runtime_named(typed)
     if typed is not None and name is None:
-        raise UsageError(unavailable_runtime(typed), hint=f"--runtime {RUNTIMES[0]}")
+        raise UsageError(unavailable_runtime(typed), hint=f"--runtime {nearest_runtime(typed)}")
     for variable in overrides.pass_env:
         if not limits.ENV_NAME.fullmatch(variable):
             raise UsageError(
@@ -89,6 +93,7 @@ def _runtime(
     return current.model_copy(
         update={
             "name": name or current.name,
+            "typed": name is not None,
             "model_given": (current.model_given and same) or overrides.model is not None,
             "env": overrides.pass_env or current.env,
         }

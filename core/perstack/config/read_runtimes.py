@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from perstack.config import limits
-from perstack.config.report import listed, shown
+from perstack.config.report import listed, meant, shown
 from perstack.config.table import Table, among, given
 from perstack.config.vocabulary import EXPERT_RUNTIMES, PERMISSIONS, RUNTIMES
 from perstack.domain.expert import ExpertRuntime
@@ -34,12 +34,19 @@ def unavailable_runtime(name: str) -> str:
     return f"Runtime {shown(name)} is not available. Available runtimes: {listed(RUNTIMES)}"
 
 
+def nearest_runtime(name: str) -> str:
+    """Return the runtime that `name`, which is none, was most likely meant to be."""
+    return meant(name, RUNTIMES) or RUNTIMES[0]
+
+
 def read_runtime(top: Table) -> RuntimeSettings:
     """Read which runtime executes the Experts, and how each is started."""
     typed = top.text("runtime")
     name = runtime_named(typed)
     if typed is not None and name is None:
-        top.problem("runtime", unavailable_runtime(typed), f'write runtime = "{RUNTIMES[0]}"')
+        top.problem(
+            "runtime", unavailable_runtime(typed), f'write runtime = "{nearest_runtime(typed)}"'
+        )
     tables = top.table("runtimes")
     programs: dict[ProgramName, ProgramSettings] = {}
     docker = DockerSettings()

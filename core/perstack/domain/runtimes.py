@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeGuard, get_args
 
 from pydantic import Field
@@ -23,6 +25,33 @@ USUAL_PERMISSIONS: Final[Mapping[ProgramName, Permissions]] = {
     "gemini": "edits",
     "codex": "edits",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Makers:
+    """Whose models a program asks: those of these providers, and others by how they are called."""
+
+    providers: frozenset[str]
+    called: re.Pattern[str]
+
+
+# Cursor's program asks models of many makers, under names of its own.
+_MAKERS: Final[Mapping[ProgramName, _Makers]] = {
+    "claude-code": _Makers(
+        frozenset({"anthropic"}), re.compile(r"claude-|(?:opus|sonnet|haiku)(?:\[|-|$)")
+    ),
+    "gemini": _Makers(
+        frozenset({"google", "google-vertex"}),
+        re.compile(r"(?:models/)?(?:gemini-|(?:auto|pro|flash|flash-lite)$)"),
+    ),
+    "codex": _Makers(frozenset({"openai"}), re.compile(r"gpt-|o\d|codex")),
+}
+
+
+def takes_model(program: ProgramName, model: str, provider: str) -> bool:
+    """Tell whether a program can be told to ask a model that stands beside `provider`."""
+    makers = _MAKERS.get(program)
+    return makers is None or provider in makers.providers or bool(makers.called.match(model))
 
 
 def is_program(name: RuntimeName) -> TypeGuard[ProgramName]:
@@ -66,9 +95,13 @@ class RuntimeSettings(Model):
 
     `env` are variables that the command line names for it (`--env`). `model_given` tells a model
     that somebody wrote from a default: programs with models of their own are told the former only.
+    `typed`: the name is for this very job, so that a job that another executed moves to it.
+    `contained`: a container is around it, where the name is that of what is in there.
     """
 
     name: RuntimeName = "perstack"
+    typed: bool = False
+    contained: bool = False
     model_given: bool = False
     env: tuple[str, ...] = ()
     programs: dict[ProgramName, ProgramSettings] = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from perstack.domain.base import Model
 from perstack.domain.coordination import CoordinationSettings
-from perstack.domain.runtimes import RuntimeSettings
+from perstack.domain.runtimes import ProgramName, RuntimeSettings, takes_model
 from perstack.domain.usage import ModelFacts
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
@@ -167,8 +167,8 @@ _USUAL_RUNTIME: Final = RuntimeSettings()
 
 
 def _is_usual_runtime(settings: RuntimeSettings) -> bool:
-    # Nobody but another runtime asks who named the model.
-    return settings.model_copy(update={"model_given": False}) == _USUAL_RUNTIME
+    # Nobody but another runtime asks who named the model, or it.
+    return settings.model_copy(update={"model_given": False, "typed": False}) == _USUAL_RUNTIME
 
 
 def _is_usually_kept(settings: SnapshotSettings) -> bool:
@@ -204,3 +204,11 @@ class Settings(Model):
     snapshots: Annotated[SnapshotSettings, Field(exclude_if=_is_usually_kept)] = _USUAL_SNAPSHOTS
     coordination: Annotated[CoordinationSettings, Field(exclude_if=_is_usual)] = _USUAL
     runtime: Annotated[RuntimeSettings, Field(exclude_if=_is_usual_runtime)] = _USUAL_RUNTIME
+
+    def model_of(self, program: ProgramName) -> str:
+        """Return the model that a program is told, `NAME:default` where it takes its own.
+
+        One that nobody wrote, and one that is none of its makers', is not told.
+        """
+        told = self.runtime.model_given and takes_model(program, self.model, self.provider.name)
+        return self.model if told else f"{program}:default"

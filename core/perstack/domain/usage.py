@@ -131,6 +131,15 @@ class Cost(Model):
 NO_COST = Cost()
 
 
+def cost_of_several_usd(usage: Usage, price: ModelPrice | None) -> float | None:
+    """Return what generations cost in USD whose figures were told as a sum, None if not known.
+
+    Where one of them may have been long enough for another price, nobody can say.
+    """
+    long = price.long_prompt if price is not None else None
+    return None if long is not None and usage.input_tokens > long.above else cost_usd(usage, price)
+
+
 def cost_usd(usage: Usage, price: ModelPrice | None) -> float | None:
     """Return what a generation cost in USD, None when a count or price it needs is not known."""
     if price is None or usage.partial:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perstack.config.model_table import facts_of
 from perstack.domain.ids import RunId
-from perstack.domain.runtimes import is_program
+from perstack.domain.runtimes import is_program, takes_model
 from perstack.domain.settings import Settings
 from perstack.domain.usage import ModelPrice
 from perstack.engine.opening import executed_by
@@ -58,8 +58,15 @@ def model_of(run: RunDriver) -> ChatModel:
     if not is_program(name):
         return run.job.deps.model
     settings = run.job.plan.settings
-    given = settings.model if settings.runtime.model_given else None
-    return ProgramModel(given or f"{name}:default", settings)
+    return ProgramModel(settings.model_of(name), settings)
+
+
+def refusal(run: RunDriver, name: str) -> str | None:
+    """Return why the run cannot go on with another model, None where nothing speaks against it."""
+    program, provider = executed_by(run), run.job.plan.settings.provider.name
+    if is_program(program) and not takes_model(program, name, provider):
+        return f"{program} cannot be told to ask {name}"
+    return None
 
 
 async def opened(run: RunDriver, name: str) -> ChatModel:
@@ -69,5 +76,5 @@ async def opened(run: RunDriver, name: str) -> ChatModel:
         ConfigError: it cannot be had.
     """
     if is_program(executed_by(run)):
-        return ProgramModel(name, run.job.plan.settings)
+        return model_of(run) if refusal(run, name) else ProgramModel(name, run.job.plan.settings)
     return await run.job.deps.open_model(name)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ExpertPart, TextPart, ThinkingPart, ToolCallPart
+from perstack.domain.program_events import BeginSession
 from perstack.ports.model import Spoken
 
 # Beyond this a program talks without end and does nothing; in characters.
@@ -56,6 +57,16 @@ def name_of(name: str) -> str:
 def usable_session(session_id: str) -> bool:
     """Tell whether a session can be named again: as one word, which is no option."""
     return _SESSION.fullmatch(session_id) is not None
+
+
+def session_of(begun: BeginSession | None, runtime: str) -> str | None:
+    """Return the session that a program can go on with, None if there is none of its own.
+
+    A history may be a stranger's, and have an option in that place.
+    """
+    if begun is None or begun.runtime != runtime or not usable_session(begun.session_id):
+        return None
+    return begun.session_id
 
 
 def length_of(parts: Iterable[ExpertPart]) -> int:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 
 from perstack.domain.events import StartGeneration, ToolReturned
 from perstack.domain.expert import InteractiveSkill
@@ -24,6 +25,7 @@ from perstack.engine.program_parts import (
     joined,
     length_of,
     name_of,
+    session_of,
     usable_session,
 )
 from perstack.engine.program_past import past_text, settled_notes, unheard
@@ -66,8 +68,7 @@ class Conversation:
     ) -> None:
         self._run = run
         self._program = program
-        same = session is not None and session.runtime == program.name
-        self._session = session.session_id if session is not None and same else None
+        self._session = session_of(session, program.name)
         asked: Mapping[str, str] = program.questions(run.expert) if run.depth == 0 else {}
         # Its names for our interactive tools lead to the skills that these are of.
         questions = {theirs: _skill_of(run, ours) for ours, theirs in asked.items()}
@@ -97,7 +98,7 @@ class Conversation:
             StartProgram(
                 runtime=self._program.name,
                 continued=talk.session,
-                dropped=self._program.dropped(talk),
+                dropped=await anyio.to_thread.run_sync(self._program.dropped, talk),
             )
         )
         if not run.state.calls:

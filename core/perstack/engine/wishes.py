@@ -133,6 +133,8 @@ async def _opened(run: RunDriver, name: str) -> ChatModel | str:
     """Return the model, or why the run cannot have it."""
     if name in (run.model.name, run.state.model):
         return f"{name} is what it generates with"
+    if (why := program_model.refusal(run, name)) is not None:
+        return why
     try:
         model = await program_model.opened(run, name)
     except PerstackError as error:

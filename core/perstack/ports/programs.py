@@ -149,7 +149,10 @@ class Program(Protocol):
         ...
 
     def dropped(self, talk: Talk) -> tuple[str, ...]:
-        """Say in short phrases what of the Expert's definition it cannot honour."""
+        """Say in short phrases what of the definition, and of the workspace, it leaves out.
+
+        Blocks on the disk.
+        """
         ...
 
     def questions(self, expert: Expert) -> Mapping[str, str]:

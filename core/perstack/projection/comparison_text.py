@@ -14,6 +14,8 @@ from perstack.projection.money import cost_cell
 from perstack.projection.table_text import block
 
 NARROWEST: Final = 79
+# The cockpit shows the table indented, in a frame, on a terminal of 80 columns.
+IN_FRAME: Final = 74
 STATE_WORDS: Final[Mapping[ContestantState, str]] = {
     "queued": "queued",
     "running": "running",
@@ -40,7 +42,7 @@ def contest_lines(contest: Contest, now_ms: int, width: int = NARROWEST) -> Iter
     shown = [[inert(cell, newlines=False) for cell in row] for row in rows]
     widths = [max(map(columns, column)) for column in zip(*shown, strict=True)]
     others = sum(widths[1:]) + _GAP * (len(widths) - 1)
-    widths[0] = min(widths[0], max(10, min(_WIDEST, max(width, NARROWEST) - others)))
+    widths[0] = min(widths[0], max(10, min(_WIDEST, max(width, IN_FRAME) - others)))
     for row in shown:
         first = _fitted(row[0], widths[0])
         cells = [first + " " * (widths[0] - columns(first))]

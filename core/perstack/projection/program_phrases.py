@@ -48,7 +48,7 @@ def model_of_settings(settings: Settings) -> tuple[str, str]:
     runtime = settings.runtime
     if not is_program(runtime.name):
         return settings.model, settings.provider.name
-    return settings.model if runtime.model_given else f"{runtime.name}:default", runtime.name
+    return settings.model_of(runtime.name), runtime.name
 
 
 def vendor_of(runtime: str, provider_name: str) -> str:

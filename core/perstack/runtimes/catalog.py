@@ -21,9 +21,14 @@ from perstack.ports.programs import Installed
 from perstack.processes.supervised import Ending, supervised
 from perstack.runtimes.environment import filtered_environment
 
-_VERSION: Final = re.compile(rb"\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.]+)?")
+# Bounded in every part: it may say anything.
+_VERSION: Final = re.compile(
+    rb"(?<!\d)\d{1,9}\.\d{1,9}(?:\.\d{1,9})?(?!\d)(?:[-+.][0-9A-Za-z.]{1,40})?"
+)
 _ANSWERS_WITHIN_S: Final = 20.0
 _MOST_BYTES: Final = 64 * 1024
+# Programs are asked where nothing lies that they would read.
+_ROOT: Final = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +94,25 @@ def command_of(known: Known, settings: ProgramSettings) -> tuple[str, ...]:
 
 
 async def installed(
-    name: ProgramName, settings: ProgramSettings, env: Mapping[str, str]
+    name: ProgramName, settings: ProgramSettings, env: Mapping[str, str], workspace: Path = _ROOT
 ) -> Installed:
-    """Look whether a program is there, which version, and what it lacks; bounded in time."""
+    """Look whether a program is there, which version, and what it lacks; bounded in time.
+
+    A command of the user's own is started in `workspace`, as it will be for an Expert.
+    """
     known = KNOWN[name]
     command = command_of(known, settings)
-    missing = partial(Installed, name, kind="cli-not-found", hint=known.install, url=known.url)
+    folder = workspace if settings.command else _ROOT
+    # A command of the user's own is not mended by installing the usual one.
+    how = f"correct command in [runtimes.{name}]" if settings.command else known.install
+    missing = partial(Installed, name, kind="cli-not-found", hint=how, url=known.url)
     if (
-        why := await anyio.to_thread.run_sync(_why_missing, command[0], env.get("PATH"))
+        why := await anyio.to_thread.run_sync(_why_missing, command[0], env.get("PATH"), folder)
     ) is not None:
         return missing(problem=why)
     theirs = filtered_environment(env, usual=(*known.needs, *known.usual), asked=settings.env)
     try:
-        said = await _version_said(command, theirs)
+        said = await _version_said(command, theirs, folder)
     except ProgramError as error:
         return missing(problem=error.message)
     found = _VERSION.search(said)
@@ -114,7 +125,7 @@ async def installed(
             version=version,
             problem=f"{command[0]} {why}",
             kind="version-mismatch",
-            hint=known.install,
+            hint=how,
             url=known.url,
         )
     if lacking := [needed for needed in known.needs if not env.get(needed)]:
@@ -129,18 +140,22 @@ async def installed(
     return Installed(name, version=version)
 
 
-def _why_missing(command: str, path: str | None) -> str | None:
+def _why_missing(command: str, path: str | None, folder: Path) -> str | None:
     """Return why a command cannot be started, None when it can. Blocks on the disk."""
-    if shutil.which(command, os.X_OK, path) is not None:
+    found = str(folder / command) if os.sep in command else command
+    if shutil.which(found, os.X_OK, path) is not None:
         return None
-    there = shutil.which(command, os.F_OK, path) is not None
+    there = shutil.which(found, os.F_OK, path) is not None
     return f"{command} {'is not executable' if there else 'was not found'}"
 
 
-async def _version_said(command: tuple[str, ...], env: Mapping[str, str]) -> bytes:
+async def _version_said(command: tuple[str, ...], env: Mapping[str, str], folder: Path) -> bytes:
     said: bytes | None = None
     ending = Ending()
-    cwd = os.open(Path("/"), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        cwd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ProgramError(f"{folder} cannot be worked in: {error.strerror}") from error
     try:
         with anyio.move_on_after(_ANSWERS_WITHIN_S):
             async with (

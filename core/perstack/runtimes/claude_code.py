@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from perstack.ports.programs import Hearing, Talk
 from perstack.runtimes.catalog import KNOWN, command_of
 from perstack.runtimes.claude_gate import SERVER, Door, Gate, Question, permission_tool, serving
 from perstack.runtimes.claude_reader import ClaudeReader
+from perstack.runtimes.claude_trust import is_trusted, own_of_folder
 from perstack.runtimes.environment import program_environment
-from perstack.runtimes.prompts import dropped_parts, instruction_text
+from perstack.runtimes.prompts import dropped_parts, instruction_text, model_told
 from perstack.runtimes.running import Invocation, running
+from perstack.runtimes.temporary import own_folder
 
 _KNOWN: Final = KNOWN["claude-code"]
 _PREFIX: Final = f"mcp__{SERVER}__"
@@ -45,6 +46,8 @@ _MODES: Final[Mapping[Permissions, tuple[str, ...]]] = {
     "edits": ("--permission-mode=acceptEdits",),
     "all": ("--dangerously-skip-permissions",),
 }
+# An address of mail names no file.
+_MENTION: Final = re.compile(r"(?<![A-Za-z0-9_.+\\-])@")
 # They ask the user in ways of their own, which nobody would see.
 _UNSEEN: Final = "AskUserQuestion,EnterPlanMode,ExitPlanMode"
 
@@ -72,10 +75,12 @@ class ClaudeCode:
         self._permissions: Permissions = settings.permissions or "ask"
 
     def dropped(self, talk: Talk) -> tuple[str, ...]:
-        """Say what of the definition it cannot honour."""
+        """Say what of the definition, and of the folder, it cannot honour; reads the disk."""
         found = dropped_parts(talk, asks=True)
-        if talk.model is not None and not _is_its_own(talk):
+        if talk.model is not None and model_told(self.name, talk) is None:
             found += (f"model {talk.model} (it has Anthropic's alone)",)
+        if not is_trusted(talk.workspace, talk.env) and (own := own_of_folder(talk.workspace)):
+            found += (f"{', '.join(own)} (start claude here once and trust the folder)",)
         return found
 
     def questions(self, expert: Expert) -> Mapping[str, str]:
@@ -95,17 +100,25 @@ class ClaudeCode:
             if questions or self._permissions != "all":
                 door = await stack.enter_async_context(serving(gate))
                 stack.callback(gate.close)
-            files = await stack.enter_async_context(_files(door, instruction_text(talk)))
-            started = running(self.name, self.invocation(talk, files), gate, talk.workspace)
-            heard = await stack.enter_async_context(started)
+            files = await stack.enter_async_context(_files(door, talk))
+            trusts = await anyio.to_thread.run_sync(is_trusted, talk.workspace, talk.env)
+            started = self.invocation(talk, files, trusts=trusts)
+            heard = await stack.enter_async_context(
+                running(self.name, started, gate, talk.workspace)
+            )
             gate.open(heard)
             yield heard
 
-    def invocation(self, talk: Talk, files: Files) -> Invocation:
-        """Return how it is started: the prompt comes on its standard input."""
+    def invocation(self, talk: Talk, files: Files, *, trusts: bool = False) -> Invocation:
+        """Return how it is started: the prompt comes on its standard input.
+
+        `trusts`: its user told it to trust the workspace, with the settings that it finds there.
+        """
         argv = [*command_of(_KNOWN, self._settings), "-p", "--output-format", "stream-json"]
         argv += ["--verbose", "--include-partial-messages", *_MODES[self._permissions]]
         argv += [f"--disallowedTools={_UNSEEN}"]
+        # Without a terminal it asks nobody before it starts hooks and servers that a folder names.
+        argv += [] if trusts else ["--setting-sources=user"]
         asked = tuple(self.questions(talk.expert)) if talk.may_ask else ()
         if files.servers is not None:
             argv += [f"--mcp-config={files.servers}"]
@@ -117,8 +130,8 @@ class ClaudeCode:
             argv += [f"--append-system-prompt-file={files.instruction}"]
         elif instruction := instruction_text(talk):
             argv += [f"--append-system-prompt={instruction}"]
-        if talk.model is not None and _is_its_own(talk):
-            argv += [f"--model={talk.model}"]
+        if (model := model_told(self.name, talk)) is not None:
+            argv += [f"--model={model}"]
         if talk.session is not None:
             argv += [f"--resume={talk.session}"]
             argv += ["--fork-session"] if talk.branch else []
@@ -142,13 +155,14 @@ class ClaudeCode:
         return env
 
 
-def _is_its_own(talk: Talk) -> bool:
-    return talk.settings.provider.name == "anthropic"
-
-
 def _as_text(prompt: str) -> str:
-    """Return a prompt that is none of the program's own commands, such as /clear."""
-    return f"The request: {prompt}" if prompt.lstrip().startswith("/") else prompt
+    """Return a prompt in which nothing is an order to the program itself.
+
+    One that begins with "/" would be a command. "@path" would have it put the file there, of the
+    workspace or not, without asking anybody; and what is said here may be a model's words.
+    """
+    said = _MENTION.sub(r"\\@", prompt)
+    return f"The request: {said}" if said.lstrip().startswith("/") else said
 
 
 def _questions(expert: Expert) -> Sequence[Question]:
@@ -161,37 +175,37 @@ def _questions(expert: Expert) -> Sequence[Question]:
 
 
 @asynccontextmanager
-async def _files(door: Door | None, instruction: str) -> AsyncGenerator[Files]:
+async def _files(door: Door | None, talk: Talk) -> AsyncGenerator[Files]:
     """Write what is too secret or too long for an argument; nothing of it is left afterwards.
 
     Raises:
         ProgramError: there is no place for it.
     """
-    long = len(instruction.encode("utf-8", "replace")) > _LONGEST_ARGUMENT
+    instruction = instruction_text(talk)
+    # Everybody on the machine can read arguments; what was said and done is not for everybody.
+    long = bool(talk.past) or len(instruction.encode("utf-8", "replace")) > _LONGEST_ARGUMENT
     if door is None and not long:
         yield Files()
         return
-    folder = await anyio.to_thread.run_sync(_written, door, instruction if long else None)
-    try:
-        yield Files(
-            servers=folder / "servers.json" if door is not None else None,
-            instruction=folder / "instruction.md" if long else None,
-        )
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(shutil.rmtree, folder, True)
+    async with AsyncExitStack() as stack:
+        try:
+            folder = await stack.enter_async_context(own_folder("claude"))
+            files = await anyio.to_thread.run_sync(
+                _written, folder, door, instruction if long else None
+            )
+        except OSError as error:
+            raise ProgramError(f"claude's settings cannot be written: {error.strerror}") from error
+        yield files
 
 
-def _written(door: Door | None, instruction: str | None) -> Path:
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="perstack-claude-"))
-        if door is not None:
-            _write(folder / "servers.json", json.dumps(_servers(door)))
-        if instruction is not None:
-            _write(folder / "instruction.md", instruction)
-    except OSError as error:
-        raise ProgramError(f"claude's settings cannot be written: {error.strerror}") from error
-    return folder
+def _written(folder: Path, door: Door | None, instruction: str | None) -> Files:
+    servers = folder / "servers.json" if door is not None else None
+    if door is not None and servers is not None:
+        _write(servers, json.dumps(_servers(door)))
+    long = folder / "instruction.md" if instruction is not None else None
+    if instruction is not None and long is not None:
+        _write(long, instruction)
+    return Files(servers, long)
 
 
 def _write(path: Path, text: str) -> None:

@@ -141,6 +141,8 @@ class ClaudeReader:
         match text_at(record, "subtype"):
             case "init" if session := text_at(record, "session_id"):
                 yield Began(session, _model(text_at(record, "model")))
+            case "api_retry":
+                yield Spoken("reasoning", _trying_again(record))
             case "task_started" if "agent" in text_at(record, "task_type"):
                 self._subagents.add(task)
             case "task_notification":
@@ -257,6 +259,15 @@ class ClaudeReader:
             kind = "authentication_failed"
         said = text or kind or subtype or "no message"
         return ProgramError(f"claude failed: {said}", hint=_HINTS.get(kind))
+
+
+def _trying_again(record: Record) -> str:
+    """Return what it waits for, for whoever looks on: it may be minutes."""
+    error, status = text_at(record, "error") or "error", count_at(record, "error_status")
+    why = f"{error} ({status})" if status else error
+    attempt, most = count_at(record, "attempt"), count_at(record, "max_retries")
+    wait_s = count_at(record, "retry_delay_ms") / 1000
+    return f"\n[claude could not ask its model: {why}; try {attempt} of {most} in {wait_s:.0f} s]\n"
 
 
 def _model(name: str) -> str | None:

@@ -19,7 +19,13 @@ from perstack.runtimes.catalog import KNOWN, command_of
 from perstack.runtimes.codex_reader import CodexReader
 from perstack.runtimes.codex_sessions import counted_before, home_of
 from perstack.runtimes.environment import program_environment
-from perstack.runtimes.prompts import dropped_parts, instruction_text, one_prompt, past_section
+from perstack.runtimes.prompts import (
+    dropped_parts,
+    instruction_text,
+    model_told,
+    one_prompt,
+    past_section,
+)
 from perstack.runtimes.running import Invocation, running
 
 _KNOWN: Final = KNOWN["codex"]
@@ -50,7 +56,7 @@ class Codex:
     def dropped(self, talk: Talk) -> tuple[str, ...]:
         """Say what of the definition it cannot honour."""
         found = dropped_parts(talk, asks=False)
-        if talk.model is not None and _model(talk) is None:
+        if talk.model is not None and model_told(self.name, talk) is None:
             found = (*found, f"model {talk.model} (it asks those of OpenAI)")
         return found
 
@@ -70,7 +76,7 @@ class Codex:
         if talk.session is not None:
             look = partial(counted_before, home_of(invocation.env), talk.session, whole=talk.branch)
             before = await anyio.to_thread.run_sync(look)
-        reader = CodexReader(talk.model, before)
+        reader = CodexReader(model_told(self.name, talk), before)
         async with running(self.name, invocation, reader, talk.workspace) as hearing:
             yield hearing
 
@@ -89,7 +95,7 @@ class Codex:
         for name in (name for name in _KEYS if name in env):
             # The key is for its model; commands that the model thinks of need not see it.
             argv += ["-c", _setting(f"shell_environment_policy.set.{name}", "")]
-        if (model := _model(talk)) is not None:
+        if (model := model_told(self.name, talk)) is not None:
             argv += ["-m", model]
         instruction, prompt = _said(talk)
         if instruction is not None:
@@ -108,11 +114,6 @@ class Codex:
         if (key := env.get(_KEYS[0])) is not None:
             env.setdefault(_KEYS[1], key)
         return env
-
-
-def _model(talk: Talk) -> str | None:
-    """Return the model to be named; another vendor's would be refused after some retries."""
-    return talk.model if talk.settings.provider.name == "openai" else None
 
 
 def _said(talk: Talk) -> tuple[str | None, str]:

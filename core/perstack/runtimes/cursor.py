@@ -65,9 +65,9 @@ class CursorAgent:
         if (self._settings.permissions or "all") == "all":
             argv.append("--force")
         if talk.model is not None:
-            argv += ["--model", talk.model]
+            argv.append(f"--model={talk.model}")
         if talk.session is not None:
-            argv += ["--resume", talk.session]
+            argv.append(f"--resume={talk.session}")
         env = program_environment(
             talk.env,
             usual=(*_KNOWN.needs, *_KNOWN.usual),

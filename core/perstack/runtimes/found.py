@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -24,7 +25,7 @@ Look = Callable[[], Awaitable[Installed]]
 
 
 async def look_for_runtimes(
-    settings: Settings, env: Mapping[str, str], *, own_version: str
+    settings: Settings, env: Mapping[str, str], workspace: Path, *, own_version: str
 ) -> tuple[Installed, ...]:
     """Look for all of them at once, in at most half a minute. What is missing is no error."""
     looks: dict[RuntimeName, Look] = {
@@ -32,7 +33,7 @@ async def look_for_runtimes(
         "docker": partial(installed_docker, settings.runtime.docker, env),
     }
     for name in _PROGRAMS:
-        looks[name] = partial(installed, name, settings.runtime.program(name), env)
+        looks[name] = partial(installed, name, settings.runtime.program(name), env, workspace)
     found: dict[RuntimeName, Installed] = {}
 
     async def look(name: RuntimeName, ask: Look) -> None:

@@ -30,7 +30,7 @@ from perstack.runtimes.gemini_sessions import (
     own_folder,
     session_file,
 )
-from perstack.runtimes.prompts import dropped_parts, one_prompt
+from perstack.runtimes.prompts import dropped_parts, model_told, one_prompt
 from perstack.runtimes.running import Invocation, running
 
 _KNOWN: Final = KNOWN["gemini"]
@@ -46,9 +46,6 @@ _ADMINISTRATORS: Final = (
     Path("/etc/gemini-cli/system-defaults.json"),
     Path("/Library/Application Support/GeminiCli/system-defaults.json"),
 )
-# Its names for "whatever fits", beside those of models.
-_ALIASES: Final = frozenset({"auto", "pro", "flash", "flash-lite"})
-_OF_GOOGLE: Final = frozenset({"google", "google-vertex"})
 
 
 def open_program(settings: ProgramSettings) -> GeminiCli:
@@ -84,7 +81,7 @@ class GeminiCli:
     def dropped(self, talk: Talk) -> tuple[str, ...]:
         """Say what of the definition it cannot honour."""
         found = dropped_parts(talk, asks=False)
-        if talk.model is None or _is_asked(talk.model, talk):
+        if talk.model is None or model_told(self.name, talk) is not None:
             return found
         return (*found, f"model {talk.model} (gemini asks Google's models alone)")
 
@@ -111,8 +108,8 @@ class GeminiCli:
         mode = _MODES[self._settings.permissions or USUAL_PERMISSIONS[self.name]]
         argv = [*command_of(_KNOWN, self._settings), "--output-format", "stream-json"]
         argv += ["--approval-mode", mode]
-        if talk.model is not None and _is_asked(talk.model, talk):
-            argv.append(f"--model={talk.model}")
+        if (model := model_told(self.name, talk)) is not None:
+            argv.append(f"--model={model}")
         if found.session_file is not None:
             # It goes on with a copy, under a new name.
             argv.append(f"--session-file={found.session_file}")
@@ -147,13 +144,6 @@ def look_up(talk: Talk) -> Found:
         has_defaults=any(path.exists() for path in _ADMINISTRATORS),
         session_file=session_file(folder, branched) if folder and branched else None,
     )
-
-
-def _is_asked(model: str, talk: Talk) -> bool:
-    """Tell whether the program can be told to ask `model`."""
-    name = model.removeprefix("models/")
-    by_name = name.startswith("gemini-") or name in _ALIASES
-    return by_name or talk.settings.provider.name in _OF_GOOGLE
 
 
 def _prompt(talk: Talk) -> str:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from perstack.config.model_table import facts_of
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import TextPart, ToolCallPart
-from perstack.domain.usage import NO_USAGE, ModelFacts, Usage, cost_usd
+from perstack.domain.usage import NO_USAGE, ModelFacts, Usage, cost_of_several_usd
 from perstack.errors import ProgramError, SessionLostError
 from perstack.ports.model import Spoken
 from perstack.ports.programs import Began, Finished, Report, Returned, Turn
@@ -163,10 +163,7 @@ class GeminiReader:
         models = child(stats, "models")
         for name in models:
             usage = used(child(models, name))
-            price = facts_of(name, self._own).price
-            if price is not None and price.long_prompt is not None:
-                price = price if usage.input_tokens <= price.long_prompt.above else None
-            cost = cost_usd(usage, price)
+            cost = cost_of_several_usd(usage, facts_of(name, self._own).price)
             if cost is None and usage != NO_USAGE:
                 return None
             total += cost or 0.0

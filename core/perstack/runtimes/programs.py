@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Final, Protocol, cast
 
 import anyio
@@ -30,9 +31,13 @@ class _Adapter(Protocol):
 
 
 class InstalledPrograms:
-    """Implements `ports.programs.Programs`; what was found is not looked for again."""
+    """Implements `ports.programs.Programs`; what was found is not looked for again.
 
-    def __init__(self) -> None:
+    Commands of the user's own are started in `workspace`.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
         self._found: dict[tuple[ProgramName, tuple[str, ...]], Installed] = {}
         self._looking = anyio.Lock()
 
@@ -48,7 +53,7 @@ class InstalledPrograms:
         async with self._looking:
             found = self._found.get(key)
             if found is None or not all(env.get(needed) for needed in KNOWN[name].needs):
-                found = await installed(name, how, env)
+                found = await installed(name, how, env, self._workspace)
             if found.problem is None:
                 self._found[key] = found
         if found.problem is not None:

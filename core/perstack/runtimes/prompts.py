@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perstack.domain.expert import BaseSkill, InteractiveSkill, MemorySkill, delegate_tool_name
+from perstack.domain.runtimes import ProgramName, takes_model
 from perstack.ports.programs import Talk
 
 
@@ -34,6 +35,13 @@ def past_section(talk: Talk) -> str:
 def one_prompt(talk: Talk) -> str:
     """Return instruction and request as one text, for programs that take no system prompt."""
     return f"## Instructions\n\n{instruction_text(talk)}\n\n## User Request\n\n{talk.prompt}"
+
+
+def model_told(program: ProgramName, talk: Talk) -> str | None:
+    """Return the model to be named, None where it is another vendor's or nobody named one."""
+    model = talk.model
+    told = model is not None and takes_model(program, model, talk.settings.provider.name)
+    return model if told else None
 
 
 def dropped_parts(talk: Talk, *, asks: bool) -> tuple[str, ...]:

@@ -197,8 +197,8 @@ class ContainedJobs:
             now_ms=self._deps.clock.now_ms(),
         )
         async with self._history.create_job(job):
-            return job
-        raise AssertionError("nobody swallows an error here")
+            pass
+        return job
 
 
 def taking_part(experts: Mapping[ExpertKey, Expert], key: ExpertKey) -> Mapping[ExpertKey, Expert]:

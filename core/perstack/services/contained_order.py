@@ -142,11 +142,15 @@ class Told(Model):
             return None
 
 
+# Who is in the container goes on there, whatever executed the job before.
+_INSIDE: Final = {"name": "perstack", "typed": True, "contained": True, "env": ()}
+
+
 def new_order(plan: Plan, *, begins: NewJob | None = None, goes_on: GoOn | None = None) -> Order:
     """Return what a container is told; where it runs, notices are given from outside."""
     settings, carrier = plan.settings, plan.carrier
     update: dict[str, object] = {
-        "runtime": settings.runtime.model_copy(update={"name": "perstack", "env": ()}),
+        "runtime": settings.runtime.model_copy(update=_INSIDE),
         "notify": NotifySettings(),
     }
     if settings.provider.scenario is not None:

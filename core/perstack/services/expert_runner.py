@@ -149,9 +149,7 @@ class JobExpertRunner:
 def _model_of_program(settings: Settings, expert: Expert) -> str | None:
     """Return which model the program asks that executes the Expert, None if none does."""
     name = expert.runtime or settings.runtime.name
-    if not is_program(name):
-        return None
-    return settings.model if settings.runtime.model_given else f"{name}:default"
+    return settings.model_of(name) if is_program(name) else None
 
 
 async def _drive(

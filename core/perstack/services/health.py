@@ -12,6 +12,7 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from perstack.config.provider_keys import credentialed, has_credentials, variables_of
+from perstack.domain.runtimes import RuntimeName, is_program
 from perstack.domain.settings import ProviderName, is_of_plugin
 from perstack.domain.system import (
     Check,
@@ -51,11 +52,13 @@ class HealthMonitor:
         clock: Clock,
         version: str,
         workspace: Path,
+        runtime: RuntimeName = "perstack",
         measured: Callable[[Path], Vitals] = measure,
         database_s: float = DATABASE_S,
     ) -> None:
         self._stores = stores
         self.provider: ProviderName = provider
+        self._runtime: RuntimeName = runtime
         self._env = env
         self._clock = clock
         self._version = version
@@ -69,7 +72,7 @@ class HealthMonitor:
         checks = MachineChecks(
             database=await self._database(),
             memory=memory_check(vitals),
-            providers=provider_check(self.provider, self._env),
+            providers=provider_check(self.provider, self._env, self._runtime),
             disk=disk_check(vitals),
             system=system_check(vitals),
         )
@@ -153,8 +156,13 @@ def system_check(vitals: Vitals) -> Check:
     )
 
 
-def provider_check(provider: ProviderName, env: Mapping[str, str]) -> Check:
-    """Judge whether the vendor in use can be asked: without credentials it warns."""
+def provider_check(
+    provider: ProviderName, env: Mapping[str, str], runtime: RuntimeName = "perstack"
+) -> Check:
+    """Judge whether the vendor in use can be asked: without credentials it warns.
+
+    Where another agent's program is the `runtime`, that asks a model, by a login of its own.
+    """
     available: list[JsonValue] = [*credentialed(env)]
     details: dict[str, JsonValue] = {"default": provider, "available": available}
     if is_of_plugin(provider):
@@ -163,6 +171,9 @@ def provider_check(provider: ProviderName, env: Mapping[str, str]) -> Check:
     if has_credentials(provider, env):
         return Check(status="pass", message=f"{provider} is configured", details=details)
     missing = " and ".join(variables_of(provider))
+    if is_program(runtime):
+        said = f"{runtime} asks its own models; {provider} is not configured"
+        return Check(status="pass", message=said, details=details)
     return Check(
         status="warn", message=f"{provider} is not configured: set {missing}", details=details
     )

@@ -8,6 +8,7 @@ from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.domain.runtimes import ProgramName, RuntimeName, is_program
 from perstack.engine.plan import Deps, Plan
+from perstack.errors import ConfigError
 
 
 async def check_programs(deps: Deps, plan: Plan, expert: Expert) -> None:
@@ -15,13 +16,29 @@ async def check_programs(deps: Deps, plan: Plan, expert: Expert) -> None:
 
     Raises:
         ProgramError: a program's prerequisites are not met; says what to do.
+        ConfigError: a variable that it is to be given is not set.
     """
     job = plan.settings.runtime.name
     if job == "docker":
         # What is in the container counts, not what is on this machine.
         return
-    for name in programs_needed(expert, plan.experts, job):
+    needed = programs_needed(expert, plan.experts, job)
+    if needed:
+        _check_variables(plan)
+    for name in needed:
         await deps.programs.ready(name, plan.settings, plan.env)
+
+
+def _check_variables(plan: Plan) -> None:
+    """Refuse variables that were typed and are not there: without them a program fails later.
+
+    Those of `perstack.toml` are given where they are set: one file serves several machines.
+    """
+    if missing := [name for name in plan.settings.runtime.env if not plan.env.get(name)]:
+        raise ConfigError(
+            f"Missing required environment variables: {', '.join(missing)}",
+            hint="set them in the environment or in a file that envPath names",
+        )
 
 
 def programs_needed(

@@ -39,6 +39,7 @@ from perstack.services.answers import check_length
 from perstack.services.contained import ContainedJobs
 from perstack.services.contained_order import NewJob
 from perstack.services.prerequisites import check_programs
+from perstack.services.staying import staying
 from perstack.services.taking_up import Taken, as_fork, begun_again, in_place
 
 _AFRESH: Final = ("completed", "stoppedByError", "stoppedByExceededMaxSteps")
@@ -126,6 +127,7 @@ class Runs:
             if plan.carrier == NOBODY:
                 plan = replace(plan, carrier=await self._carrier(job))
             plan.admit(plan.experts)
+            plan = await staying(self._history, plan, job)
             plan, raised, beyond = _within(plan, job, wanted)
             _check(plan, wanted, job, used)
             self._check_budget(plan, used)

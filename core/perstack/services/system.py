@@ -29,6 +29,7 @@ from perstack.domain.tasks import QueueStatus, TaskCounts
 from perstack.errors import PerstackError
 from perstack.ports.stores import Stores
 from perstack.ports.tasks import TaskFilter
+from perstack.projection.program_phrases import model_of_settings
 from perstack.services.handle import Handle
 
 _ACTIVE: Final[tuple[AgentStatus, ...]] = ("idle", "running")
@@ -214,7 +215,7 @@ def _told(settings: Settings, env: Mapping[str, str], version: str) -> dict[str,
         provider["baseUrl"] = _plain_url(settings.provider.base_url or _OLLAMA)
     return {
         "version": version,
-        "model": settings.model,
+        "model": model_of_settings(settings)[0],
         "runtime": settings.runtime.name,
         "memory": {
             "defaultNamespace": area.memory.default_namespace,

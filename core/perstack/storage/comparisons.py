@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,8 @@ FOLDER: Final = "comparisons"
 RECORD: Final = "comparison.json"
 _LOCK: Final = "lock"
 _STOP: Final = "stop"
+_LOOKS: Final = 4
+_MOMENT_S: Final = 0.02
 _LARGEST: Final = 16 * 1024 * 1024
 _LISTS: Final = "perstack compare --list shows those that are there"
 
@@ -69,8 +72,9 @@ class FileComparisons:
         if folder.exists():
             raise ConflictError(f"there is a comparison {contest.id} already")
         make_folders(self._files, folder, below=self._workspace)
-        self._locks[contest.id] = lock = JobLock(self._files, folder / _LOCK)
-        lock.acquire()
+        lock = JobLock(self._files, folder / _LOCK)
+        _acquire(lock)
+        self._locks[contest.id] = lock
 
     def save(self, contest: Contest) -> None:
         """Replace the record in one go, durably.
@@ -182,7 +186,7 @@ class FileComparisons:
             raise NotFoundError(f"no comparison {comparison_id}", hint=_LISTS)
         lock = JobLock(self._files, folder / _LOCK)
         try:
-            lock.acquire()
+            _acquire(lock)
         except ConflictError as error:
             raise ConflictError(
                 f"a process runs comparison {comparison_id}",
@@ -244,6 +248,21 @@ def _changed(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
         raise CorruptRecordError(f"{path} is not the record of a comparison")
     return found.st_mtime_ns
+
+
+def _acquire(lock: JobLock) -> None:
+    """Take the lock; whoever looks whether somebody has it has it for a moment as well.
+
+    Raises:
+        ConflictError: a process has it.
+        StorageError: as for the lock.
+    """
+    for _ in range(_LOOKS):
+        with suppress(ConflictError):
+            lock.acquire()
+            return
+        time.sleep(_MOMENT_S)
+    lock.acquire()
 
 
 def _is_held(path: Path) -> bool:

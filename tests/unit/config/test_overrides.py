@@ -4,7 +4,7 @@ import pytest
 
 from perstack.config.overrides import apply_overrides
 from perstack.config.typed import Overrides
-from perstack.domain.runtimes import RuntimeSettings
+from perstack.domain.runtimes import ProgramName, RuntimeName, RuntimeSettings, is_program
 from perstack.domain.settings import ProviderSettings, Settings
 from perstack.errors import ConfigError, UsageError
 from tests.unit.config.reading import read
@@ -39,10 +39,37 @@ def test_options_win_over_the_file_and_the_file_over_defaults() -> None:
         max_steps=7,
         max_retries=1,
         timeout=5,
-        runtime=RuntimeSettings(model_given=True),
+        runtime=RuntimeSettings(typed=True, model_given=True),
     )
     assert joined.env_paths == ("b.env", "c.env")
     assert joined.model_given
+
+
+@pytest.mark.parametrize(
+    ("runtime", "model", "vendor"),
+    [
+        ("codex", "our-own-one", "openai"),
+        ("gemini", "our-own-one", "google"),
+        ("codex", "gpt-5", "anthropic"),  # its name says enough
+        ("claude-code", "our-own-one", "anthropic"),
+        ("cursor", "our-own-one", "anthropic"),
+        ("perstack", "our-own-one", "anthropic"),
+    ],
+)
+def test_a_model_that_is_typed_for_a_program_is_told_to_it(
+    runtime: RuntimeName, model: str, vendor: str
+) -> None:
+    joined = apply_overrides(read(FILE), Overrides(runtime=runtime, model=model)).settings
+    assert joined.provider.name == vendor
+    if is_program(runtime):
+        assert joined.model_of(runtime) == model
+
+
+@pytest.mark.parametrize("program", ["codex", "gemini"])
+def test_a_model_of_the_file_is_told_to_programs_of_its_vendor_alone(program: ProgramName) -> None:
+    joined = apply_overrides(read(FILE), Overrides(runtime=program)).settings
+    assert joined.model_of(program) == f"{program}:default"
+    assert joined.model_of("claude-code") == joined.model_of("cursor") == "claude-haiku-5-5"
 
 
 def test_another_provider_leaves_url_headers_and_model_of_the_file_behind() -> None:

@@ -131,7 +131,7 @@ def test_reasoning_budget_may_be_a_word(word: str) -> None:
             (
                 'runtime (line 1): Runtime "dokcer" is not available. Available runtimes: '
                 "perstack, docker, cursor, claude-code, gemini, codex; "
-                'write runtime = "perstack"'
+                'write runtime = "docker"'
             ),
         ),
         ("provider = 1", "provider (line 1): must be a table, not 1"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from perstack.domain.ids import ToolCallId
 from perstack.domain.messages import ToolCallPart
-from perstack.engine.program_parts import CallIds, Words, cleaned
+from perstack.domain.program_events import BeginSession
+from perstack.domain.runtimes import ProgramName
+from perstack.engine.program_parts import CallIds, Words, cleaned, session_of
 from perstack.ports.model import Spoken
 
 SECRET = "sk-canary"
@@ -98,3 +101,21 @@ def test_calls_that_are_closed_are_not_found_any_more() -> None:
     assert ids.of("1") == second.tool_call_id
     ids.closed([second.tool_call_id])
     assert ids.of("1") is None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "session", "goes_on"),
+    [
+        ("cursor", "chat-1", "chat-1"),
+        ("gemini", "chat-1", None),
+        ("cursor", "--force", None),
+        ("cursor", "two words", None),
+        ("cursor", "", None),
+    ],
+)
+def test_a_history_names_a_session_of_the_program_and_no_option(
+    runtime: ProgramName, session: str, goes_on: str | None
+) -> None:
+    begun = BeginSession(runtime=runtime, session_id=session, model=None)
+    assert session_of(begun, "cursor") == goes_on
+    assert session_of(None, "cursor") is None

@@ -10,6 +10,7 @@ from perstack.domain.ids import ConsensusId, ExpertKey, JobId
 from perstack.domain.usage import Cost, Usage
 from perstack.projection.agent_watch import columns
 from perstack.projection.comparison_text import (
+    IN_FRAME,
     change_line,
     contest_lines,
     remedies,
@@ -65,6 +66,7 @@ def test_what_is_not_known_is_not_a_number() -> None:
 def test_the_table_fits_79_cells_and_shows_long_names_where_there_is_room() -> None:
     long = contest(row(model="a-model-with-a-name-that-goes-on-and-on-and-on"), row("docker"))
     assert max(map(columns, contest_lines(long, NOW, 79))) <= 79
+    assert max(map(columns, contest_lines(long, NOW, IN_FRAME))) <= IN_FRAME
     assert "on-and-on-and-on" not in "\n".join(contest_lines(long, NOW, 79))
     assert "on-and-on-and-on" in "\n".join(contest_lines(long, NOW, 160))
 

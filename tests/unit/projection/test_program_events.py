@@ -130,7 +130,10 @@ def test_the_model_of_settings_is_a_programs_own_unless_somebody_named_one() -> 
     assert model_of_settings(codex) == ("codex:default", "codex")
     runtime = RuntimeSettings(name="codex", model_given=True)
     named = settings.model_copy(update={"runtime": runtime})
-    assert model_of_settings(named) == ("m", "codex")
+    # Nothing tells that it is one of the program's.
+    assert model_of_settings(named) == ("codex:default", "codex")
+    own = named.model_copy(update={"model": "gpt-m"})
+    assert model_of_settings(own) == ("gpt-m", "codex")
 
 
 def test_a_checkpoint_of_a_program_names_the_files_that_it_wrote() -> None:

@@ -23,6 +23,7 @@ from perstack.errors import ProgramError
 from perstack.ports.programs import Asks, Began, Finished, Permission, Report, Returned, Talk, Turn
 from perstack.runtimes.claude_code import ClaudeCode, Files, open_program
 from perstack.runtimes.claude_gate import permission_tool
+from perstack.runtimes.claude_trust import is_trusted
 from tests.fakes import claude_program
 from tests.unit.runtimes.talking import LEAD, talk_with
 from tests.unit.runtimes.test_claude_reader import call, ends, result, says, starts
@@ -175,6 +176,76 @@ def test_a_prompt_is_none_of_its_commands(prompt: str) -> None:
     assert made.stdin == f"The request: {prompt}"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("@/etc/passwd", "\\@/etc/passwd"),
+        ("see @a.txt\n@b.txt", "see \\@a.txt\n\\@b.txt"),
+        ('(@"a b")', '(\\@"a b")'),
+        ("\u8bfb@/etc/passwd", "\u8bfb\\@/etc/passwd"),
+        ("mail ana.k+x@example.org", "mail ana.k+x@example.org"),
+    ],
+)
+def test_no_word_of_a_prompt_puts_a_file_in_its_place(prompt: str, told: str) -> None:
+    made = ClaudeCode(ProgramSettings()).invocation(talk_with(prompt=prompt), Files())
+    assert made.stdin == told
+
+
+# ---------------------------------------------------------------- whom it trusts
+
+
+def accepted(home: Path, folder: Path, verdict: object = True) -> dict[str, str]:
+    """Write what claude keeps of a folder that its user was asked about."""
+    home.mkdir(exist_ok=True)
+    projects = {str(folder): {"hasTrustDialogAccepted": verdict}}
+    (home / ".claude.json").write_text(json.dumps({"projects": projects}))
+    return {"HOME": str(home)}
+
+
+async def test_a_folder_that_it_was_not_told_to_trust_sets_nothing_up(tmp_path: Path) -> None:
+    _, began = await told(tmp_path, [INIT, result()], talk_with())
+    assert "--setting-sources=user" in began["argv"]
+
+
+async def test_a_folder_that_it_was_told_to_trust_keeps_its_settings(tmp_path: Path) -> None:
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    talk = talk_with(env=accepted(home, work))
+    _, began = await told(work, [INIT, result()], talk)
+    assert not any("--setting-sources" in word for word in began["argv"])
+
+
+def test_trust_is_of_the_very_folder_and_what_cannot_be_understood_is_none(tmp_path: Path) -> None:
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    env = accepted(home, work)
+    assert is_trusted(work, env)
+    assert is_trusted(work, {"HOME": "/nowhere", "CLAUDE_CONFIG_DIR": str(home)})
+    (tmp_path / "link").symlink_to(work)
+    assert is_trusted(tmp_path / "link", env)
+    (work / "sub").mkdir()
+    assert not is_trusted(work / "sub", env)
+    assert not is_trusted(tmp_path, env)
+    assert not is_trusted(work, {})
+    for verdict in (False, "true", 1, None):
+        assert not is_trusted(work, accepted(home, work, verdict))
+    for record in ("", "[]", '{"projects": []}', "[" * 100_000, "\xff"):
+        (home / ".claude.json").write_text(record, errors="replace")
+        assert not is_trusted(work, env)
+
+
+def test_what_a_folder_without_trust_has_for_it_is_left_out_and_said(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / ".claude").mkdir(parents=True)
+    (work / ".mcp.json").symlink_to("/nowhere")
+    program = ClaudeCode(ProgramSettings())
+    talk = dataclasses.replace(talk_with(), workspace=work)
+    why = "(start claude here once and trust the folder)"
+    assert program.dropped(talk) == (f".claude, .mcp.json {why}",)
+    trusting = dataclasses.replace(talk, env=accepted(tmp_path / "home", work))
+    assert program.dropped(trusting) == ()
+
+
 # ---------------------------------------------------------------- what it asks
 
 
@@ -279,6 +350,14 @@ async def test_a_long_instruction_comes_in_a_file(tmp_path: Path) -> None:
     _, began = await told(tmp_path, script, talk_with(expert=expert), permissions="all")
     assert began["instruction"] == long.strip()
     assert began["servers"] is None
+    assert began["modes"] == ["0o600"]
+
+
+async def test_what_was_said_before_is_on_no_command_line(tmp_path: Path) -> None:
+    talk = talk_with(past="You: the plan is secret")
+    _, began = await told(tmp_path, [INIT, result()], talk, permissions="all")
+    assert "the plan is secret" in began["instruction"]
+    assert not any("secret" in word for word in began["argv"])
     assert began["modes"] == ["0o600"]
 
 

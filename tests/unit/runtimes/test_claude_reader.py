@@ -132,6 +132,20 @@ def test_what_is_said_and_thought_is_heard_as_it_comes() -> None:
     assert found == [Spoken("reasoning", "Hm"), Spoken("text", "He")]
 
 
+def test_whoever_looks_on_sees_that_it_asks_its_model_again() -> None:
+    retry = {"type": "system", "subtype": "api_retry", "attempt": 2, "max_retries": 5}
+    (said,) = read(
+        ClaudeReader(),
+        [{**retry, "retry_delay_ms": 4200, "error_status": 401, "error": "authentication_failed"}],
+    )
+    assert isinstance(said, Spoken)
+    assert said.stream == "reasoning"
+    assert "authentication_failed (401); try 2 of 5 in 4 s" in said.text
+    (unknown,) = read(ClaudeReader(), [{**retry, "error_status": None}])
+    assert isinstance(unknown, Spoken)
+    assert "its model: error; try 2" in unknown.text
+
+
 def test_a_result_that_comes_before_its_answer_is_whole_follows_it() -> None:
     found = reports(starts(), says(call("t1")), gives("t1"), says(call("t2")), *ends())
     assert [type(one) for one in found] == [Turn, Returned]

@@ -210,3 +210,11 @@ def test_partial_output_is_never_doubled_nor_lost(answers: list[list[str]]) -> N
     records.append(said("".join("".join(pieces) for pieces in answers)))
     told = read_all(CursorReader(), [*records, RESULT])
     assert words(told) == ["".join(pieces) for pieces in answers]
+
+
+def test_no_model_and_no_session_is_an_option_of_its() -> None:
+    argv = CursorAgent(ProgramSettings(permissions="ask")).invocation(
+        talk_with(model="--force", session="--force")
+    )
+    assert "--force" not in argv.argv
+    assert argv.argv[-2:] == ("--model=--force", "--resume=--force")

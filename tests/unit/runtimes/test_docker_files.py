@@ -12,7 +12,7 @@ import pytest
 from perstack.domain.runtimes import DockerSettings
 from perstack.errors import ConfigError
 from perstack.runtimes.docker import proxy
-from perstack.runtimes.docker.compose import Layout, check_place, compose_file
+from perstack.runtimes.docker.compose import Layout, check_folder, check_place, compose_file
 from perstack.runtimes.docker.images import Images, dockerfile
 from perstack.runtimes.docker.sources import (
     copy_sources,
@@ -111,6 +111,21 @@ def test_a_folder_that_could_mean_something_else_is_refused_with_a_hint(bad: str
 @pytest.mark.parametrize("good", ["/home/me/my work", "/a/b..c", "/päth/x_1-2"])
 def test_other_folders_are_taken(good: str) -> None:
     check_place(Path(good))
+
+
+@pytest.mark.parametrize("own", [".", "..", ".ssh", "work/.git", "/", "/etc/x", "/usr", "link"])
+def test_a_history_gets_no_folder_that_is_no_projects(tmp_path: Path, own: str) -> None:
+    home = tmp_path / "people" / "ana"
+    home.mkdir(parents=True)
+    (home / "link").symlink_to(home / ".ssh")
+    with pytest.raises(ConfigError, match="no container is given") as refused:
+        check_folder(home / own, {"HOME": str(home)})
+    assert refused.value.hint
+
+
+def test_a_fork_gets_its_folder(tmp_path: Path) -> None:
+    check_folder(tmp_path / "work-fork-1", {"HOME": str(tmp_path)})
+    check_folder(tmp_path / "work-fork-1", {"HOME": str(tmp_path / "ana")})
 
 
 def test_squid_judges_method_port_name_and_address_in_that_order() -> None:

@@ -150,6 +150,34 @@ async def test_indexes_are_those_that_the_users_own_configuration_names() -> Non
     assert (nothing.hosts, nothing.npmrc, nothing.uv_toml) == ((), None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        (
+            (
+                '[[index]]\nurl = "https://own.example/simple"\nname = "own"\ndefault = true\n'
+                '[[index]]\nurl = "https://more.example/simple"\n'
+            ),
+            ("own.example", "more.example"),
+        ),
+        ('index-url = "https://own.example/simple"\nnative-tls = true\n', ("own.example",)),
+        ("no toml", ("pip.example",)),
+        ("index = 3", ("pip.example",)),
+    ],
+)
+async def test_uvs_own_configuration_says_where_packages_come_from(
+    tmp_path: Path, text: str, hosts: tuple[str, ...]
+) -> None:
+    pip, uv = tmp_path / ".config" / "pip" / "pip.conf", tmp_path / ".config" / "uv" / "uv.toml"
+    for path, said in ((pip, "[global]\nindex-url = https://pip.example/simple\n"), (uv, text)):
+        path.parent.mkdir(parents=True)
+        path.write_text(said)
+    found = await find_indexes(["uvx"], {"HOME": str(tmp_path)})
+    assert found.hosts == hosts
+    assert found.uv_toml is not None
+    assert f'url = "https://{hosts[0]}/simple"' in found.uv_toml
+
+
 async def test_npm_itself_is_asked_where_no_variable_says(tmp_path: Path) -> None:
     npm = tmp_path / "npm"
     npm.write_text('#!/bin/sh\n[ "$*" = "config get registry" ] && echo https://own.example/npm/\n')
@@ -203,3 +231,32 @@ async def test_the_older_compose_is_taken_and_without_any_that_is_said(tmp_path:
     command(tmp_path, "docker-compose", "echo docker-compose version 1.29.2")
     found = await find_engine({"PATH": str(tmp_path)})
     assert getattr(found, "compose", None) == ("docker-compose",)
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "env"),
+    [
+        ("amazon-bedrock", {}, {"AWS_REGION": "x\nevil.example\ny"}),
+        ("amazon-bedrock", {"region": "x y"}, {}),
+        ("google-vertex", {}, {"GOOGLE_VERTEX_LOCATION": ".\n.com\n"}),
+        ("azure-openai", {}, {"AZURE_RESOURCE_NAME": "evil.example\n# "}),
+    ],
+)
+def test_no_variable_lets_a_container_reach_more_than_its_provider(
+    name: str, provider: dict[str, str], env: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match="no host's name") as refused:
+        allowed_domains([], settings(name, **provider), env, [])
+    assert refused.value.hint
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("domain", [".com", ".de", "*", "a b", 'a"b', "#a", "a/b", "a:8443", ""])
+def test_what_is_no_name_is_on_no_list(domain: str) -> None:
+    with pytest.raises(ConfigError, match="no host's name"):
+        allowed_domains([], settings(), {}, [domain])
+
+
+@pytest.mark.parametrize("domain", ["a.example", "*.a.example", "a_b.example.", "::1", "10.0.0.1"])
+def test_names_and_addresses_are_on_the_list(domain: str) -> None:
+    assert domain in allowed_domains([], settings(), {}, [domain])

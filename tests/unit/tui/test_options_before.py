@@ -40,6 +40,15 @@ def test_the_runtime_of_then_is_typed_only_where_the_file_has_another_now() -> N
     assert options_before(Overrides(), settings(), settings(runtime="codex")).runtime == "perstack"
 
 
+def test_a_job_that_a_container_was_around_goes_on_in_one() -> None:
+    inside = RuntimeSettings(typed=True, contained=True)
+    was = settings().model_copy(update={"runtime": inside})
+    given = Overrides(pass_env=("NPM_TOKEN",))
+    options = options_before(given, was, settings())
+    assert (options.runtime, options.pass_env) == ("docker", ("NPM_TOKEN",))
+    assert options_before(given, was, settings(runtime="docker")).runtime is None
+
+
 def test_a_script_is_played_on() -> None:
     provider = ProviderSettings(name="scripted", scenario="s.toml", pace=0.5)
     was = settings().model_copy(update={"provider": provider})

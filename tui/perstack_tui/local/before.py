@@ -15,6 +15,9 @@ def options_before(given: Overrides, was: Settings, now: Settings) -> Overrides:
     `was` are the job's settings, `now` what the file and `given` come to today.
     """
     scripted = was.provider.name == "scripted"
+    # In a container, the name is that of what was in there, and the variables are left out.
+    contained = was.runtime.contained
+    name = "docker" if contained else was.runtime.name
     return replace(
         given,
         provider=was.provider.name,
@@ -22,8 +25,8 @@ def options_before(given: Overrides, was: Settings, now: Settings) -> Overrides:
         scenario=was.provider.scenario if scripted else None,
         pace=was.provider.pace if scripted else None,
         # Typed, it would be that of every Expert: only where the file says another.
-        runtime=given.runtime if was.runtime.name == now.runtime.name else was.runtime.name,
-        pass_env=was.runtime.env,
+        runtime=given.runtime if name == now.runtime.name else name,
+        pass_env=given.pass_env if contained else was.runtime.env,
     )
 
 

@@ -33,6 +33,8 @@ async def compare_headless(
 ) -> ComparisonId:
     """Start a comparison of this project and return once it is recorded; bounded in time.
 
+    One that takes longer to begin, since the folder is large, is returned as well.
+
     `overrides` hold for each contestant, but for runtime and model, which they name themselves.
 
     Raises:
@@ -95,6 +97,8 @@ async def _begun(
             else:
                 return
             await anyio.sleep(_LOOKED_EVERY_S)
+    if child.returncode is None:
+        return
     said = await anyio.to_thread.run_sync(_said, log)
     raise PerstackError(said or "the comparison did not begin", hint=f"see {log}")
 

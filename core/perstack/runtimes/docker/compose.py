@@ -20,6 +20,10 @@ RUNTIME: Final = "runtime"
 _PROXY_URL: Final = f"http://{proxy.NAME}:{proxy.PORT}"
 _DIRECT: Final = "localhost,127.0.0.1,::1"
 _REFUSED: Final = ("\n", "\r", "\0", ";", "$", ":")
+# What belongs to the machine.
+_SYSTEM: Final = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "proc", "run", "sbin", "sys", "usr"}
+)
 _PROXY_MEGABYTES: Final = 256
 
 
@@ -66,6 +70,26 @@ def check_place(path: Path) -> None:
         raise ConfigError(
             f"the folder {json.dumps(text)} cannot be given to a container",
             hint="use a folder without '..', ';', ':', '$' and line breaks in its path",
+        )
+
+
+def check_folder(folder: Path, env: Mapping[str, str]) -> None:
+    """Refuse a folder that no job is given of its own. Blocks on the disk.
+
+    Which one it is stands in the job's history, which may have come with the workspace.
+
+    Raises:
+        ConfigError: it is the system's, or in it is what belongs to the user and no project.
+    """
+    place, home = folder.resolve(), Path(env.get("HOME") or Path.home()).resolve()
+    hidden = place.is_relative_to(home) and any(
+        part.startswith(".") for part in place.relative_to(home).parts
+    )
+    system = len(place.parts) > 1 and place.parts[1] in _SYSTEM
+    if hidden or system or home.is_relative_to(place):
+        raise ConfigError(
+            f"the job wants {json.dumps(str(folder))} for its folder, which no container is given",
+            hint="fork the job again into a folder of its own: perstack fork CHECKPOINT",
         )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +19,15 @@ from perstack.errors import ConfigError, ProgramError, StorageError
 from perstack.ports.containers import GIVEN, SCENARIO, ContainedJob, ContainerEnd
 from perstack.runtimes.docker import proxy
 from perstack.runtimes.docker.commands import LOG, run
-from perstack.runtimes.docker.compose import Layout, check_place, compose_file
+from perstack.runtimes.docker.compose import Layout, check_folder, check_place, compose_file
 from perstack.runtimes.docker.domains import allowed_domains, commands_of
 from perstack.runtimes.docker.engine import Engine, find_engine, open_engine
+from perstack.runtimes.docker.handing import handed_over
 from perstack.runtimes.docker.images import HOME, built
 from perstack.runtimes.docker.indexes import Indexes, build_arguments, find_indexes
 from perstack.runtimes.docker.stale import clear_away, labels_of
 from perstack.runtimes.docker.variables import variables_for
+from perstack.runtimes.temporary import own_folder
 
 _UP_WITHIN_S: Final = 120.0
 _DOWN_WITHIN_S: Final = 30.0
@@ -58,11 +57,11 @@ class DockerContainers:
             ProgramError: there is no engine, or it could not build or start the container.
         """
         around = process_environment()
-        _check(job, around)
+        await anyio.to_thread.run_sync(_check, job, around)
         values = variables_for(job.experts.values(), job.settings, job.env)
         engine = await open_engine(around)
         await clear_away(engine)
-        async with _folder() as folder:
+        async with _own_folder() as folder:
             with _written():
                 prepared = _prepared(engine, job, folder, around, tuple(sorted(values)))
                 layouts = [await prepared]
@@ -83,15 +82,11 @@ def _written() -> Generator[None]:
 
 
 @asynccontextmanager
-async def _folder() -> AsyncGenerator[Path]:
-    """Give a folder that only its owner gets into, for as long as the block runs."""
-    make = partial(tempfile.mkdtemp, prefix="perstack-docker-")
-    folder = Path(await anyio.to_thread.run_sync(make))
-    try:
+async def _own_folder() -> AsyncGenerator[Path]:
+    async with AsyncExitStack() as stack:
+        with _written():
+            folder = await stack.enter_async_context(own_folder("docker"))
         yield folder
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 async def _prepared(
@@ -115,7 +110,7 @@ async def _prepared(
         images=images,
         settings=settings,
         workspace=job.workspace.resolve(),
-        user=await anyio.to_thread.run_sync(_owner, job.workspace),
+        user=await anyio.to_thread.run_sync(handed_over, job.workspace),
         variables=variables,
         mounts={},
         lists={},
@@ -201,9 +196,11 @@ async def _up(
 
 
 def _check(job: ContainedJob, around: Mapping[str, str]) -> None:
-    check_place(job.workspace)
+    """Blocks on the disk."""
+    check_place(job.workspace.resolve())
     if job.folder is not None:
-        check_place(job.folder)
+        check_place(job.folder.resolve())
+        check_folder(job.folder, around)
     if around.get(_DATABASE):
         raise ConfigError(
             "a container keeps its tables in the workspace, not in another database",
@@ -245,18 +242,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"the scenario {path} cannot be read: {error.strerror}") from error
-
-
-def _owner(workspace: Path) -> tuple[int, int]:
-    """Return who owns the workspace, and give them what we have made in it as somebody else."""
-    found = workspace.stat()
-    live = workspace / "perstack" / "live"
-    live.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0 and found.st_uid != 0:
-        for path in (live.parent, *live.parent.rglob("*")):
-            if path.lstat().st_uid == 0:
-                os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
-    return found.st_uid, found.st_gid
 
 
 def _log_words(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +27,11 @@ _HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
     "google": ("generativelanguage.googleapis.com",),
     "deepseek": ("api.deepseek.com",),
 }
+# One or more labels, perhaps all below them; or an address.
+_NAME: Final = re.compile(
+    r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
+)
+_SHOWN: Final = 100
 _REGISTRY: Final = "api.perstack.ai"
 
 
@@ -39,7 +46,7 @@ def allowed_domains(
     """Return what may be reached: provider, skills of all `experts`, `indexes`, the settings'.
 
     Raises:
-        ConfigError: the provider is where a container cannot reach it.
+        ConfigError: the provider is where a container cannot reach it, or one is no name.
     """
     found = {*settings.runtime.docker.allowed_domains, *indexes, *_of_provider(settings, env)}
     if env.get("PERSTACK_API_KEY"):
@@ -50,7 +57,7 @@ def allowed_domains(
                 found.update(skill.allowed_domains)
             if isinstance(skill, RemoteSkill):
                 found.add(_host(skill.endpoint, "a skill's endpoint"))
-    return tuple(sorted(found))
+    return tuple(sorted(_checked(name) for name in found))
 
 
 def commands_of(experts: Iterable[Expert]) -> frozenset[str]:
@@ -61,6 +68,16 @@ def commands_of(experts: Iterable[Expert]) -> frozenset[str]:
         for skill in expert.skills.values()
         if isinstance(skill, McpStdioSkill)
     )
+
+
+def _checked(name: str) -> str:
+    """Return a name that is one. A region or a resource may come from a project's env file."""
+    if _NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"a container cannot be let to {json.dumps(name[:_SHOWN])}, which is no host's name",
+            hint="look at the provider's region, location or resource and at allowedDomains",
+        )
+    return name
 
 
 def _of_provider(settings: Settings, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ from perstack.ports.programs import Installed
 from perstack.runtimes.docker.commands import Heard, Ran, run
 
 _ANSWERS_WITHIN_S: Final = 20.0
-_VERSION: Final = re.compile(r"\d+\.\d+(?:\.\d+)?(?:[-+.~][0-9A-Za-z.]+)?")
+_VERSION: Final = re.compile(
+    r"(?<!\d)\d{1,9}\.\d{1,9}(?:\.\d{1,9})?(?!\d)(?:[-+.~][0-9A-Za-z.]{1,40})?"
+)
 _URL: Final = "https://docs.docker.com/get-docker/"
 _INSTALL: Final = "install Docker, or Podman with podman-compose"
 # What steers the engine's own commands; from this process alone, never from a project's env file.
@@ -137,7 +139,7 @@ async def _look_at(name: str, env: Mapping[str, str]) -> Engine | Installed:
             version=version[0],
             problem=f"the {name} engine does not answer: {(answer.tail.splitlines() or [''])[-1]}",
             kind="auth-missing" if refused else "cli-not-found",
-            hint="add yourself to the group docker" if refused else "start it",
+            hint="add yourself to the group docker" if refused else "start the engine",
             url=_URL,
         )
     compose = await _compose(name, env)

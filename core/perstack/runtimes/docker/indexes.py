@@ -9,6 +9,7 @@ import configparser
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio.to_thread
+from pydantic import BaseModel, Field
 
 from perstack.runtimes.docker.commands import LOG, run
 
@@ -57,6 +59,21 @@ class Indexes:
     uv_toml: str | None = None
 
 
+class _UvIndex(BaseModel):
+    """An index of uv's, as its configuration has it."""
+
+    url: str
+    default: bool = False
+
+
+class _UvConf(BaseModel):
+    """What of uv's configuration says where packages come from."""
+
+    index: list[_UvIndex] = []
+    usual: str | None = Field(default=None, alias="index-url")
+    further: list[str] = Field(default_factory=list[str], alias="extra-index-url")
+
+
 async def find_indexes(commands: Iterable[str], env: Mapping[str, str]) -> Indexes:
     """Return where packages come from, as far as `commands` have what fetches any."""
     names = set(commands)
@@ -83,7 +100,10 @@ async def _python(env: Mapping[str, str]) -> list[str]:
     for name in _PYTHON_INDEX:
         if env.get(name):
             return [env[name], *further]
-    index = await anyio.to_thread.run_sync(_pip_conf, env)
+    own = await anyio.to_thread.run_sync(_uv_conf, env)
+    further += [one.url for one in own if not one.default]
+    index = next((one.url for one in own if one.default), None)
+    index = index or await anyio.to_thread.run_sync(_pip_conf, env)
     if index:
         return [index, *further]
     for python in ("python3", "python"):
@@ -99,6 +119,24 @@ async def _said(argv: tuple[str, ...], env: Mapping[str, str]) -> str:
         return ""
     ran = await run(argv, env, within_s=_ASK_WITHIN_S)
     return ran.out if ran.well else ""
+
+
+def _uv_conf(env: Mapping[str, str]) -> list[_UvIndex]:
+    """Return the indexes of uv's own configuration: the user's, then the machine's."""
+    home = Path(env.get("HOME") or "/nonexistent")
+    config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    named = env.get("UV_CONFIG_FILE")
+    places = [Path(named)] if named else [config / "uv" / "uv.toml", Path("/etc/uv/uv.toml")]
+    found: list[_UvIndex] = []
+    for place in places:
+        try:
+            read = _UvConf.model_validate(tomllib.loads(place.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue
+        found += read.index
+        found += [_UvIndex(url=url) for url in read.further]
+        found += [_UvIndex(url=read.usual, default=True)] if read.usual else []
+    return found
 
 
 def _pip_conf(env: Mapping[str, str]) -> str | None:

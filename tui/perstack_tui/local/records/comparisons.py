@@ -13,6 +13,7 @@ from perstack.domain.comparisons import ComparisonId, Contest, ContestantState, 
 from perstack.errors import NotFoundError, PerstackError
 from perstack.ports.comparisons import ComparisonStore, Stored
 from perstack.projection.comparison_text import (
+    IN_FRAME,
     STATE_WORDS,
     cells_of,
     contest_lines,
@@ -43,7 +44,6 @@ _GLYPHS: Final[dict[ContestantState, tuple[str, Tone]]] = {
     "unstarted": ("✗", "fail"),
     "lost": ("✗", "fail"),
 }
-_TABLE_WIDTH: Final = 79
 
 
 class Comparisons:
@@ -113,7 +113,7 @@ class Comparisons:
             *said("hint", row.hint),
             *many("warnings", row.warnings),
             *said("result", row.text),
-            Field("side by side", "\n".join(contest_lines(contest, now_ms, _TABLE_WIDTH))),
+            Field("side by side", "\n".join(contest_lines(contest, now_ms, IN_FRAME))),
             *many("files changed", list(self._diff(contest, row))),
             *said("Expert", contest.expert),
             *said("task", contest.query),
