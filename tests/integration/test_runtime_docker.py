@@ -206,6 +206,14 @@ async def test_images_are_built_once_and_verbose_shows_builds_and_what_the_proxy
     assert "proxy: blocked evil.example:443 (Domain not in allowlist" in first.stderr
     assert "proxy: allowed api.anthropic.com:443" in first.stderr
     assert "build:" not in second.stderr
+    (blocked,) = (one for one in first.all("proxyAccess") if one["action"] == "blocked")
+    assert (blocked["domain"], blocked["port"]) == ("evil.example", 443)
+    assert blocked["reason"].startswith("Domain not in allowlist")
+    stages = [one["stage"] for one in first.all("dockerBuildProgress")]
+    assert (stages[0], stages[-1], stages.count("complete")) == ("building", "complete", 2)
+    fared = [one["status"] for one in first.all("dockerContainerStatus")]
+    assert (fared[0], fared[-1]) == ("starting", "stopped")
+    assert second.all("proxyAccess") == []
 
 
 @pytest.mark.parametrize(

@@ -89,17 +89,20 @@ def run(
         scenario=scenario,
         pace=pace,
     )
-    if verbose:
-        from perstack.cli.verbose import show_containers
-
-        show_containers()
-    raise typer.Exit(run_headless(asked, over, full_events=full_events, no_wait=no_wait))
+    code = run_headless(asked, over, full_events=full_events, no_wait=no_wait, verbose=verbose)
+    raise typer.Exit(code)
 
 
-def run_headless(asked: o.Asked, over: Overrides, *, full_events: bool, no_wait: bool) -> int:
+def run_headless(
+    asked: o.Asked, over: Overrides, *, full_events: bool, no_wait: bool, verbose: bool = False
+) -> int:
     """Drive the job with JSON lines on stdout; return the exit code."""
     from perstack.cli.driving import drive_to_end
     from perstack.cli.listeners import JsonLines
 
     lines = JsonLines(full=full_events, waits_at_gates=not no_wait)
+    if verbose:
+        from perstack.cli.verbose import show_containers
+
+        show_containers(lines.output.line)
     return drive_to_end(asked, over, lines, wait_at_gates=not no_wait)

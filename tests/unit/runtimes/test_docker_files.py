@@ -176,15 +176,19 @@ def test_lists_tell_names_from_what_is_below_them() -> None:
     ],
 )
 def test_the_proxys_log_is_understood(line: str, says: str | None) -> None:
-    assert proxy.decision(line) == says
+    found = proxy.decision(line)
+    assert (None if found is None else str(found)) == says
 
 
 def test_the_proxys_log_tells_why_something_is_blocked() -> None:
     named = proxy.decision("TCP_DENIED 403 CONNECT evil.example:443 -")
     assert named is not None
-    assert named.startswith("blocked evil.example:443 (Domain not in allowlist")
+    assert str(named).startswith("blocked evil.example:443 (Domain not in allowlist")
+    assert (named.action, named.domain, named.port) == ("blocked", "evil.example", 443)
     plain = proxy.decision("TCP_DENIED 403 GET http://a.example/ -")
-    assert plain == "blocked http://a.example/ (only HTTPS is let through)"
+    assert plain is not None
+    assert str(plain) == "blocked http://a.example/ (only HTTPS is let through)"
+    assert (plain.domain, plain.port) == ("a.example", None)
 
 
 def test_the_image_fetches_node_and_uv_only_where_they_are_wanted_and_missing() -> None:

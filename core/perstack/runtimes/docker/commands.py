@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -25,8 +24,6 @@ _TAIL_LINES: Final = 12
 _TAIL_CHARACTERS: Final = 2_000
 _GRACE_S: Final = 2.0
 _GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
-# What `--verbose` shows: builds, and what the proxy lets pass.
-LOG: Final = logging.getLogger("perstack.containers")
 
 Heard = Callable[[str], None]
 

@@ -18,13 +18,14 @@ from perstack.domain.ids import JobId
 from perstack.errors import ConfigError, ProgramError, StorageError
 from perstack.ports.containers import GIVEN, SCENARIO, ContainedJob, ContainerEnd
 from perstack.runtimes.docker import proxy
-from perstack.runtimes.docker.commands import LOG, run
+from perstack.runtimes.docker.commands import run
 from perstack.runtimes.docker.compose import Layout, check_folder, check_place, compose_file
 from perstack.runtimes.docker.domains import allowed_domains, commands_of
 from perstack.runtimes.docker.engine import Engine, find_engine, open_engine
 from perstack.runtimes.docker.handing import handed_over
 from perstack.runtimes.docker.images import HOME, built
 from perstack.runtimes.docker.indexes import Indexes, build_arguments, find_indexes
+from perstack.runtimes.docker.news import tell_access, tell_container
 from perstack.runtimes.docker.stale import clear_away, labels_of
 from perstack.runtimes.docker.variables import variables_for
 from perstack.runtimes.temporary import own_folder
@@ -155,7 +156,7 @@ class JobContainer:
         words = ("kill", "--signal", name, self._layout.container)
         ran = await self._engine.run(*words, within_s=_ASKS_WITHIN_S)
         if not ran.well:
-            LOG.info("container: %s could not be sent: %s", name, ran.tail)
+            tell_container("error", f"{name} could not be sent: {ran.tail}")
 
     async def follow_proxy(self) -> None:
         """Log what the proxy lets pass and what not, until cancelled."""
@@ -171,6 +172,7 @@ async def _up(
 ) -> AsyncGenerator[JobContainer]:
     """Start the project; once the context is left, nothing of it is there."""
     compose = (*engine.compose, "-f", str(folder / "docker-compose.yml"), "-p", layout.project)
+    tell_container("starting", layout.container)
     try:
         started = await run(
             (*compose, "up", "--detach", "--no-build"), engine.env, within_s=_UP_WITHIN_S
@@ -190,8 +192,9 @@ async def _up(
         with anyio.CancelScope(shield=True):
             down = (*compose, "down", "--volumes", "--remove-orphans", "--timeout", "2")
             ended = await run(down, engine.env, within_s=_DOWN_WITHIN_S)
+            tell_container("stopped", layout.container)
             if not ended.well:
-                LOG.info("container: compose down failed: %s", ended.tail)
+                tell_container("error", f"compose down failed: {ended.tail}")
                 await engine.run("rm", "--force", layout.container, layout.proxy)
 
 
@@ -245,9 +248,9 @@ def _read(path: Path) -> bytes:
 
 
 def _log_words(line: str) -> None:
-    LOG.info("container: %s", line)
+    tell_container("running", line)
 
 
 def _log_access(line: str) -> None:
     if (said := proxy.decision(line)) is not None:
-        LOG.info("proxy: %s", said)
+        tell_access(said)

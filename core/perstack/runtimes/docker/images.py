@@ -17,8 +17,8 @@ import anyio.to_thread
 from perstack.domain.runtimes import DockerSettings
 from perstack.errors import ProgramError
 from perstack.runtimes.docker import proxy
-from perstack.runtimes.docker.commands import LOG
 from perstack.runtimes.docker.engine import Engine
+from perstack.runtimes.docker.news import tell_build
 from perstack.runtimes.docker.sources import copy_sources, digest_of_sources, pinned_requirements
 
 HOME: Final = "/home/perstack"
@@ -138,9 +138,9 @@ async def _made(
 ) -> str:
     await anyio.to_thread.run_sync(fill)
     if (await engine.run("image", "inspect", tag)).well:
-        LOG.info("build: %s is there", tag)
+        tell_build("complete", f"{tag} is there")
         return tag
-    LOG.info("build: making %s", tag)
+    tell_build("building", f"making {tag}")
     words = ["build", "--force-rm", "-t", tag]
     for name, value in arguments.items():
         words += ["--build-arg", f"{name}={value}"]
@@ -149,10 +149,12 @@ async def _made(
         *words, str(folder), within_s=_BUILD_WITHIN_S, heard=said.hear, complained=said.hear
     )
     if not ran.well:
+        tell_build("error", tag)
         raise ProgramError(
             f"the image {tag.partition(':')[0]} could not be built: {said.complaint or ran.tail}",
             hint="perstack run --verbose shows the whole build",
         )
+    tell_build("complete", tag)
     return tag
 
 
@@ -194,7 +196,7 @@ async def _base_id(engine: Engine, image: str) -> str:
     found = await engine.run(*asks)
     if found.well:
         return found.out.strip()
-    LOG.info("build: fetching %s", image)
+    tell_build("pulling", f"fetching {image}")
     pulled = await engine.run("pull", image, within_s=_PULL_WITHIN_S, heard=_say, complained=_say)
     if not pulled.well:
         raise ProgramError(
@@ -218,7 +220,7 @@ def _tag(name: str, *parts: str) -> str:
 
 
 def _say(line: str) -> None:
-    LOG.info("build: %s", _COLOUR.sub("", line))
+    tell_build("building", _COLOUR.sub("", line))
 
 
 class _Said:

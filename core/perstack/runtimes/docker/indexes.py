@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from perstack.runtimes.docker.commands import LOG, run
+from perstack.runtimes.docker.commands import run
+from perstack.runtimes.docker.news import LOG
 
 _ASK_WITHIN_S: Final = 20.0
 _PIP_OWN: Final = (

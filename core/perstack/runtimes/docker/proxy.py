@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 PORT: Final = 3128
 NAME: Final = "proxy"
@@ -27,6 +28,7 @@ _PRIVATE_6: Final = (
     *("::/128", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32"),
     *("2002::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
 )
+_PORT: Final = re.compile(r":(\d{1,5})$", re.ASCII)
 _LINE: Final = re.compile(
     r"(?P<status>[A-Z_]+) (?P<code>\d{3}) (?P<method>[A-Z]+) (?P<where>\S+) (?P<to>\S+)"
 )
@@ -108,17 +110,41 @@ def lists(domains: Iterable[str]) -> dict[str, str]:
     return {EXACT: _listed(exact), BELOW: _listed(below)}
 
 
-def decision(line: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One decision of the proxy. `where` is as it was asked for, `reason` why it was blocked."""
+
+    action: Literal["allowed", "blocked", "failed"]
+    where: str
+    reason: str | None = None
+
+    @property
+    def domain(self) -> str:
+        """The host's name alone."""
+        host = self.where.partition("://")[2].partition("/")[0] or self.where
+        return host.rpartition(":")[0] if self.port is not None else host
+
+    @property
+    def port(self) -> int | None:
+        """The port, None where none was named."""
+        named = _PORT.search(self.where.partition("://")[2].partition("/")[0] or self.where)
+        return None if named is None else int(named[1])
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.where}" + (f" ({self.reason})" if self.reason else "")
+
+
+def decision(line: str) -> Access | None:
     """Return what a line of the proxy's log says, None if it is none of its decisions."""
     found = _LINE.fullmatch(line.strip())
     if found is None or found["where"].startswith("error:"):
         return None
     where = found["where"]
     if "DENIED" not in found["status"]:
-        return f"allowed {where}" if found["code"] == "200" else f"failed {where}"
+        return Access("allowed" if found["code"] == "200" else "failed", where)
     if found["method"] != "CONNECT":
-        return f"blocked {where} (only HTTPS is let through)"
-    return f"blocked {where} ({NOT_LISTED}, or it leads to a private address)"
+        return Access("blocked", where, "only HTTPS is let through")
+    return Access("blocked", where, f"{NOT_LISTED}, or it leads to a private address")
 
 
 def _listed(names: set[str]) -> str:

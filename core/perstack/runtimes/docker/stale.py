@@ -11,8 +11,8 @@ import anyio.to_thread
 import psutil
 
 from perstack.domain.ids import JobId
-from perstack.runtimes.docker.commands import LOG
 from perstack.runtimes.docker.engine import Engine
+from perstack.runtimes.docker.news import LOG
 
 PROJECT: Final = "perstack.project"
 PID: Final = "perstack.pid"
