@@ -35,7 +35,7 @@ async def stays_with(history: History, job: Job, now: RuntimeSettings) -> Progra
     if begun.contained:
         raise UsageError(
             f"job {job.id} ran in a container, and would go on outside of it",
-            hint="add --runtime docker, or --runtime perstack to let it out",
+            hint="add --runtime docker; to let it out, --runtime perstack",
         )
     return begun.name if begun.name != now.name and is_program(begun.name) else None
 
@@ -69,5 +69,5 @@ def _check_accepted(plan: Plan, program: ProgramName) -> None:
     except ConfigError as error:
         raise UsageError(
             f"the job was executed by {program}, which does things unasked and was not accepted",
-            hint=f"add --runtime {program}, or --runtime perstack to go on without it",
+            hint=f"add --runtime {program}; to go on without it, --runtime perstack",
         ) from error
