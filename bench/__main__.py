@@ -15,6 +15,7 @@ from bench import (
     memory,
     programs,
     recall,
+    registry,
     runs,
     skills,
     snapshots,
@@ -35,8 +36,7 @@ def main() -> None:
         skills.first_generation(rounds)
     if asked.only in {None, "steps"}:
         runs.steps(rounds, 400)
-    if asked.only in {None, "programs"}:
-        programs.programs(rounds, 2_000 if asked.quick else 10_000)
+    _other_experts(asked.only, rounds, quick=asked.quick)
     if asked.only in {None, "delegates"}:
         runs.delegates(rounds)
     if asked.only in {None, "memory"}:
@@ -55,6 +55,13 @@ def main() -> None:
         cockpit.first_paint(rounds)
         cockpit.key_to_paint(40 if asked.quick else 200)
         load.goals(40 if asked.quick else 200)
+
+
+def _other_experts(only: str | None, rounds: int, *, quick: bool) -> None:
+    if only in {None, "programs"}:
+        programs.programs(rounds, 2_000 if quick else 10_000)
+    if only in {None, "registry"}:
+        registry.registry(rounds)
 
 
 def _doors(only: str | None, rounds: int, *, quick: bool) -> None:
@@ -82,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
             "skills",
             "steps",
             "programs",
+            "registry",
             "delegates",
             "memory",
             "recall",

@@ -12,13 +12,14 @@ import hypothesis
 import pytest
 
 from tests import blocking
+from tests.fakes.no_registry import NO_REGISTRY
 from tests.fakes.postgres import PostgresServer, missing_postgres, postgres_server
 
 if TYPE_CHECKING:
     from tests.fakes.docker_world import DockerWorld
 
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
-hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "VIRTUAL_ENV", "TMPDIR", "CI")
@@ -46,12 +47,13 @@ def anyio_backend() -> str:
 def own_environment(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Give the test an empty home and none of the developer's variables."""
+    """Give the test an empty home, none of the developer's variables, and no public registry."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith("PYTEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PERSTACK_API_BASE_URL", NO_REGISTRY)
     return home
 
 

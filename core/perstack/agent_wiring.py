@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from perstack import __version__
-from perstack.config.builtin import builtin_experts, with_builtins
+from perstack.config.builtin import builtin_experts
 from perstack.config.process_env import process_environment
 from perstack.config.secrets import redact
 from perstack.domain.coordination import CoordinationSettings
@@ -52,7 +52,7 @@ class _Catalog:
     """The Experts of a project, or only the built-in ones."""
 
     def __init__(self, project: Project | None) -> None:
-        own = None if project is None else with_builtins(project.config.experts)
+        own = None if project is None else project.experts
         self._experts: Mapping[ExpertKey, Expert] = {**builtin_experts(), **(own or {})}
 
     @property

@@ -22,6 +22,7 @@ from perstack.domain.settings import ProviderName, ProviderSettings
 from perstack.engine.control import StopControl
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import ConfigError
+from perstack.fetching import carried
 from perstack.ports.comparisons import ComparisonStore
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.project import Project, project_of
@@ -78,14 +79,14 @@ def wish_of(
         StorageError: a file cannot be read.
     """
     key = ExpertKey(expert)
-    check_new(project.config.experts, key, query)
+    check_new(project.experts, key, query)
     entrants = ProjectEntrants(project, typed, named=named)
     for contestant in contestants:
         try:
             made = entrants.project_for(contestant)
         except ConfigError:
             continue  # its row will say so
-        made.admit(made.config.experts)
+        made.admit(made.experts)
     return ContestWish(key, query, tuple(contestants), project.snapshots, at_once)
 
 
@@ -146,7 +147,9 @@ class ProjectEntrants:
             ConfigError: it cannot be used so.
         """
         own = self._project
-        return project_of(own.workspace, own.file, self._typed_for(contestant), named=self._named)
+        typed = self._typed_for(contestant)
+        made = project_of(own.workspace, own.file, typed, named=self._named)
+        return carried(made, own)
 
     def _typed_for(self, contestant: Contestant) -> Overrides:
         provider, model = asked_of(contestant, self._project.config.settings.provider)
@@ -167,6 +170,8 @@ class ProjectEntrants:
         typed = replace(
             self._typed_for(contestant), env_paths=tuple(str(one) for one in paths if one.is_file())
         )
+        if config.url is None and not config.path.is_file():
+            return (*typed.as_arguments(),)
         # A URL may hold a password, and this is stored.
         source = config.shown_source if config.url is not None else str(config.path.absolute())
         return ("--config", source, *typed.as_arguments())

@@ -14,6 +14,10 @@ PerstackError(message, *, hint)     `code` is stable, `exit_code` is what the pr
 │  └─ NotSignedInError                  a server does not know who asks
 ├─ LimitError                       6   steps, tokens, time
 ├─ ProviderError                    1   the model vendor failed; `retryable`, `retry_after_s`
+├─ RegistryError                    1   the registry of Experts said what cannot be used
+│  ├─ RegistryUnreachableError          nobody answers there, or not in time
+│  └─ RegistryRefusedError              it refuses; `status`, `reason`
+│     └─ RegistryMissingError           it knows no such Expert
 ├─ SkillError                       1   a tool server failed to start, crashed or timed out
 ├─ ProgramError                     1   another agent's program, or a container, failed
 │  └─ SessionLostError                  it does not know its own session any more
@@ -143,6 +147,41 @@ class ProviderError(PerstackError):
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.status = status
+
+
+class RegistryError(PerstackError):
+    """The registry of Experts answered with what cannot be used, or is not what was promised.
+
+    `asked` is the key that it is about where the user named that, rather than an Expert's delegate.
+    """
+
+    code = "registry"
+    asked: str | None = None
+
+
+class RegistryUnreachableError(RegistryError):
+    """Nobody answers where the registry should be, or not in time."""
+
+    code = "registry.unreachable"
+
+
+class RegistryRefusedError(RegistryError):
+    """The registry refuses. `status` is the HTTP status, `reason` what it says, as data."""
+
+    code = "registry.refused"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, status: int, reason: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+class RegistryMissingError(RegistryRefusedError):
+    """The registry knows no such Expert, version or tag."""
+
+    code = "registry.not_found"
 
 
 class SkillError(PerstackError):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -24,6 +24,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from perstack.config.typed import Overrides
+from perstack.config.untrusted import UntrustedError
 from perstack.domain.consensus import ConsensusCheckpoint
 from perstack.domain.events import Delta, Event
 from perstack.domain.ids import CheckpointId, ConsensusId, ExpertKey, JobId, RunId
@@ -31,6 +32,7 @@ from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome
 from perstack.errors import ConflictError, NotFoundError, UsageError
+from perstack.fetching import completed
 from perstack.foreign import ForeignModel, ForeignSkills
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
@@ -40,6 +42,7 @@ from perstack.project import Project, open_project
 from perstack.projection.perstack_json import PerstackJson
 from perstack.projection.run_state import RunState
 from perstack.runtime import Runtime, open_consensus, open_runtime
+from perstack.services.runs import find_job
 
 if TYPE_CHECKING:
     from perstack.services.consensus import ConsensusService
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 STOP_WITHIN_S: Final = 10.0
 WRITTEN_WITHIN_S: Final = 2.0
 _BETWEEN_LOOKS_S: Final = 0.02
+_ACCEPTING: Final = "type perstack install --yes (once), or load_project(…, accept_registry=True)"
 T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 
@@ -58,12 +62,17 @@ _Work = Callable[[Runtime, "Job"], Awaitable[JobOutcome]]
 
 
 def load_project(
-    config: str | Path, *, workspace: str | Path | None = None, overrides: Overrides | None = None
+    config: str | Path,
+    *,
+    workspace: str | Path | None = None,
+    overrides: Overrides | None = None,
+    accept_registry: bool = False,
 ) -> Project:
     """Read a configuration that the program names, and is therefore trusted. Blocks on the disk.
 
     Experts work in `workspace`, by default the configuration's folder. `overrides` are what the
-    command line's options would say.
+    command line's options would say. With `accept_registry`, whatever Experts of the registry
+    would do is accepted, and remembered; else their user or `perstack.lock` has to accept it.
 
     Raises:
         ConfigError: the file, or an env file beside it, cannot be used.
@@ -73,7 +82,7 @@ def load_project(
     project = open_project(Path(workspace or path.parent), path, overrides)
     if not project.workspace.is_dir():
         raise UsageError(f"{project.workspace} is not a folder", hint="make it first")
-    return project
+    return replace(project, accepts_registry=accept_registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +257,8 @@ def start(
     `on_event` hears every event as it is recorded, `on_delta` what models say as they say it; both
     must return quickly.
 
+    `expert` may be the key of one of the registry: `name`, `name@1.2.3`, `@organisation/name@tag`.
+
     Raises:
         UsageError: the query is blank.
     """
@@ -255,9 +266,10 @@ def start(
         raise UsageError("a new job needs a query")
 
     async def work(runtime: Runtime, job: Job) -> JobOutcome:
+        key = ExpertKey(expert)
         return await runtime.runs.start(
-            project.plan(),
-            ExpertKey(expert),
+            (await _completed(project, key, job)).plan(),
+            key,
             query,
             listener=job,
             control=job.control,
@@ -298,9 +310,27 @@ def go_on(
     )
 
     async def work(runtime: Runtime, job: Job) -> JobOutcome:
-        return await runtime.runs.go_on(project.plan(), wanted, listener=job, control=job.control)
+        key = (await find_job(runtime.history, wanted)).coordinator_expert_key
+        plan = (await _completed(project, key, job)).plan()
+        return await runtime.runs.go_on(plan, wanted, listener=job, control=job.control)
 
     return Job(project, work, parts, on_event=on_event, on_delta=on_delta)
+
+
+async def _completed(project: Project, key: ExpertKey, job: Job) -> Project:
+    """Return the project with what it needs of the registry, unless the job is stopped before."""
+    whole = project
+    with job.control.interruptible() as stopped:
+        try:
+            whole = await completed(project, [key])
+        except UntrustedError as error:
+            error.hint = _ACCEPTING
+            raise
+    if stopped.cancelled_caught:
+        raise ConflictError("the job was stopped before it began")
+    for warning in whole.fetch_warnings:
+        job.on_warning(warning)
+    return whole
 
 
 async def run(

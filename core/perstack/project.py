@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from perstack.config.builtin import with_builtins
 from perstack.config.env import Environment, read_environment
-from perstack.config.find import LOCK_NAME, locate
-from perstack.config.load import LoadedConfig, load_source
+from perstack.config.find import CONFIG_NAME, LOCK_NAME, find_config, locate
+from perstack.config.load import LoadedConfig, load_source, parse_config
 from perstack.config.overrides import apply_overrides
 from perstack.config.process_env import process_environment
 from perstack.config.secrets import redact, secret_values
-from perstack.config.trust import Trust, acceptances
+from perstack.config.trust import Trust, acceptances, seal_of
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
+from perstack.domain.registry import Pin, parse_key
 from perstack.domain.settings import Settings, SnapshotSettings
+from perstack.errors import PerstackError
 from perstack.ports.skills import ListedTools
 from perstack.ports.system import RandomIds, SystemClock
 from perstack.wiring import (
@@ -41,7 +43,11 @@ class Project:
     """A configuration as it applies to one workspace; `file` is it before what was typed.
 
     `trust` tells what the user has accepted of what it asks for. `listed` are the tools that its
-    lock file lists, by Expert; `lock_warning` says why a lock file that is there is not used.
+    lock file lists, by Expert, and `listed_fetched` those of Experts of the registry, by integrity;
+    `lock_warning` says why a lock file that is there is not used.
+    `fetched` are Experts of the registry, by the key as it was asked for; `pins` is what each such
+    key led to, now or before, and `fetch_warnings` what was said of that. `accepts_registry`: a
+    program that loaded it accepts whatever of the registry its Experts lead to.
     """
 
     workspace: Path
@@ -50,7 +56,12 @@ class Project:
     env: Environment = field(repr=False)
     trust: Trust
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
+    listed_fetched: Mapping[str, ListedTools] = field(default_factory=dict[str, ListedTools])
     lock_warning: str | None = None
+    fetched: Mapping[ExpertKey, Expert] = field(default_factory=dict[ExpertKey, Expert])
+    pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
+    fetch_warnings: tuple[str, ...] = ()
+    accepts_registry: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -61,7 +72,7 @@ class Project:
             said.append(f"provider.setting.baseUrl: your key is sent to {url}")
         if self.lock_warning is not None:
             said.append(self.lock_warning)
-        return tuple(said)
+        return (*said, *self.fetch_warnings)
 
     def admit(self, experts: Mapping[ExpertKey, Expert]) -> None:
         """Refuse Experts that ask for more than the user has accepted. Blocks on the disk.
@@ -70,9 +81,38 @@ class Project:
             UntrustedError: they do; it lists what.
         """
         asked = self.config.demands(experts.values())
-        if lacking := self.trust.lacking(asked, own=self.config.demands()):
+        said = self._accepted_by_lock(experts.values())
+        own = (*self.config.demands(), *self.config.demands(said))
+        if lacking := self.trust.lacking(asked, own=own):
             # With what its env files would set: one word accepts all, so all of it is listed.
             raise UntrustedError(self.config.path, (*lacking, *self.env.demands))
+
+    def _accepted_by_lock(self, experts: Iterable[Expert]) -> Iterator[Expert]:
+        """Yield Experts of the registry that the lock file beside the configuration accepts.
+
+        That is said as the configuration says things: it counts where the user named that.
+        """
+        theirs = [(one.origin, one) for one in experts if one.origin is not None]
+        if not theirs or not self.trust.named or self.config.url is not None:
+            return
+        from perstack.config.lock_pins import read_pins
+
+        pins = self.pins or read_pins(self.config.path.with_name(LOCK_NAME))
+        said = {(pin.registry, pin.key, pin.integrity) for pin in pins.values() if pin.accepted}
+        for origin, expert in theirs:
+            if (origin.registry, origin.key, origin.integrity) in said and self._is_that(expert):
+                yield expert
+
+    def _is_that(self, expert: Expert) -> bool:
+        """Tell whether an Expert is what its origin says, which a job's history may claim."""
+        own = self.fetched.get(expert.key)
+        return (own is not None and own == expert) or _is_kept(expert)
+
+    @property
+    def experts(self) -> Mapping[ExpertKey, Expert]:
+        """Its own Experts, and the built-in and fetched ones that they lead to; its own win."""
+        own = self.config.experts
+        return with_builtins({**self.fetched, **own} if self.fetched else own)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -106,7 +146,7 @@ class Project:
 
         return Plan(
             settings=self._settings,
-            experts=with_builtins(self.config.experts),
+            experts=self.experts,
             workspace=self.workspace,
             env=self.env,
             config_path=self.config.path if self.config.url is None else None,
@@ -136,24 +176,49 @@ def open_project(
     overrides: Overrides | None = None,
     *,
     trust: bool = False,
+    or_empty: bool = False,
 ) -> Project:
     """Find and read the configuration and the environment. Blocks on the disk.
 
     A file that is named with `config_path` is trusted; with `trust`, what a found one asks for is
-    accepted, and remembered.
+    accepted, and remembered. With `or_empty`, an empty one is used where none is named or found.
 
     Raises:
         ConfigError: the file or an env file cannot be used.
         UsageError: an override cannot.
     """
     workspace = workspace.absolute()
-    config = load_source(locate(workspace, config_path), workspace=workspace)
     typed = overrides or Overrides()
+    if or_empty and config_path is None and find_config(workspace) is None:
+        return project_of(workspace, empty_config(workspace), typed)
+    config = load_source(locate(workspace, config_path), workspace=workspace)
     project = project_of(workspace, config, typed, named=config_path is not None)
     if not trust:
         return project
     accept(project)
     return project_of(workspace, config, typed, named=config_path is not None)
+
+
+def _is_kept(expert: Expert) -> bool:
+    """Tell whether this disk keeps that very Expert of the registry."""
+    from perstack.services.resolved_expert import expert_from
+    from perstack.storage.registry_cache import DiskExpertCache, cache_folder
+
+    if (origin := expert.origin) is None:
+        return False
+    cache = DiskExpertCache(cache_folder(process_environment()))
+    try:
+        kept = cache.find(origin.registry, parse_key(origin.key))
+        if kept is None or kept.definition.integrity != origin.integrity:
+            return False
+        return seal_of(expert_from(expert.key, kept, origin.registry)) == seal_of(expert)
+    except PerstackError:
+        return False
+
+
+def empty_config(workspace: Path) -> LoadedConfig:
+    """Return the configuration of a folder that has none: no file is made."""
+    return parse_config(workspace.absolute() / CONFIG_NAME, b"")
 
 
 def project_of(
@@ -183,7 +248,12 @@ def project_of(
     from perstack.services.install import find_lock
 
     found = find_lock(config)
-    return replace(project, listed=found.listed, lock_warning=found.warning)
+    return replace(
+        project,
+        listed=found.listed,
+        listed_fetched=found.fetched,
+        lock_warning=found.warning,
+    )
 
 
 def accept(project: Project, demands: Iterable[Demand] | None = None) -> None:
@@ -207,4 +277,6 @@ async def install_lock(project: Project, say: Callable[[str], None]) -> Path:
 
     redacted = partial(redact, secrets=project.secrets)
     installer = Installer(Skills(), SystemClock(), RandomIds(), redacted, say)
-    return await installer.install(project.config, workspace=project.workspace, env=project.env)
+    experts = {**project.fetched, **project.config.experts}
+    config = replace(project.config, experts=experts)
+    return await installer.install(config, workspace=project.workspace, env=project.env)

@@ -30,6 +30,7 @@ from perstack.domain.settings import Settings, is_of_plugin
 from perstack.engine.groups import alone
 from perstack.engine.plan import Deps
 from perstack.errors import ConfigError, ConflictError, NotFoundError
+from perstack.fetching import fetch_experts
 from perstack.ports.containers import NO_CONTAINERS, Containers
 from perstack.ports.history import History
 from perstack.ports.system import RandomIds, SystemClock
@@ -169,7 +170,7 @@ async def _opened(
             named = NamedModels(partial(_open_named, project, brought))
             deps = replace(deps, open_model=named.open)
             runner = _runner(project, history, deps, brought, tables, services)
-            types = AgentTypes(runner)
+            types = AgentTypes(runner, partial(fetch_experts, project))
             brought.plugins = plugins_over(tables, project.facts, services.hooks, types)
             stack.push_async_callback(brought.plugins.aclose)
             # A plugin's hooks go with it, and the last run's may be due as everything closes.
@@ -261,7 +262,10 @@ def _runner(
         return {**brought.experts(), **builtin_experts(), **plan.experts}
 
     settled, opening = services.desk.settle, partial(_open_named, project, brought)
-    return JobExpertRunner(RunnerParts(history, deps, plan, experts, opening, admit, settled))
+    fetch = partial(fetch_experts, project)
+    return JobExpertRunner(
+        RunnerParts(history, deps, plan, experts, opening, admit, settled, fetch)
+    )
 
 
 async def _open_named(project: Project, brought: _Brought, name: str) -> ChatModel:
@@ -314,7 +318,8 @@ async def _asked(project: Project, breakers: Breakers | None) -> ChatModel:
 def asks_at_once(project: Project) -> bool:
     """Tell whether a job asks the configured model, so that a missing key is said beforehand."""
     named = project.config.settings.runtime.name
-    own = [expert.runtime or named for expert in project.config.experts.values()]
+    experts = (*project.config.experts.values(), *project.fetched.values())
+    own = [expert.runtime or named for expert in experts]
     return named == "perstack" and "perstack" in (own or [named])
 
 

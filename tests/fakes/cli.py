@@ -33,6 +33,7 @@ from perstack.errors import ConfigError
 from tests.fakes.forking import ForkedOutput, ForkedProgram, can_fork, forked
 from tests.fakes.model_server import Answer, Decide, ModelServer, Seen, model_server
 from tests.fakes.model_wire import Call, Refusal, Reply
+from tests.fakes.no_registry import NO_REGISTRY
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -241,6 +242,7 @@ class Program:
             "ANTHROPIC_BASE_URL": base_url,
             "OPENAI_API_KEY": OPENAI_KEY,
             "OPENAI_BASE_URL": f"{base_url}/v1",
+            "PERSTACK_API_BASE_URL": NO_REGISTRY,
         }
         if trusted:
             accept_all(workspace / "perstack.toml", own)

@@ -36,6 +36,7 @@ from perstack.projection.views import (
     WorkspaceView,
 )
 from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, LocalJobsUpdate, Update
+from tests.fakes.catalog import FakeCatalog
 from tests.fakes.records import FakeRecords
 from tests.fakes.steering import FakeSteering
 from tests.fakes.travel import FakeTravel
@@ -76,12 +77,16 @@ class ShownFold:
 
 
 class FakeGateway:
-    """Remembers every command in `calls`; `refuse` makes the next command fail."""
+    """Remembers every command in `calls`; `refuse` makes the next command fail.
+
+    `start_gate` holds a start back until it is set.
+    """
 
     def __init__(self, workspace: Path = Path("/w/release-notes")) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.refuse: PerstackError | None = None
         self.closed = False
+        self.start_gate: anyio.Event | None = None
         self.past: list[EntryView] = []
         self._workspace = workspace
         self._queue: deque[Update] = deque()
@@ -89,6 +94,7 @@ class FakeGateway:
         self.steering = FakeSteering(self.record)
         self.travel = FakeTravel(self.record)
         self.records = FakeRecords(self.record)
+        self.registry = FakeCatalog(self.record)
 
     @property
     def workspace(self) -> Path:
@@ -123,6 +129,8 @@ class FakeGateway:
         return self.past[first : first + count]
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
+        if self.start_gate is not None:
+            await self.start_gate.wait()
         self.record("start", expert_key, query)
         return JobId("job-started")
 

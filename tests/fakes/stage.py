@@ -128,11 +128,15 @@ class Stage:
             with no_bugs(expected=self._bugs):
                 yield
 
+    def take_over(self, pilot: Pilot[int]) -> None:
+        """Take over a cockpit that was started by somebody else."""
+        self._pilot = pilot
+
     async def join(
         self, pilot: Pilot[int], defined: DefinitionsUpdate, here: tuple[str, ...]
     ) -> None:
         """Take over a cockpit that was started by somebody else; wait for its first view."""
-        self._pilot = pilot
+        self.take_over(pilot)
         self.gateway.say(local(*here))
         self.gateway.say(FeedBatch(caught_up=True))
         self.gateway.say(defined)

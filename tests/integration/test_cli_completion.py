@@ -60,6 +60,15 @@ def test_experts_are_those_of_the_file_and_the_built_in_ones(folder: Path) -> No
     assert "coder" in found
 
 
+def test_keys_of_a_registry_are_the_own_experts_with_their_versions(folder: Path) -> None:
+    versioned = '[experts."@acme/editor"]\nversion = "2.1.0"\ninstruction = "x"\n'
+    (folder / "perstack.toml").write_text(TEAM + versioned)
+    assert offered(folder, "publish", "") == ["writer", "@acme/editor"]
+    assert offered(folder, "tag", "@acme") == ["@acme/editor@2.1.0"]
+    assert offered(folder, "status", "w") == ["writer@1.0.0"]
+    assert offered(folder, "status", "writer@1.0.0", "de") == ["deprecated"]
+
+
 def test_a_name_that_a_shell_might_act_on_is_not_offered(folder: Path) -> None:
     (folder / "perstack.toml").write_text(HOSTILE)
     found = offered(folder, "run", "")

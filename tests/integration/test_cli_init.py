@@ -121,9 +121,10 @@ def test_a_configuration_that_is_broken_is_warned_of_and_status_still_tells(
     assert "Warning: perstack.toml is left out" in said.stderr
 
 
-def test_the_registrys_status_is_said_not_to_be_there(tmp_path: Path) -> None:
-    error = refused("status", "writer@1.0.0", "deprecated")
-    assert "registry" in error.message
+def test_status_of_a_key_is_the_registrys_and_makes_nothing(tmp_path: Path) -> None:
+    error = refused("status", "writer@1.0.0", "deprecated", "--workspace", str(tmp_path))
+    assert "the registry at http://127.0.0.1:9 wants to know who you are" in error.message
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("option", "level"), [("-v", "DEBUG"), ("--quiet", "ERROR")])

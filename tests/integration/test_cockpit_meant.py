@@ -55,6 +55,8 @@ async def test_typing_on_accepts_no_trust_and_starts_nothing() -> None:
         await stage.burst(*"xxxxa")
         await stage.press("a")
         assert isinstance(stage.app.screen, TrustSheet)
+        assert "read it to its end first" in stage.text_of("#trust-keys")
+        await stage.press("down")
         assert "once read to the end" in stage.text_of("#trust-keys")
         await stage.press(*["pagedown"] * 12, after=0.5)
         await stage.burst("a", "a")

@@ -61,8 +61,7 @@ async def test_typed_kinds_are_listed_read_filtered_and_left() -> None:
         assert screen.at.row_id == "task-3"
         await loaded(stage, screen)
         assert "task-3" in stage.text_of("#records-detail")
-        await stage.press("slash")
-        await stage.write("link")
+        await stage.rush("slash", *"link")
         await stage.until(lambda: screen.at.page is not None and screen.at.page.total == 1)
         await stage.press("enter")
         await loaded(stage, screen)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.fakes.no_registry import NO_REGISTRY
+
 ROOT = Path(__file__).parents[2]
 ALT_SCREEN_OFF = rb"\x1b\[\?1049l"
 
@@ -148,7 +150,7 @@ def test_scripted_model_is_named_on_the_screen(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(
     ("command", "told"),
-    [("", "the cockpit needs a terminal"), ("start nobody hi", "perstack.toml not found")],
+    [("", "the cockpit needs a terminal"), ("start nobody hi", "not found here")],
 )
 def test_closed_standard_input_is_no_terminal(tmp_path: Path, command: str, told: str) -> None:
     done = subprocess.run(
@@ -158,7 +160,12 @@ def test_closed_standard_input_is_no_terminal(tmp_path: Path, command: str, told
         text=True,
         check=False,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "HOME": str(tmp_path)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "TERM": "xterm",
+            "HOME": str(tmp_path),
+            "PERSTACK_API_BASE_URL": NO_REGISTRY,
+        },
     )
     assert told in done.stdout + done.stderr
     assert "internal error" not in done.stderr

@@ -171,11 +171,18 @@ async def test_all_problems_are_listed_and_the_exit_code_is_1(tmp_path: Path) ->
     assert hint == "Hint: correct line 1 of perstack.toml and save it"
 
 
-async def test_a_delegate_that_does_not_resolve_is_refused(tmp_path: Path) -> None:
-    toml = '[experts.a]\ninstruction = "x"\ndelegates = ["nobody"]\n'
+async def test_a_delegate_that_can_be_nobody_is_refused(tmp_path: Path) -> None:
+    toml = '[experts.a]\ninstruction = "x"\ndelegates = ["no.body"]\n'
     ran = await check(tmp_path, toml)
     assert ran.code == 1
-    assert "experts.a.delegates (line 3): delegate nobody of a not found" in ran.stderr
+    assert "experts.a.delegates (line 3): delegate no.body of a not found" in ran.stderr
+
+
+async def test_a_delegate_that_a_registry_may_have_is_no_mistake(tmp_path: Path) -> None:
+    toml = '[experts.a]\ninstruction = "x"\ndelegates = ["@acme/helper", "aa"]\n'
+    ran = await check(tmp_path, toml)
+    assert ran.code == 0
+    assert "helper" not in ran.stderr
 
 
 async def test_json_holds_the_same(tmp_path: Path) -> None:

@@ -196,5 +196,33 @@ def test_a_base_url_beside_its_own_key_is_kept(tmp_path: Path) -> None:
     assert found.warnings == ()
 
 
+def test_a_file_says_where_experts_come_from_only_once_that_is_accepted(tmp_path: Path) -> None:
+    """Even beside a key of its own: what is fetched is run."""
+    write(tmp_path, "PERSTACK_API_BASE_URL=https://evil.example\nPERSTACK_API_KEY=theirs")
+    found = read_environment(tmp_path, BOTH, {})
+    assert dict(found) == {"PERSTACK_API_KEY": "theirs"}
+    (demand,) = found.demands
+    assert demand.text == "set PERSTACK_API_BASE_URL=https://evil.example from .env"
+    assert "where Experts come from" in found.warnings[0].message
+    accepted = read_environment(tmp_path, BOTH, {}, accepts=lambda asked: asked == demand)
+    assert accepted["PERSTACK_API_BASE_URL"] == "https://evil.example"
+
+
+def test_the_users_key_for_the_registry_goes_nowhere_that_a_file_says(tmp_path: Path) -> None:
+    write(tmp_path, "PERSTACK_API_BASE_URL=http://127.0.0.1:4711")
+    found = read_environment(tmp_path, BOTH, {"PERSTACK_API_KEY": "mine"})
+    assert dict(found) == {"PERSTACK_API_KEY": "mine"}
+
+
+@pytest.mark.parametrize("url", ["https://api.perstack.ai", "http://127.0.0.1:4711"])
+def test_the_usual_registry_and_one_on_this_machine_may_be_named_beside_a_key(
+    tmp_path: Path, url: str
+) -> None:
+    write(tmp_path, f"PERSTACK_API_BASE_URL={url}\nPERSTACK_API_KEY=theirs")
+    found = read_environment(tmp_path, BOTH, {})
+    assert found["PERSTACK_API_BASE_URL"] == url
+    assert found.warnings == ()
+
+
 def test_the_repr_shows_no_value(tmp_path: Path) -> None:
     assert repr(read_environment(tmp_path, (), {"A_KEY": "canary"})) == "Environment(1 variables)"

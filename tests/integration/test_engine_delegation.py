@@ -339,3 +339,25 @@ async def test_a_stop_begins_no_delegate_that_was_still_queued(tmp_path: Path) -
     stopped = await world.start()
     assert stopped.outcome.ending == "stopped"
     assert len(world.skills.opened) == 2
+
+
+async def test_a_delegate_that_the_job_was_begun_without_is_a_failed_delegation(
+    tmp_path: Path,
+) -> None:
+    """As one of a registry that nobody fetched, where a service runs an Expert of the file."""
+
+    def mind(request: ModelRequest, turn: int) -> Generation:
+        if request.expert_key == "lead" and turn == 1:
+            return says("", ("helper", {"query": "x"}), ("there", {"query": "y"}))
+        return done("did it")
+
+    world = World(
+        tmp_path, mind, (expert("lead", "@acme/helper@1.0.0", "there"), expert("there", "@acme/x"))
+    )
+    ended = await world.start()
+    assert ended.outcome.ending == "completed"
+    (asked,) = [each for each in world.model.requests if each.expert_key == "lead"][1:]
+    (told,) = [each for each in asked.messages if isinstance(each, ToolMessage)]
+    texts = {result.tool_name: str(result.contents) for result in told.contents}
+    assert "Expert @acme/helper@1.0.0 not found: the job was begun without it" in texts["helper"]
+    assert "did it" in texts["there"]

@@ -14,9 +14,11 @@ import pytest
 
 from perstack.config.find import ConfigUrl
 from perstack.config.load import parse_config
+from perstack.config.lock_pins import read_pins, write_pins
 from perstack.config.lockfile import read_lock
 from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
+from perstack.domain.registry import Pin
 from perstack.errors import SkillError, UsageError
 from perstack.ports.skills import RunContext, SkillHost, SkillNotice, ToolSpec
 from perstack.ports.system import RandomIds, SystemClock
@@ -290,6 +292,18 @@ async def test_tools_are_locked_under_the_names_that_their_skills_have_for_them(
     assert found is not None
     assert [spec.name for spec in found] == ["exec"]
     assert find_lock(config).listed[SOLO].tools_of("other") is None
+
+
+@pytest.mark.anyio
+async def test_what_keys_of_a_registry_lead_to_outlives_an_install(tmp_path: Path) -> None:
+    config = parse_config(tmp_path / "perstack.toml", _toml().encode())
+    pin = Pin(registry="https://r.example", key="x@1.0.0", integrity="sha256-" + "0a" * 32)
+    lock = tmp_path / "perstack.lock"
+    await anyio.to_thread.run_sync(write_pins, lock, "perstack.toml", {"x": pin})
+    tools = {"search": ToolSpec("exa", "search", "", {"type": "object"})}
+    path = await _installer(Offering(tools), []).install(config, workspace=tmp_path, env={})
+    assert read_pins(path) == {"x": pin}
+    assert find_lock(config).listed[SOLO].tools_of("exa")
 
 
 @pytest.mark.anyio

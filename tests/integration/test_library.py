@@ -21,6 +21,7 @@ from perstack.errors import (
     ConfigError,
     ConflictError,
     NotFoundError,
+    RegistryUnreachableError,
     UnknownExpertError,
     UsageError,
 )
@@ -205,6 +206,8 @@ async def test_what_cannot_be_done_is_raised(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnknownExpertError):
+        await perstack.run(project, "No Body", "go")
+    with pytest.raises(RegistryUnreachableError, match="not found here"):
         await perstack.run(project, "nobody", "go")
     with pytest.raises(NotFoundError):
         await read(perstack.go_on(project, "no-such-job", text="x"))

@@ -361,7 +361,9 @@ async def test_detaching_hands_over_each_it_can_and_none_that_was_stopped(
     monkeypatch.setattr(local_gateway, "spawn_headless", spawn)
     async with cockpit(workspace) as opened:
         jobs = [await opened.gateway.start(ExpertKey("served"), "go") for _ in range(3)]
-        await opened.until(lambda: len(opened.events("startGeneration")) == 3)
+        await opened.until(
+            lambda: {event.job_id for event in opened.events("startGeneration")} == {*jobs}
+        )
         runs = {event.job_id: event.run_id for event in opened.events("startGeneration")}
         await opened.gateway.steering.stop(Target(jobs[0], runs[jobs[0]]))
         with pytest.raises(StorageError, match="cannot be detached: No space left"):

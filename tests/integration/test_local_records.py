@@ -147,6 +147,16 @@ async def test_more_tasks_than_a_page_come_page_by_page(tmp_path: Path) -> None:
         assert (found.total, len(found.rows)) == (12, 5)
 
 
+async def test_a_filter_finds_no_record_by_its_age(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        task = Task(id=TaskId("one"), agent_type="coder", input="fix it", created_at=NOW)
+        await at.tables.stores.ask(lambda stores: stores.tasks.add(task))
+        (age,) = [cell.text for cell in (await at.only("tasks")).cells if not cell.searched]
+        assert age.endswith("d")
+        assert await at.rows("tasks", age) == ()
+        assert len(await at.rows("tasks", "coder fix")) == 1
+
+
 async def test_memory_is_kept_searched_tagged_restored_and_deleted(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         await at.make("memory", "style: themes first")

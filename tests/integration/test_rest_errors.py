@@ -21,7 +21,7 @@ from perstack.errors import (
     StorageError,
     UsageError,
 )
-from perstack.serving.rest.errors import SlowDownError
+from perstack.serving.http.limits import SlowDownError
 from tests.fakes.rest_door import rest, rest_door
 
 pytestmark = pytest.mark.anyio

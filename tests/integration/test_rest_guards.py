@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from starlette.types import Message, Scope
 
 from perstack.errors import LimitError
+from perstack.serving.http.limits import Buckets
 from perstack.serving.rest.guards import Bodies, Gate
-from perstack.serving.rest.limits import Buckets
 from perstack.serving.rest.rules import Rules
 from tests.fakes.rest_door import RestDoor, rest, rest_door
 

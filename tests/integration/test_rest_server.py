@@ -21,7 +21,7 @@ from perstack.errors import ConflictError, UsageError
 from perstack.ports.system import SystemClock, Uuids
 from perstack.services.users import UserService
 from perstack.serving.backend import Place
-from perstack.serving.rest import connections
+from perstack.serving.http import connections
 from perstack.serving.rest.passwords import Argon2Passwords
 from perstack.serving.rest.server import Listening, serve
 from perstack.wiring import open_tables

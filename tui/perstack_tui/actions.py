@@ -37,6 +37,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "work",
     ),
     Action(
+        "registry",
+        "E,shift+e",
+        "E",
+        "Registry",
+        "Experts of the registry: search, read, run, add one as a delegate",
+        "work",
+    ),
+    Action(
         "reply",
         "i",
         "i",

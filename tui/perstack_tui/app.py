@@ -184,7 +184,10 @@ class Cockpit(TerminalApp, inherit_bindings=False):
         self._first_question.look()
         while pump.troubles:
             trouble = pump.troubles.popleft()
-            self.report(PerstackError(trouble.message, hint=trouble.hint))
+            if trouble.is_warning:
+                self.tell(trouble.message)
+            else:
+                self.report(PerstackError(trouble.message, hint=trouble.hint))
         self._first_run.look()
 
     def _tick(self) -> None:

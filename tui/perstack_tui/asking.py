@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perstack_tui.deeds.items import open_item
+from perstack_tui.screens.asking import begin
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.text import flat
 
@@ -60,7 +61,9 @@ class FirstRun:
     def look(self) -> None:
         """Start it if that can be done now."""
         app = self._app
-        if self._begun or not app.state.definitions.experts:
+        definitions = app.state.definitions
+        # Without a perstack.toml an Expert of the registry may be meant, or a built-in one.
+        if self._begun or not (definitions.experts or definitions.loaded_at):
             return
         self._begun = True
         expert, query = app.opening.expert_key, app.opening.query
@@ -76,7 +79,7 @@ class FirstRun:
         async def start(gateway: Gateway) -> None:
             app.state.await_run(await gateway.start(expert, query))
 
-        app.command(start)
+        begin(app, expert, start)
 
     async def _go_on(self, gateway: Gateway) -> None:
         app = self._app

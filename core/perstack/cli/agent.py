@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,18 +49,24 @@ def spawn(
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     as_json: a.Json = False,
 ) -> None:
     """Make an idle agent; exec gives it work."""
+    import anyio
+
+    from perstack.cli.registry_experts import complete_for_agent
     from perstack.domain.ids import SessionId
+
+    place = a.Place(workspace, config, trust, yes)
+    project = anyio.run(partial(complete_for_agent, place.project(or_empty=True), type_, yes=yes))
 
     async def ask(agents: AgentService) -> tuple[Agent, Spawned]:
         session_id = SessionId(session) if session else None
         made = await agents.spawn(type_, name=name, session_id=session_id)
         return made, agents.told(made)
 
-    place = a.Place(workspace, config, trust)
-    made, told = a.with_agents(workspace, place.project(), ask, plugins=True)
+    made, told = a.with_agents(workspace, project, ask, plugins=True)
     steering.show(as_json, told, lambda: _spawned(made, told.prompt if show_prompt else None))
 
 

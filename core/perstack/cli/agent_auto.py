@@ -36,6 +36,7 @@ def auto(
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     as_json: a.Json = False,
 ) -> None:
     """Have a model choose the agent type for a task, then spawn such an agent and give it that.
@@ -45,7 +46,7 @@ def auto(
     from perstack.cli.agent_driving import Job, Spawn, drive
     from perstack.domain.ids import SessionId
 
-    place, task = a.Place(workspace, config, trust), text_of(description, "File")
+    place, task = a.Place(workspace, config, trust, yes), text_of(description, "File")
     over = overrides(provider, model, max_steps)
     before = None if context is None else text_of(context, "Context file")
     chosen = _choose(place, task, over)

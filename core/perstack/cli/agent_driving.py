@@ -13,6 +13,7 @@ import anyio
 from perstack.cli.agent_options import Named, Place, json_of
 from perstack.cli.driving import EXIT_CODES, StoppedBy, warn, watch_signals
 from perstack.cli.listeners import Output, say, say_what_waits
+from perstack.cli.registry_experts import complete_for_agent
 from perstack.config.limits import MAX_STEPS
 from perstack.config.typed import Overrides
 from perstack.coordination import Coordination, open_coordination
@@ -68,7 +69,8 @@ def drive(work: Job) -> int:
     if isinstance(work.who, Named):
         work.who.refuse_empty(work.place.workspace)
     named = work.place.config
-    project = open_project(work.place.workspace, named, work.over, trust=work.place.trust)
+    trust = work.place.trust
+    project = open_project(work.place.workspace, named, work.over, trust=trust, or_empty=True)
     project.admit(project.config.experts)
     # As `run` does: importing the vendor's library takes longest.
     threading.Thread(target=warm_up, args=(project.config.settings,), daemon=True).start()
@@ -98,7 +100,11 @@ async def _work(
     """Return what came of it, None when a signal came before it began."""
     if isinstance(work.who, Named):
         # Looked for first: an agent that is not there is said before a key that is not there.
-        await AgentRoll(tables.stores, clock=SystemClock()).get(work.who.id, name=work.who.name)
+        roll = AgentRoll(tables.stores, clock=SystemClock())
+        type_ = (await roll.get(work.who.id, name=work.who.name)).type
+    else:
+        type_ = work.who.type
+    project = await complete_for_agent(project, type_, yes=work.place.yes)
     done: list[Execution] = []
     async with (
         open_runtime(project, tables=tables) as runtime,

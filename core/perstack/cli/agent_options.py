@@ -74,6 +74,7 @@ class Place:
     workspace: Path
     config: str | None = None
     trust: bool = False
+    yes: bool = False
 
     def check(self) -> None:
         """Refuse a workspace that is none.
@@ -88,8 +89,8 @@ class Place:
                 f"there is no folder {str(self.workspace)!a}", hint="check --workspace"
             )
 
-    def project(self) -> Project:
-        """Return the project, all of which its user has accepted.
+    def project(self, *, or_empty: bool = False) -> Project:
+        """Return the project, all of which its user has accepted; `or_empty`, if there is none.
 
         Raises:
             ConfigError: there is none, or it cannot be used.
@@ -98,7 +99,7 @@ class Place:
         from perstack.project import open_project
 
         self.check()
-        project = open_project(self.workspace, self.config, trust=self.trust)
+        project = open_project(self.workspace, self.config, trust=self.trust, or_empty=or_empty)
         project.admit(project.config.experts)
         for warning in project.warnings:
             say(f"Warning: {warning}")

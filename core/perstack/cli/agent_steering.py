@@ -59,15 +59,20 @@ def take(
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     as_json: a.Json = False,
 ) -> None:
     """Have an agent at work go on as its Expert is defined now, from its next step on."""
     which = a.Named.of(agent_id, name)
-    place = a.Place(workspace, config, trust)
-    experts = place.project().plan().experts
+    place = a.Place(workspace, config, trust, yes)
+    project = place.project()
 
     async def ask(agents: AgentService) -> Agent:
-        return await agents.orders.take_definition(experts, which.id, name=which.name)
+        from perstack.cli.registry_experts import complete_for_agent
+
+        agent = await agents.roll.get(which.id, name=which.name)
+        whole = await complete_for_agent(project, agent.type, yes=yes)
+        return await agents.orders.take_definition(whole.experts, agent.id)
 
     told = order(place, which, ask)
     say(as_json, told, "is told to take its definition before its next step")

@@ -37,6 +37,7 @@ def run(
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     as_json: a.Json = False,
 ) -> None:
     """Spawn an agent and give it work. It stays, with its conversation, until it is stopped.
@@ -48,7 +49,7 @@ def run(
     from perstack.domain.ids import SessionId
 
     work = Job(
-        a.Place(workspace, config, trust),
+        a.Place(workspace, config, trust, yes),
         Spawn(type_, name, SessionId(session) if session else None),
         prompt=text_of(prompt, "File"),
         context=None if context is None else text_of(context, "Context file"),
@@ -74,6 +75,7 @@ def exec_(
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     as_json: a.Json = False,
 ) -> None:
     """Give an agent work that is there already; it goes on with its conversation.
@@ -83,7 +85,7 @@ def exec_(
     from perstack.cli.agent_driving import Job, drive
 
     work = Job(
-        a.Place(workspace, config, trust),
+        a.Place(workspace, config, trust, yes),
         a.Named.of(agent_id, name),
         prompt=text_of(prompt, "File"),
         context=None if context is None else text_of(context, "Context file"),

@@ -15,6 +15,7 @@ from perstack.cli.compare import compare
 from perstack.cli.completion import completion, prepare
 from perstack.cli.config import config_app
 from perstack.cli.consensus import consensus_app
+from perstack.cli.create import create
 from perstack.cli.demo import demo
 from perstack.cli.export import export
 from perstack.cli.identity import identity_app
@@ -23,9 +24,13 @@ from perstack.cli.install import install
 from perstack.cli.jobs import jobs_app
 from perstack.cli.late import late
 from perstack.cli.log import register as register_log
+from perstack.cli.login import login, logout
 from perstack.cli.mcp import mcp_app
 from perstack.cli.memory import memory_app
 from perstack.cli.plugin import plugin_app
+from perstack.cli.publish import publish
+from perstack.cli.registry import registry_app
+from perstack.cli.registry_looking import info, search, versions
 from perstack.cli.review import review_app
 from perstack.cli.run import run
 from perstack.cli.runtimes import runtimes
@@ -33,8 +38,10 @@ from perstack.cli.serve import serve, web_app
 from perstack.cli.session import session_app
 from perstack.cli.start import open_watching, start
 from perstack.cli.status import status
+from perstack.cli.tag import tag
 from perstack.cli.task import task_app
 from perstack.cli.travel import register as register_travel
+from perstack.cli.unpublish import unpublish
 from perstack.cli.user import user_app
 from perstack.cli.watch import watch
 from perstack.cli.workflow import workflow_app
@@ -117,6 +124,7 @@ app.command(name="start")(start)
 app.command(name="watch")(watch)
 app.command(name="demo")(demo)
 app.command(name="install")(install)
+app.command(name="create")(create)
 app.add_typer(late(agent_app()))
 for noun in (memory_app, session_app, identity_app, task_app, review_app, workflow_app, plugin_app):
     app.add_typer(late(noun()))
@@ -130,7 +138,10 @@ app.command(name="export")(export)
 app.command(name="compare")(compare)
 app.command(name="status")(status)
 app.command(name="runtimes")(runtimes)
+for verb in (search, info, versions, publish, tag, unpublish, login, logout):
+    app.command(name=verb.__name__)(verb)
 app.command(name="completion")(completion)
 app.command(name="serve")(serve)
 app.add_typer(late(web_app()))
 app.add_typer(late(user_app()))
+app.add_typer(late(registry_app()))

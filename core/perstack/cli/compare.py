@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,7 @@ def compare(
     scenario: o.Scenario = None,
     pace: o.Pace = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     sequential: Annotated[
         bool,
         typer.Option("--sequential", help=f"One after another, not {AT_ONCE} at a time."),
@@ -117,7 +119,7 @@ def compare(
     )
     asked = (expert or "", query or "", on or [], comparison_id)
     at_once = 1 if sequential else AT_ONCE
-    project, wish = _prepare(wanted, config, over, asked, trust=trust, at_once=at_once)
+    project, wish = _prepare(wanted, config, over, asked, trust=trust, yes=yes, at_once=at_once)
     raise typer.Exit(_run(wanted, over, project, wish, named=config is not None))
 
 
@@ -128,13 +130,18 @@ def _prepare(
     asked: tuple[str, str, list[str], str | None],
     *,
     trust: bool,
+    yes: bool,
     at_once: int,
 ) -> tuple[Project, ContestWish]:
+    import anyio
+
     from perstack.cli.driving import warn
+    from perstack.cli.registry_experts import complete
     from perstack.comparing import wish_of
     from perstack.domain.comparisons import ComparisonId, contestants_of
-    from perstack.domain.ids import check_path_id
+    from perstack.domain.ids import ExpertKey, check_path_id
     from perstack.errors import UsageError
+    from perstack.fetching import check_startable
     from perstack.project import open_project
     from perstack.runtime import log_to_file
 
@@ -144,7 +151,10 @@ def _prepare(
         wanted.check_between([one.label for one in contestants])
     if not wanted.workspace.is_dir():
         raise UsageError(f"{wanted.workspace} is not a folder")
-    project = open_project(wanted.workspace, config, over, trust=trust)
+    project = open_project(wanted.workspace, config, over, trust=trust, or_empty=True)
+    check_startable(project, ExpertKey(expert), query)
+    project.admit(project.config.experts)
+    project = anyio.run(partial(complete, project, [ExpertKey(expert)], yes=yes))
     named = config is not None
     wish = wish_of(project, over, expert, query, contestants, at_once=at_once, named=named)
     log_to_file(project.workspace, project.secrets)

@@ -30,6 +30,16 @@ def experts(context: typer.Context, incomplete: str) -> list[str]:
     return _offered(lambda: _experts(_workspace(context)), incomplete)
 
 
+def own_experts(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the Experts that `perstack.toml` defines."""
+    return _offered(lambda: _defined(_workspace(context)), incomplete)
+
+
+def published(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the keys that the Experts of `perstack.toml` have in a registry."""
+    return _offered(lambda: _keys(_workspace(context)), incomplete)
+
+
 def jobs(context: typer.Context, incomplete: str) -> list[str]:
     """Return ids of jobs, the newest first."""
     return _offered(lambda: _jobs(_workspace(context)), incomplete)
@@ -87,20 +97,33 @@ def _workspace(context: typer.Context) -> Path:
 
 
 def _experts(workspace: Path) -> list[str]:
+    from perstack.core_types import CORE_TYPE_NAMES
+
+    own = list(_defined(workspace))
+    return [*own, *(name for name in CORE_TYPE_NAMES if name not in own)]
+
+
+def _keys(workspace: Path) -> list[str]:
+    found: list[str] = []
+    for name, said in _defined(workspace).items():
+        table = cast("dict[str, object]", said) if isinstance(said, dict) else {}
+        found.append(f"{name}@{table.get('version', '1.0.0')}")
+    return found
+
+
+def _defined(workspace: Path) -> dict[str, object]:
     import tomllib
 
     from perstack.config.find import find_config
-    from perstack.core_types import CORE_TYPE_NAMES
 
     path = find_config(workspace)
     if path is None or path.stat().st_size > _CONFIG_BYTES:
-        return list(CORE_TYPE_NAMES)
+        return {}
     try:
         table: object = tomllib.loads(path.read_text("utf-8")).get("experts")
     except ValueError:
-        table = None
-    own = list(map(str, cast("dict[str, object]", table))) if isinstance(table, dict) else []
-    return [*own, *(name for name in CORE_TYPE_NAMES if name not in own)]
+        return {}
+    return cast("dict[str, object]", table) if isinstance(table, dict) else {}
 
 
 def _jobs(workspace: Path) -> list[str]:

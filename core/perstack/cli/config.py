@@ -135,7 +135,9 @@ def _lock_of(project: Project) -> tuple[Lock | None, tuple[ConfigWarning, ...]]:
         lock = read_lock(path) if path else None
     except ConfigError as error:
         return None, (ConfigWarning(None, LOCK_NAME, error.message, error.hint),)
-    if lock is not None and lock.text_hash != project.config.text_hash:
+    if lock is None or not lock.is_of_tools:
+        return None, ()
+    if lock.text_hash != project.config.text_hash:
         fault = "was made from another state of the configuration and is not used"
         return None, (ConfigWarning(None, LOCK_NAME, fault, f"write it anew: {INSTALL}"),)
     return lock, ()

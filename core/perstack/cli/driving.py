@@ -12,16 +12,18 @@ import anyio
 from perstack.cli.again import go_on_command
 from perstack.cli.listeners import say
 from perstack.cli.options import Asked
+from perstack.cli.registry_experts import complete
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.engine.control import StopControl
 from perstack.engine.groups import unwrapped
 from perstack.engine.plan import JobOutcome, Listener
 from perstack.errors import UsageError
+from perstack.fetching import check_startable
 from perstack.ports.desk import LIMITS
 from perstack.ports.experts import Stoppable
 from perstack.project import Project, open_project
 from perstack.runtime import Runtime, late_model, log_to_file, open_history, open_runtime, warm_up
-from perstack.services.runs import check_new, find_job
+from perstack.services.runs import find_job
 from perstack.services.staying import stays_with
 
 if TYPE_CHECKING:
@@ -61,7 +63,10 @@ def drive_to_end(
         PerstackError: it could not be started, or the history could not be written.
     """
     asked.check()
-    project = open_project(asked.workspace, asked.config, over, trust=asked.trust)
+    names_one = asked.expert is not None or asked.goes_on
+    project = open_project(
+        asked.workspace, asked.config, over, trust=asked.trust, or_empty=names_one
+    )
     _new_job(asked, project)
     project.admit(project.config.experts)
     if project.config.settings.runtime.name == "perstack":
@@ -83,12 +88,14 @@ async def _drive(
 ) -> int:
     # Looked for first: a job that is not there is said before a key that is not there.
     history = open_history(project.workspace)
-    model = None
+    model, found, key = None, None, ExpertKey(asked.expert or "")
     if asked.goes_on:
         found = await find_job(history, asked.continuation())
-        asked = replace(asked, continue_job=found.id)
-        if await stays_with(history, found, project.config.settings.runtime):
-            model = late_model(project)  # A program goes on with it, so that no key is needed.
+        asked, key = replace(asked, continue_job=found.id), found.coordinator_expert_key
+    if found is None or not asked.own_definitions:  # Those of the job are in its history.
+        project = await complete(project, [key], yes=asked.yes)
+    if found is not None and await stays_with(history, found, project.config.settings.runtime):
+        model = late_model(project)  # A program goes on with it, so that no key is needed.
     control, stopped_by = StopControl(), StoppedBy()
     listener.output.on_broken = lambda: control.stop("user")
     endings: list[JobOutcome] = []
@@ -163,7 +170,7 @@ def _new_job(asked: Asked, project: Project) -> tuple[ExpertKey, str] | None:
     if asked.expert is None or not query:
         raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
     expert = ExpertKey(asked.expert)
-    check_new(project.config.experts, expert, query)
+    check_startable(project, expert, query)
     return expert, query
 
 

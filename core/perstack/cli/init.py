@@ -11,9 +11,9 @@ from typing import Annotated, Final
 import typer
 
 from perstack.cli import agent_options as a
+from perstack.cli.ignoring import ignore_records
 
 EXISTS: Final = "Project already initialized. Use --force to overwrite."
-_IGNORED: Final = ("perstack/", ".env")
 
 Where = Annotated[
     Path,
@@ -71,25 +71,7 @@ def _make(folder: Path, *, force: bool) -> _Made:
     except ConflictError as error:
         raise UsageError(EXISTS) from error
     needs = () if has_credentials(provider, env) else variables_of(provider)
-    return _Made(str(path), str(folder / "plugins"), provider, needs, _ignore(folder))
-
-
-def _ignore(folder: Path) -> tuple[str, ...]:
-    """Keep records and keys out of a git repository; return the lines that were added."""
-    from perstack.storage.files import explained
-
-    if not any((each / ".git").exists() for each in (folder, *folder.parents)):
-        return ()
-    path = folder / ".gitignore"
-    with explained("write", path):
-        text = path.read_text("utf-8") if path.exists() else ""
-        there = {line.strip() for line in text.splitlines()}
-        added = tuple(line for line in _IGNORED if line not in there)
-        if added:
-            gap = "" if not text or text.endswith("\n") else "\n"
-            with path.open("a", encoding="utf-8") as file:
-                file.write(gap + "".join(f"{line}\n" for line in added))
-    return added
+    return _Made(str(path), str(folder / "plugins"), provider, needs, ignore_records(folder))
 
 
 def _lines(made: _Made, directory: Path) -> Iterator[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from perstack.cli import options as o
 
 
@@ -10,17 +14,25 @@ def install(
     env_path: o.EnvPath = None,
     workspace: o.Workspace = o.HERE,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Follow the tags of the registry to where they are now."),
+    ] = False,
 ) -> None:
-    """Start every skill once and write its tools to perstack.lock, beside the configuration.
+    """Write perstack.lock beside the configuration: versions, and the tools of every skill.
 
-    Runs then start without waiting for skills, until the configuration changes.
+    Experts of the registry are fetched and stay at the versions they have. Every skill is started
+    once; runs then start without waiting for skills, until the configuration changes.
     """
     from dataclasses import replace
+    from functools import partial
 
     import anyio
 
     from perstack.cli.driving import warn
     from perstack.cli.listeners import Output, speak_utf8
+    from perstack.cli.registry_experts import complete
     from perstack.config.typed import Overrides
     from perstack.engine.groups import unwrapped
     from perstack.errors import UsageError
@@ -36,6 +48,8 @@ def install(
     log_to_file(project.workspace, project.secrets)
     # That the lock is stale is no news: this is the remedy.
     warn(replace(project, lock_warning=None))
+    every = partial(complete, project, [*project.config.experts], yes=yes, update=update)
+    project = anyio.run(every)
     speak_utf8()
     output = Output()
 

@@ -30,6 +30,11 @@ def main_runtime() -> None:
     _guarded("perstack.cli.runtime_app")
 
 
+def main_create() -> None:
+    """Run `create-expert`, which is `perstack create`."""
+    _guarded("perstack.cli.create_app")
+
+
 def _guarded(app_module: str) -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     _stand_in_for_closed_streams()

@@ -99,6 +99,10 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust", help="Accept what this perstack.toml starts and connects to."),
 ]
+YesOption = Annotated[
+    bool,
+    typer.Option("--yes", help="Accept what Experts of the registry start and connect to."),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show builds and proxy decisions of containers.")
 ]
@@ -121,6 +125,7 @@ class Asked:
     is_answer: bool = False
     own_definitions: bool = False
     trust: bool = False
+    yes: bool = False
 
     @property
     def goes_on(self) -> bool:

@@ -43,6 +43,7 @@ def run(
     scenario: o.Scenario = None,
     pace: o.Pace = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     full_events: Annotated[
         bool, typer.Option("--full-events", help="Embed whole checkpoints in events.")
     ] = False,
@@ -71,6 +72,7 @@ def run(
         resume_from=resume_from,
         is_answer=interactive_tool_call_result,
         trust=trust,
+        yes=yes,
         own_definitions=own_definitions,
     )
     over = o.overrides(

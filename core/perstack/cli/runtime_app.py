@@ -58,6 +58,7 @@ def run(
         str | None, typer.Option("--run-id", hidden=True, help="Accepted, without effect.")
     ] = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Run an Expert; prints one JSON event a line. Exit codes are those of `perstack run`."""
@@ -68,6 +69,7 @@ def run(
         query=query,
         job_id=job_id,
         trust=trust,
+        yes=yes,
     )
     over = Overrides(
         provider=provider,

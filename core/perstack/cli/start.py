@@ -47,6 +47,7 @@ def start(
     scenario: o.Scenario = None,
     pace: o.Pace = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
     theme: Annotated[
         str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
@@ -74,6 +75,7 @@ def start(
         resume_from=resume_from,
         is_answer=interactive_tool_call_result,
         trust=trust,
+        yes=yes,
     )
     over = o.overrides(
         provider=provider,
@@ -158,12 +160,13 @@ def session(
         from perstack.cli.listeners import Plain
 
         return drive_to_end(asked, over, Plain())
-    from perstack.config.find import locate
+    from perstack.config.find import find, locate
     from perstack.domain.ids import ExpertKey, JobId
     from perstack.ports.frontend import CockpitRequest, Setup
 
     asked.check()
-    path = locate(asked.workspace, asked.config)
+    named = asked.expert is not None or asked.goes_on
+    path = (find if named else locate)(asked.workspace, asked.config)
     continuation = asked.continuation(over) if asked.goes_on else None
     return open_frontend(
         CockpitRequest(
@@ -182,6 +185,7 @@ def session(
                 JobId(asked.job_id) if asked.job_id else None,
                 named=asked.config is not None,
                 trust=asked.trust,
+                yes=asked.yes,
             ),
         )
     )

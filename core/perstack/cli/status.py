@@ -1,4 +1,4 @@
-"""`perstack status`: what this folder holds, without starting anything."""
+"""`perstack status`: what this folder holds, or the status of an Expert in the registry."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perstack.cli import agent_options as a
+from perstack.cli import completing as c
 from perstack.cli import options as o
+from perstack.cli import registry_asking as r
 
 if TYPE_CHECKING:
     from perstack.domain.system import SystemHealth, SystemStatus
     from perstack.project import Project
 
-Key = Annotated[
-    str | None, typer.Argument(metavar="[KEY]", help="An Expert of the registry, with its version.")
-]
 Value = Annotated[
-    str | None, typer.Argument(metavar="[STATUS]", help="available, deprecated or disabled.")
+    str | None,
+    typer.Argument(
+        metavar="[STATUS]",
+        help="available, deprecated or disabled.",
+        autocompletion=c.one_of("available", "deprecated", "disabled"),
+    ),
+]
+OfRegistry = Annotated[
+    bool, typer.Option("--registry", help="Choose an Expert of the registry, and its status.")
 ]
 
 
 def status(
-    key: Key = None,
+    key: r.VersionedKey = None,
     value: Value = None,
+    registry: OfRegistry = False,
     workspace: o.Workspace = o.HERE,
     config: o.Config = None,
     trust: o.TrustOption = False,
@@ -35,29 +43,26 @@ def status(
 ) -> None:
     """Show what this folder holds: session, agents, tasks, memory, provider, and its health.
 
-    Exit codes: 0, also where something is degraded; 1 it is unhealthy.
+    With KEY or --registry: change the status of a version of an Expert in the registry.
+
+    Exit codes: 0, also where something is degraded; 1 it is unhealthy, or the registry refuses.
     """
     import anyio
 
     from perstack.cli.looking import say_what_is_logged
     from perstack.cli.printing import print_lines
 
-    if key is not None or value is not None:
-        raise _no_registry()
+    if key is not None or registry:
+        from perstack.cli.registry_status import change_status
+
+        change_status(key, value, workspace, config, trust=trust, as_json=as_json)
+        return
     project = a.Place(workspace, config, trust).usable_project()
     say_what_is_logged()
     told, health = anyio.run(_look, workspace.absolute(), project)
     print_lines([_json(told, health)] if as_json else _lines(told, health, project))
     if health.status == "unhealthy":
         raise typer.Exit(1)
-
-
-def _no_registry() -> Exception:
-    from perstack.errors import UsageError
-
-    return UsageError(
-        "the registry of Experts is not there yet", hint="perstack status, without arguments"
-    )
 
 
 async def _look(workspace: Path, project: Project | None) -> tuple[SystemStatus, SystemHealth]:

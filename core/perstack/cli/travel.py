@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perstack.domain.jobs import Job
     from perstack.domain.settings import SnapshotSettings
     from perstack.domain.travel import Comparison, FileChange, Moment, RestorePlan
+    from perstack.project import Project
     from perstack.services.restoring import Restorer
     from perstack.services.travel import TravelService
 
@@ -134,6 +135,7 @@ def fork(
     job: JobOption = None,
     config: o.Config = None,
     trust: o.TrustOption = False,
+    yes: o.YesOption = False,
     workspace: Workspace = HERE,
     as_json: Json = False,
 ) -> None:
@@ -142,6 +144,7 @@ def fork(
 
     from perstack.domain.travel import ForkWish
 
+    asked = o.Asked(workspace, config, None, text, trust=trust, yes=yes, own_definitions=not newest)
     wish = ForkWish(
         text=text,
         copy_files=not same_files,
@@ -150,20 +153,27 @@ def fork(
     )
 
     async def work() -> Job:
+        from anyio import to_thread
+
         from perstack.ports.system import RandomIds, SystemClock
         from perstack.services.forking import Forker
 
         past = _past(workspace)
         moment = await past.find(checkpoint, await _job(past, job))
         forker = Forker(past, clock=SystemClock(), ids=RandomIds())
-        defined = _defined(workspace, config, trust=trust) if newest else None
-        return await forker.fork(moment, wish, defined or {})
+        defined: Mapping[ExpertKey, Expert] = {}
+        if newest:
+            project = await to_thread.run_sync(_project, asked)
+            begun = await past.history.get_job(moment.job_id)
+            defined = await _defined(project, begun, yes=yes)
+        return await forker.fork(moment, wish, defined)
 
     made = anyio.run(work)
     if text is None:
         _say_forked(made, workspace, as_json=as_json)
         return
-    raise typer.Exit(_go_on(made, text, workspace, config, trust=trust, newest=newest))
+    asked = replace(asked, expert=made.coordinator_expert_key, continue_job=made.id)
+    raise typer.Exit(_go_on(asked))
 
 
 async def _restored(
@@ -207,31 +217,26 @@ async def _job(past: TravelService, job: str | None) -> JobId | None:
     return await find_job(past.history, job) if job is not None else None
 
 
-def _defined(workspace: Path, config: str | None, *, trust: bool) -> Mapping[ExpertKey, Expert]:
+async def _defined(project: Project, job: Job, *, yes: bool) -> Mapping[ExpertKey, Expert]:
+    """Return the Experts as they are defined now, and those of the registry for the job."""
+    from perstack.cli.registry_experts import complete
+
+    return (await complete(project, [job.coordinator_expert_key], yes=yes)).experts
+
+
+def _project(asked: o.Asked) -> Project:
     from perstack.project import open_project
 
-    project = open_project(workspace, config, trust=trust)
+    project = open_project(asked.workspace, asked.config, trust=asked.trust, or_empty=True)
     project.admit(project.config.experts)
-    return project.plan().experts
+    return project
 
 
-def _go_on(
-    made: Job, text: str, workspace: Path, config: str | None, *, trust: bool, newest: bool
-) -> int:
+def _go_on(asked: o.Asked) -> int:
     from perstack.cli.run import run_headless
     from perstack.config.typed import Overrides
 
-    asked = o.Asked(
-        workspace=workspace,
-        config=config,
-        expert=made.coordinator_expert_key,
-        query=text,
-        continue_job=made.id,
-        trust=trust,
-        own_definitions=not newest,
-    )
-    over = Overrides()
-    return run_headless(asked, over, full_events=False, no_wait=False)
+    return run_headless(asked, Overrides(), full_events=False, no_wait=False)
 
 
 # -------------------------------------------------------------------- printing

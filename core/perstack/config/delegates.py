@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -12,6 +12,8 @@ from perstack.config.report import Report, listed, meant, printable
 from perstack.domain.coordination import DispatcherSettings
 from perstack.domain.expert import Expert, delegate_tool_name
 from perstack.domain.ids import ExpertKey
+from perstack.domain.registry import parse_key
+from perstack.errors import UsageError
 
 _RINGS_TOLD: Final = 5
 _RING_SHOWN: Final = 6
@@ -27,6 +29,14 @@ def check_delegates(
     for expert in experts.values():
         for fault, hint in _faults(expert, declared):
             report.problem(("experts", expert.key, "delegates"), fault, hint)
+    for expert in experts.values():
+        for key in foreign_keys(expert, declared):
+            if _can_be_fetched(key) and (guess := _guess(key, declared)):
+                report.warn(
+                    ("experts", expert.key, "delegates"),
+                    f"delegate {key} is not defined here: it is looked for in the registry",
+                    f"did you mean {printable(guess)}?",
+                )
     for ring in islice(_rings(experts), _RINGS_TOLD):
         first = ring[0]
         report.warn(
@@ -34,6 +44,11 @@ def check_delegates(
             f"Experts delegate in a ring: {_ring_text(ring)}",
             "it ends only when a step limit is reached; remove one of the delegates",
         )
+
+
+def foreign_keys(expert: Expert, declared: Container[str]) -> tuple[ExpertKey, ...]:
+    """Return the delegates that are neither `declared` nor built in: the registry's."""
+    return tuple(key for key in expert.delegates if key not in declared and key not in CORE_TYPES)
 
 
 def check_fallback(
@@ -55,7 +70,7 @@ def _faults(expert: Expert, declared: Sequence[str]) -> Iterator[tuple[str, str 
         tool = delegate_tool_name(key)
         if key == expert.key:
             yield f"delegate {key} of {printable(expert.key)} is itself", "remove it"
-        elif key not in declared and key not in CORE_TYPES:
+        elif key not in declared and key not in CORE_TYPES and not _can_be_fetched(key):
             yield f"delegate {key} of {printable(expert.key)} not found", _remedy(key, declared)
         elif by_tool.get(tool) == key:
             yield f"delegate {key} of {printable(expert.key)} is listed twice", "remove one"
@@ -73,10 +88,21 @@ def _faults(expert: Expert, declared: Sequence[str]) -> Iterator[tuple[str, str 
         by_tool.setdefault(tool, key)
 
 
-def _remedy(key: str, declared: Sequence[str]) -> str:
+def _can_be_fetched(key: str) -> bool:
+    try:
+        parse_key(key)
+    except UsageError:
+        return False
+    return True
+
+
+def _guess(key: str, declared: Sequence[str]) -> str | None:
     unversioned = key[:1] + key[1:].partition("@")[0]
-    guess = meant(unversioned, (*CORE_TYPES, *declared))
-    if guess:
+    return meant(unversioned, (*CORE_TYPES, *declared))
+
+
+def _remedy(key: str, declared: Sequence[str]) -> str:
+    if guess := _guess(key, declared):
         return f"did you mean {printable(guess)}?"
     return f"this file defines: {listed(sorted(declared)[:20])}; built in: {listed(CORE_TYPES)}"
 

@@ -2,8 +2,8 @@
 
 An env file comes with the project, perhaps from a stranger, while the key is often the user's
 own. So a file can set no variable that says what is loaded into programs, and one that says where
-requests go, or who answers as the model, only once the user has accepted that; a base URL of
-anything else also together with the key that is sent there.
+requests go, who answers as the model, or where Experts come from, only once the user has accepted
+that; a base URL of anything else also together with the key that is sent there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from perstack.config.report import ConfigWarning, printable
 from perstack.config.trust import variable_demand
 from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
+from perstack.domain.registry import DEFAULT_URL
 
 _REDIRECTS: Final = re.compile(
     r".*_PROXY(?:_URL)?|SSL_CERT_(?:FILE|DIR)|.*_CA_BUNDLE|NODE_EXTRA_CA_CERTS",
@@ -40,6 +41,7 @@ _MODEL_URL: Final = re.compile(
     r"(?:ANTHROPIC|AZURE|DEEPSEEK|GOOGLE_GENERATIVE_AI|GOOGLE_VERTEX|OLLAMA|OPENAI)_BASE_URL",
     re.IGNORECASE,
 )
+_REGISTRY_URL: Final = re.compile(r"PERSTACK_API_BASE_URL", re.IGNORECASE)
 _MODEL_HOST: Final = re.compile(r"AZURE_RESOURCE_NAME", re.IGNORECASE)
 
 
@@ -130,6 +132,9 @@ def _leads_astray(name: str, value: str) -> str | None:
         return "it says where requests go, which you have not accepted"
     if _MODEL_HOST.fullmatch(name) or (_MODEL_URL.fullmatch(name) and leads_elsewhere(value)):
         return "it says who answers as the model, which you have not accepted"
+    usual = value.rstrip("/") == DEFAULT_URL
+    if _REGISTRY_URL.fullmatch(name) and leads_elsewhere(value) and not usual:
+        return "it says where Experts come from, which you have not accepted"
     return None
 
 

@@ -20,7 +20,7 @@ def read_headers(table: Table, *, instead: str) -> dict[str, str]:
     A header that seems to hold a secret is warned of; `instead` is where secrets belong.
     """
     headers = table.table("headers")
-    if headers is None:
+    if headers is None or are_too_many(headers):
         return {}
     read: dict[str, str] = {}
     for name in headers.keys:
@@ -39,6 +39,16 @@ def read_headers(table: Table, *, instead: str) -> dict[str, str]:
 def holds_secret(name: str) -> bool:
     """Tell whether a header's name says that its value is a secret."""
     return _SECRET.fullmatch(name) is not None
+
+
+def are_too_many(headers: Table) -> bool:
+    """Report more headers than anybody sends; tell whether there are."""
+    count = len(headers.keys)
+    if count > limits.LIST_ITEMS:
+        headers.report.problem(
+            headers.at, f"may have at most {limits.LIST_ITEMS} headers; it has {count:,}"
+        )
+    return count > limits.LIST_ITEMS
 
 
 def check_header_name(headers: Table, name: str) -> None:

@@ -6,12 +6,18 @@ goes on with its own definitions takes both from today's file, where they always
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Final
+
+from pydantic import JsonValue, TypeAdapter
 
 from perstack.config.secrets import REDACTED
-from perstack.domain.expert import Expert, RemoteSkill, SkillSpec
+from perstack.domain.expert import Expert, InteractiveSkill, RemoteSkill, SkillSpec
 from perstack.domain.ids import ExpertKey
 from perstack.errors import ConfigError
+
+_OBJECT: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
 
 
 def fit_to_keep(experts: Mapping[ExpertKey, Expert]) -> dict[ExpertKey, Expert]:
@@ -32,6 +38,21 @@ def skill_to_keep(skill: SkillSpec) -> SkillSpec:
         "endpoint": f"{address}?{REDACTED}" if asks else address,
     }
     return skill.model_copy(update=kept)
+
+
+def skill_table(skill: SkillSpec) -> dict[str, JsonValue]:
+    """Return the skill as `perstack.toml` would say it, without what may be secret in it."""
+    kept = skill_to_keep(skill)
+    said = _OBJECT.validate_python(kept.model_dump(mode="json", exclude_defaults=True))
+    if isinstance(skill, InteractiveSkill):
+        said["tools"] = {
+            name: {
+                **({"description": tool.description} if tool.description is not None else {}),
+                "inputJsonSchema": json.dumps(tool.input_schema, ensure_ascii=False),
+            }
+            for name, tool in skill.tools.items()
+        }
+    return {"type": skill.type} | said
 
 
 def made_whole(

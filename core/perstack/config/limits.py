@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from perstack.domain.registry import VERSION_PATTERN
+
 FILE_BYTES: Final = 4 * 1024 * 1024
 KEY_PARTS: Final = 64
 
@@ -60,17 +62,13 @@ PRICE_USD: Final = (0.0, 100_000.0)
 TOOL_USES: Final = (1, 1_000)
 SEARCH_RESULTS: Final = (1, 50)
 
-_VERSION: Final = (
-    r"\d{1,9}\.\d{1,9}\.\d{1,9}(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
-    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
-)
 _TAG: Final = r"[a-z0-9][a-z0-9_-]*"
 
-VERSION: Final = re.compile(_VERSION, re.ASCII)
+VERSION: Final = re.compile(VERSION_PATTERN, re.ASCII)
 TAG: Final = re.compile(_TAG)
 EXPERT_NAME: Final = re.compile(r"(?:@[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*")
 EXPERT_KEY: Final = re.compile(
-    rf"(?:@[a-z0-9][a-z0-9_.-]*/)?[a-z0-9][a-z0-9_.-]*(?:@(?:{_VERSION}|{_TAG}))?", re.ASCII
+    rf"(?:@[a-z0-9][a-z0-9_.-]*/)?[a-z0-9][a-z0-9_.-]*(?:@(?:{VERSION_PATTERN}|{_TAG}))?", re.ASCII
 )
 RUNTIME_VERSION: Final = re.compile(r"v?\d{1,9}(?:\.\d{1,9}){0,2}", re.ASCII)
 ENV_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")

@@ -24,7 +24,7 @@ from perstack.config.read_settings import (
 )
 from perstack.config.report import ConfigWarning, Report, printable
 from perstack.config.table import RawTable, Table
-from perstack.config.trust import demands_of
+from perstack.config.trust import demands_of, registry_demands
 from perstack.config.untrusted import Demand
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.expert import Expert
@@ -86,7 +86,8 @@ class LoadedConfig:
         if self.runtime_typed:
             typed = settings.runtime.model_copy(update={"name": "perstack"})
             settings = settings.model_copy(update={"runtime": typed})
-        return demands_of(self.experts.values() if experts is None else experts, settings)
+        found = demands_of(self.experts.values() if experts is None else experts, settings)
+        return (*found, *registry_demands(self.api_base_url))
 
     @property
     def redirects_key(self) -> bool:

@@ -1,7 +1,8 @@
 """`perstack.lock`: the tools of each Expert's skills, as their servers listed them.
 
 `perstack install` writes it beside the configuration. It holds for exactly the bytes that it was
-made from; a run that finds it valid knows its tools without starting a server.
+made from; a run that finds it valid knows its tools without starting a server. What the same file
+says of Experts of a registry is `lock_pins`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -19,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 from pydantic.alias_generators import to_camel
 
 from perstack.config.find import LOCK_NAME, name_of
-from perstack.config.kept import skill_to_keep
+from perstack.config.kept import skill_table
 from perstack.config.load import LoadedConfig, parse_toml
 from perstack.config.toml_text import fits_toml, toml_key, toml_lines
-from perstack.domain.expert import Expert, InteractiveSkill, SkillSpec
+from perstack.domain.expert import Expert
 from perstack.domain.ids import ExpertKey
 from perstack.errors import ConfigError, StorageError
 
@@ -59,6 +60,7 @@ class _WrittenTool(_Part):
 
 
 class _LockedExpert(_Part):
+    integrity: str | None = None
     tool_definitions: list[_WrittenTool] = []
 
 
@@ -71,11 +73,20 @@ class _Written(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a lock file says. `config_name` and `text_hash` are of the file it was made from."""
+    """What a lock file says. `config_name` and `text_hash` are of the file it was made from.
+
+    `integrity` is that of the definitions of those Experts which are a registry's.
+    """
 
     config_name: str
     text_hash: str | None
     tools: Mapping[ExpertKey, tuple[LockedTool, ...]]
+    integrity: Mapping[ExpertKey, str] = field(default_factory=dict[ExpertKey, str])
+
+    @property
+    def is_of_tools(self) -> bool:
+        """Whether it says something of tools: one that a run wrote has pins alone."""
+        return self.text_hash is not None or bool(self.tools)
 
 
 def lock_path(config: LoadedConfig) -> Path | None:
@@ -89,7 +100,7 @@ def read_lock(path: Path) -> Lock | None:
     Raises:
         ConfigError: it cannot be read, or is no lock file.
     """
-    data = _read(path)
+    data = read_bytes(path)
     if data is None:
         return None
     name = name_of(path)
@@ -105,10 +116,15 @@ def read_lock(path: Path) -> Lock | None:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in found["loc"])
-        raise _invalid(name, f"{where}: {found['msg']}") from error
+        raise invalid_lock(name, f"{where}: {found['msg']}") from error
     except (ValueError, RecursionError) as error:
-        raise _invalid(name, "it is not UTF-8 text, or nested too deeply") from error
-    return Lock(written.config_path, written.content_hash, tools)
+        raise invalid_lock(name, "it is not UTF-8 text, or nested too deeply") from error
+    integrity = {
+        ExpertKey(key): expert.integrity
+        for key, expert in written.experts.items()
+        if expert.integrity is not None
+    }
+    return Lock(written.config_path, written.content_hash, tools, integrity)
 
 
 def lock_text(
@@ -137,7 +153,7 @@ def lock_text(
         lines += ["", f"[{toml_key('experts', key)}]", *toml_lines(_clean(_head(expert), redact))]
         for name, skill in expert.skills.items():
             lines += ["", f"[{toml_key('experts', key, 'skills', name)}]"]
-            lines += toml_lines(_clean(_skill(skill), redact))
+            lines += toml_lines(_clean(skill_table(skill), redact))
         for tool in tools.get(key, ()):
             lines += ["", f"[[{toml_key('experts', key, 'toolDefinitions')}]]"]
             lines += toml_lines(_definition(tool))
@@ -168,18 +184,23 @@ def write_lock(path: Path, text: str) -> None:
         ) from error
 
 
-def _read(path: Path) -> bytes | None:
+def read_bytes(path: Path) -> bytes | None:
+    """Return what is in the file, None if there is none. Blocks on the disk.
+
+    Raises:
+        ConfigError: it cannot be read, or is larger than 16 MB.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _invalid(name_of(path), "it is no regular file")
+            raise invalid_lock(name_of(path), "it is no regular file")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _invalid(name_of(path), f"it cannot be read: {error.strerror}") from error
+        raise invalid_lock(name_of(path), f"it cannot be read: {error.strerror}") from error
     if len(data) > _MOST_BYTES:
-        raise _invalid(name_of(path), f"it is larger than {_MOST_BYTES:,} bytes")
+        raise invalid_lock(name_of(path), f"it is larger than {_MOST_BYTES:,} bytes")
     return data
 
 
@@ -190,12 +211,15 @@ def _tool(written: _WrittenTool) -> LockedTool:
     return LockedTool(written.skill_name, written.name, written.description, schema)
 
 
-def _invalid(name: str, why: str) -> ConfigError:
+def invalid_lock(name: str, why: str) -> ConfigError:
+    """Return the error for a file of that name that cannot be used."""
     return ConfigError(f"{name} is no lock file: {why}", hint=f"write it anew: {INSTALL}")
 
 
 def _head(expert: Expert) -> dict[str, JsonValue]:
     said = {"description": expert.description} if expert.description is not None else {}
+    if expert.origin is not None:
+        said["integrity"] = expert.origin.integrity
     return {
         "key": expert.key,
         "name": expert.name,
@@ -205,21 +229,6 @@ def _head(expert: Expert) -> dict[str, JsonValue]:
         "delegates": [*expert.delegates],
         "tags": [*expert.tags],
     }
-
-
-def _skill(skill: SkillSpec) -> dict[str, JsonValue]:
-    """Return the skill as the configuration would say it, without what may be secret in it."""
-    kept = skill_to_keep(skill)
-    said = _OBJECT.validate_python(kept.model_dump(mode="json", exclude_defaults=True))
-    if isinstance(skill, InteractiveSkill):
-        said["tools"] = {
-            name: {
-                **({"description": tool.description} if tool.description is not None else {}),
-                "inputJsonSchema": json.dumps(tool.input_schema, ensure_ascii=False),
-            }
-            for name, tool in skill.tools.items()
-        }
-    return {"type": skill.type} | said
 
 
 def _definition(tool: LockedTool) -> dict[str, JsonValue]:

@@ -22,7 +22,7 @@ def read_experts(table: Table | None) -> dict[ExpertKey, Expert]:
     for name, entry in table.tables():
         _check_name(table, name)
         key = ExpertKey(name)
-        experts[key] = _read_expert(key, entry)
+        experts[key] = read_expert(key, entry)
     return experts
 
 
@@ -44,7 +44,8 @@ def _check_name(table: Table, name: str) -> None:
         table.problem(name, f"an organisation has at most {limits.ORGANISATION_LENGTH} characters")
 
 
-def _read_expert(key: ExpertKey, entry: Table) -> Expert:
+def read_expert(key: ExpertKey, entry: Table) -> Expert:
+    """Read one Expert; `key` is also its name."""
     if "instruction" not in entry:
         entry.problem("instruction", "is missing", 'write instruction = """..."""')
     read = Expert(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypedDict
 
 from perstack.config import limits
-from perstack.config.headers import check_header_name, read_headers
+from perstack.config.headers import are_too_many, check_header_name, read_headers
 from perstack.config.report import printable
 from perstack.config.table import Table, given
 from perstack.config.urls import fault_of_server
@@ -123,7 +123,7 @@ def _read_address(entry: Table) -> _Address:
 
 def _read_header_env(entry: Table) -> dict[str, str]:
     table = entry.table("headerEnv")
-    if table is None:
+    if table is None or are_too_many(table):
         return {}
     read: dict[str, str] = {}
     for name in table.keys:

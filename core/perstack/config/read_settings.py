@@ -80,7 +80,6 @@ def read_api_base_url(top: Table) -> str | None:
     if fault := fault_of_url(url):
         top.problem(key, fault, "write an https:// URL")
         return None
-    top.not_yet(key)
     return url
 
 

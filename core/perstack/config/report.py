@@ -55,9 +55,13 @@ class RefusedConfigError(ConfigError):
 
 
 class Report:
-    """Collects the problems and warnings of one file, so that all are told at once."""
+    """Collects the problems and warnings of one file, so that all are told at once.
+
+    `unknown` counts its keys that mean nothing.
+    """
 
     def __init__(self, name: str, text: str) -> None:
+        self.unknown = 0
         self._name = name
         self._text = text
         self._problems: list[ConfigWarning] = []

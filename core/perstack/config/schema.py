@@ -122,7 +122,7 @@ def _limits() -> dict[str, Schema]:
             longest=limits.TEXT_LENGTH,
             default=DEFAULT_ENV_PATHS,
         ),
-        "perstackApiBaseUrl": url("Where the registry of Experts is; not asked yet."),
+        "perstackApiBaseUrl": url("Where the registry of Experts is."),
         "perstackBaseSkillCommand": program(
             "Starts another base skill than the built-in one.", longest=limits.ARGUMENT_LENGTH
         ),

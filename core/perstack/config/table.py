@@ -48,6 +48,7 @@ TOP_KEYS: Final = (
     "experts",
 )
 _IN_A_SERVER: Final = "write it into the table of an MCP skill, such as [experts.NAME.skills.web]"
+_MOST_UNKNOWN: Final = 1_000
 _SAFEGUARDS: Final = {
     "consensus": "write [consensus] as a table of its own",
     "budget": "write [budget] as a table of its own",
@@ -299,9 +300,15 @@ class Table:
         A safeguard that is misspelt (one of `gates`, too) or stands in a table where nobody reads
         it would be off without a word.
         """
-        for key in self.keys:
-            if key in self._known:
-                continue
+        unknown = [key for key in self.keys if key not in self._known]
+        self.report.unknown += len(unknown)
+        if unknown and self.report.unknown > _MOST_UNKNOWN:
+            # What each may have been meant to be takes a while to find out.
+            self.report.problem(
+                self.at, f"more than {_MOST_UNKNOWN:,} unknown keys", "remove what is not known"
+            )
+            return
+        for key in unknown:
             if key in _SAFEGUARDS:
                 self.problem(key, "has no effect here", _SAFEGUARDS[key])
             elif key in TOP_KEYS:

@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 from perstack.config.headers import holds_secret
 from perstack.config.interpolate import is_reference, variables_in
 from perstack.config.report import printable
-from perstack.config.untrusted import Demand
+from perstack.config.untrusted import Demand, Kind
 from perstack.config.urls import leads_elsewhere
 from perstack.domain.base import Model
 from perstack.domain.coordination import GithubSettings
 from perstack.domain.expert import Expert, McpSkill, McpStdioSkill, RemoteSkill
+from perstack.domain.registry import DEFAULT_URL, Origin
 from perstack.domain.runtimes import (
     PROGRAMS,
     USUAL_PERMISSIONS,
@@ -40,6 +41,7 @@ from perstack.domain.settings import Settings
 from perstack.errors import StorageError
 
 _FILE: Final = "trust.json"
+_FETCHED: Final = "registry"
 _PRIVATE: Final = " (which may be this machine or in a private network)"
 _PASSWORD: Final = re.compile(r"://[^/\s@]*@")
 _MOST_BYTES: Final = 4 * 1024 * 1024
@@ -89,6 +91,13 @@ def _of_runtimes(named: Iterable[RuntimeName], runtime: RuntimeSettings) -> Iter
         yield Demand("address", f"let containers reach {domain}")
 
 
+def registry_demands(url: str | None) -> tuple[Demand, ...]:
+    """Return what a file asks for that says which registry Experts come from."""
+    if url is None or url.rstrip("/") == DEFAULT_URL or not leads_elsewhere(url):
+        return ()
+    return (Demand("address", f"take Experts from {url}, with your key for it"),)
+
+
 def variable_demand(file: str, name: str, value: str) -> Demand:
     """Return what an env file asks for that says where requests go."""
     # A password in it is nobody's business, and changing it redirects nothing.
@@ -96,7 +105,39 @@ def variable_demand(file: str, name: str, value: str) -> Demand:
     return Demand("variable", f"set {name}={shown} from {file}")
 
 
+def sets_variable(demand: Demand, name: str) -> bool:
+    """Tell whether that is an env file which asks to set the variable."""
+    return demand.kind == "variable" and demand.text.startswith(f"set {name}=")
+
+
 def _of_expert(expert: Expert) -> Iterable[Demand]:
+    """One of the registry is one demand, which names everything: it is accepted whole."""
+    if expert.origin is None:
+        yield from _of_skills(expert)
+    else:
+        yield _of_fetched(expert, expert.origin)
+
+
+def _of_fetched(expert: Expert, origin: Origin) -> Demand:
+    parts = [demand.text for demand in _of_skills(expert)]
+    if expert.delegates:
+        parts.append(f"delegate to {_shown(expert.delegates)}")
+    asks = "".join(f"; {part}" for part in parts)
+    whose = f"{_shown([origin.key])} of {_shown([origin.owner])} from {origin.registry}"
+    return Demand("expert", f"run {whose} ({origin.integrity}){asks}", seal_of(expert))
+
+
+def seal_of(expert: Expert) -> str:
+    """Return a hash of all that an Expert is, whichever key led to it.
+
+    What a job's history says of an Expert's origin is not proven by anything, and the history may
+    have come with the folder.
+    """
+    is_ = expert.model_dump(mode="json", exclude={"key", "origin"}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(is_, sort_keys=True).encode()).hexdigest()
+
+
+def _of_skills(expert: Expert) -> Iterable[Demand]:
     for skill in expert.skills.values():
         if isinstance(skill, McpStdioSkill):
             words = [skill.command, *((skill.package_name,) if skill.package_name else skill.args)]
@@ -202,8 +243,9 @@ class Acceptances:
         wanted = tuple(demands)
         if not wanted:
             return ()
-        known = self._read().get(_key(config), frozenset())
-        return tuple(demand for demand in wanted if demand.digest not in known)
+        known = self._read()
+        given = {kind: known.get(_place(config, kind), frozenset()) for kind in _kinds(wanted)}
+        return tuple(demand for demand in wanted if demand.digest not in given[demand.kind])
 
     def accept(self, config: Path, demands: Iterable[Demand]) -> None:
         """Remember that the user accepted `demands` for the file at `config`.
@@ -212,8 +254,9 @@ class Acceptances:
             StorageError: it cannot be written down.
         """
         known = self._read()
-        digests = {demand.digest for demand in demands}
-        known[_key(config)] = known.get(_key(config), frozenset()) | digests
+        for demand in demands:
+            place = _place(config, demand.kind)
+            known[place] = known.get(place, frozenset()) | {demand.digest}
         self._write(known)
 
     def forget(self, config: Path, demands: Iterable[Demand]) -> None:
@@ -223,12 +266,12 @@ class Acceptances:
             StorageError: it cannot be written down.
         """
         known = self._read()
-        before = known.get(_key(config), frozenset())
-        left = before - {demand.digest for demand in demands}
-        if left == before:
-            return
-        known[_key(config)] = left
-        self._write({path: digests for path, digests in known.items() if digests})
+        left = dict(known)
+        for demand in demands:
+            place = _place(config, demand.kind)
+            left[place] = left.get(place, frozenset()) - {demand.digest}
+        if any(left[place] != known.get(place, frozenset()) for place in left):
+            self._write({path: digests for path, digests in left.items() if digests})
 
     def _write(self, known: Mapping[str, frozenset[str]]) -> None:
         record = _Record(accepted={path: tuple(sorted(known[path])) for path in sorted(known)})
@@ -301,6 +344,15 @@ def acceptances(env: Mapping[str, str]) -> Acceptances:
     if not state.is_absolute():
         state = Path(env.get("HOME") or Path.home()) / ".local" / "state"
     return Acceptances(state / "perstack")
+
+
+def _kinds(demands: Iterable[Demand]) -> set[Kind]:
+    return {demand.kind for demand in demands}
+
+
+def _place(config: Path, kind: Kind) -> str:
+    """Return where an acceptance stands: a registry's Expert is the same wherever it is run."""
+    return _FETCHED if kind == "expert" else _key(config)
 
 
 def _key(config: Path) -> str:

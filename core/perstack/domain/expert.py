@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from perstack.domain.base import Model
 from perstack.domain.ids import ExpertKey
+from perstack.domain.registry import Origin
 from perstack.domain.runtimes import ProgramName
 
 BASE_SKILL: Final = "@perstack/base"
@@ -175,7 +176,8 @@ def _is_none(value: object) -> bool:
 class Expert(Model):
     """One Expert. `description` is public, `instruction` private to it.
 
-    `runtime` is what executes it, None for what executes the job.
+    `runtime` is what executes it, None for what executes the job. `origin` is the registry's that
+    it came from, None for one of the project or built in.
     """
 
     key: ExpertKey
@@ -191,6 +193,7 @@ class Expert(Model):
     provider_tool_options: ProviderToolOptions | None = None
     provider_skills: tuple[ProviderSkill, ...] = ()
     runtime: Annotated[ExpertRuntime | None, Field(exclude_if=_is_none)] = None
+    origin: Annotated[Origin | None, Field(exclude_if=_is_none)] = None
 
 
 class ExpertRef(Model):

@@ -37,7 +37,8 @@ class JobReport(Model):
 
     `cost` is in USD and `tokens` counts all; with `partial` it was more, since some vendor did not
     say. `text` is what the coordinating Expert said last, once it is done. `consensus_id` is the
-    checkpoint that waits for a person's decision, `hint` how the job goes on.
+    checkpoint that waits for a person's decision, `hint` how the job goes on. `warnings` are what
+    was said of Experts of a registry, to whoever had it begin or go on.
     """
 
     job_id: JobId
@@ -57,6 +58,7 @@ class JobReport(Model):
     started_at: Moment
     finished_at: Moment | None = None
     hint: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class ExpertView(Model):

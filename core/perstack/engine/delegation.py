@@ -37,11 +37,12 @@ async def begin(run: RunDriver, calls: tuple[ToolCallPart, ...]) -> None:
     """Record the delegations; `go_on` runs them."""
     children: list[DelegateTo] = []
     for call in calls:
-        expert = run.job.plan.experts.get(run.toolset.delegates[call.tool_name])
+        key = run.toolset.delegates[call.tool_name]
+        expert = run.job.plan.experts.get(key)
         deepest = run.job.plan.settings.max_depth
         if expert is None or run.depth >= deepest:
             why = f"too deep: maxDepth is {deepest}, so do this yourself or give it up"
-            why = why if expert else f"Expert {call.tool_name} not found"
+            why = why if expert else f"Expert {key} not found: the job was begun without it"
             failed = result(run, call, f"Delegation failed: {why}", is_error=True)
             await run.record(ToolReturned(result=failed))
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +14,8 @@ from perstack.domain.ids import AgentId, ExpertKey, IdentityId, JobId, RunId, Se
 from perstack.domain.runtimes import ProgramName
 
 ExpertEnding = Literal["completed", "asked", "limit", "failed", "stopped", "awaiting"]
+# Gives Experts of a registry, and all that they lead to, by the key as it was asked for.
+FetchExperts = Callable[[Sequence[ExpertKey]], Awaitable[Mapping[ExpertKey, Expert]]]
 
 
 class Stoppable(Protocol):

@@ -85,8 +85,10 @@ class Continuation:
 class Setup:
     """What a front end opens its runtime with: where the configuration is, and what was typed.
 
-    `job_id` is the id that the first job it starts shall have. `named`: the user named the
-    configuration; `trust`: the user accepts what it asks for.
+    Without a `config_path` there is no configuration, and an empty one is used where Experts of the
+    registry are run. `job_id` is the id that the first job it starts shall have. `named`: the user
+    named the configuration; `trust`: the user accepts what it asks for; `yes`: and what Experts of
+    the registry would do.
     """
 
     config_path: Path | ConfigUrl | None
@@ -95,3 +97,4 @@ class Setup:
     job_id: JobId | None = None
     named: bool = False
     trust: bool = False
+    yes: bool = False

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from perstack.ports.identities import IdentityStore
     from perstack.ports.plugins import PluginStore
     from perstack.ports.projects import ProjectStore
+    from perstack.ports.registry_ledger import RegistryStore
     from perstack.ports.resources import ResourceStore
     from perstack.ports.reviews import ReviewStore, WorkflowStore
     from perstack.ports.sessions import SessionStore
@@ -89,6 +90,11 @@ class Stores(Protocol):
     @property
     def users(self) -> UserStore:
         """Users of servers, and what renews their access."""
+        ...
+
+    @property
+    def registry(self) -> RegistryStore:
+        """A registry of Experts that is hosted here."""
         ...
 
     async def version(self) -> str:

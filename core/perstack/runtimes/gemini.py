@@ -22,6 +22,7 @@ from perstack.ports.programs import Hearing, Talk
 from perstack.runtimes.catalog import KNOWN, command_of
 from perstack.runtimes.environment import program_environment
 from perstack.runtimes.gathering import Gathering
+from perstack.runtimes.gemini_env_files import env_files
 from perstack.runtimes.gemini_records import GeminiReader
 from perstack.runtimes.gemini_sessions import (
     OWN_FOLDER,
@@ -37,15 +38,6 @@ _KNOWN: Final = KNOWN["gemini"]
 # Without a terminal nobody can be asked: what its default mode would ask about is refused.
 _MODES: Final[Mapping[Permissions, str]] = {"ask": "default", "edits": "auto_edit", "all": "yolo"}
 _TRUST: Final = "GEMINI_CLI_TRUST_WORKSPACE"
-# Settings that its user's own, and an administrator's, win over: it reads no `.env` of the folder,
-# which could send the key elsewhere and hands it what it was not given; it reports and updates
-# nothing by itself.
-_DEFAULTS: Final = Path(__file__).with_name("gemini.defaults.json")
-_DEFAULTS_AT: Final = "GEMINI_CLI_SYSTEM_DEFAULTS_PATH"
-_ADMINISTRATORS: Final = (
-    Path("/etc/gemini-cli/system-defaults.json"),
-    Path("/Library/Application Support/GeminiCli/system-defaults.json"),
-)
 
 
 def open_program(settings: ProgramSettings) -> GeminiCli:
@@ -58,12 +50,12 @@ class Found:
     """What was looked up before it is started.
 
     `has_settings`: the workspace has a folder of settings for the program, which may start
-    commands. `has_defaults`: an administrator has set its defaults. `session_file` is where the
-    session to branch from is kept.
+    commands, or an env file that nobody can read. `could_be_set` are the variables that its env
+    files name. `session_file` is where the session to branch from is kept.
     """
 
     has_settings: bool = False
-    has_defaults: bool = False
+    could_be_set: frozenset[str] = frozenset()
     session_file: Path | None = None
 
 
@@ -120,11 +112,10 @@ class GeminiCli:
     def _environment(self, talk: Talk, found: Found) -> Mapping[str, str]:
         # Whoever runs an Expert here trusts the folder, but not what it would have it start:
         # of a folder with settings of its own the program's user has to have said so to it.
-        ours = {"NO_COLOR": "1", "GEMINI_TELEMETRY_ENABLED": "false"}
+        ours = dict.fromkeys(found.could_be_set, "")
+        ours |= {"NO_COLOR": "1", "GEMINI_TELEMETRY_ENABLED": "false"}
         if not found.has_settings:
             ours[_TRUST] = "true"
-        if not found.has_defaults:
-            ours[_DEFAULTS_AT] = str(_DEFAULTS)
         env = program_environment(
             talk.env,
             usual=(*_KNOWN.needs, *_KNOWN.usual),
@@ -139,9 +130,10 @@ def look_up(talk: Talk) -> Found:
     """Look what the workspace and the program's own records hold for a talk; reads the disk."""
     branched = talk.session if talk.branch else None
     folder = own_folder(talk.env)
+    files = env_files(talk.workspace, folder.parent if folder else None)
     return Found(
-        has_settings=(talk.workspace / OWN_FOLDER).exists(),
-        has_defaults=any(path.exists() for path in _ADMINISTRATORS),
+        has_settings=files.unclear or (talk.workspace / OWN_FOLDER).exists(),
+        could_be_set=files.names,
         session_file=session_file(folder, branched) if folder and branched else None,
     )
 

@@ -152,6 +152,7 @@ class AgentExecution:
         """
         check_text(prompt, "prompt", shortest=1, longest=PROMPT_LENGTH)
         agent = await self._ready(agent_id, name, is_answer=is_answer)
+        await self._agents.types.learn(agent.type)
         limit = self._agents.settings.default_timeout if timeout_s is None else timeout_s
         jobs: list[JobId] = []
         request = ExpertRequest(

@@ -10,8 +10,9 @@ from perstack.config.builtin import CORE_TYPES
 from perstack.domain.agents import AgentType
 from perstack.domain.expert import BASE_SKILL, BaseSkill, Expert
 from perstack.domain.ids import ExpertKey
-from perstack.errors import UsageError
-from perstack.ports.experts import ExpertCatalog
+from perstack.domain.registry import parse_key
+from perstack.errors import RegistryMissingError, RegistryUnreachableError, UsageError
+from perstack.ports.experts import ExpertCatalog, FetchExperts
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -20,12 +21,35 @@ class AgentTypes:
     """The types of `catalog`'s Experts, and others registered for as long as the process lives.
 
     An Expert of `perstack.toml` under a core type's key takes its place, since a person wrote it
-    there. What programs and plugins register never does.
+    there. What programs and plugins register never does. `fetch` gives Experts of a registry.
     """
 
-    def __init__(self, catalog: ExpertCatalog) -> None:
+    def __init__(self, catalog: ExpertCatalog, fetch: FetchExperts | None = None) -> None:
         self._catalog = catalog
+        self._fetch = fetch
         self._registered: dict[ExpertKey, Expert] = {}
+        self._fetched: set[ExpertKey] = set()
+
+    async def learn(self, agent_type: str) -> None:
+        """Fetch a type that only a registry can mean: its organisation, version or tag is said.
+
+        Each time anew, since a tag moves and a version may be disabled meanwhile.
+
+        Raises:
+            UsageError: `Unknown agent type: …`: no registry gives it.
+            RegistryError: it, or what it delegates to, cannot be had or must not be run.
+            ConfigError: the user has not accepted what it would do.
+        """
+        key = ExpertKey(agent_type)
+        known = key in self._catalog.experts or key in self._registered.keys() - self._fetched
+        if self._fetch is None or known or not _is_of_registry(key):
+            return
+        try:
+            found = await self._fetch([key])
+        except (RegistryMissingError, RegistryUnreachableError) as error:
+            raise _unknown(agent_type, error.message) from error
+        self._registered[key] = found[key]
+        self._fetched.add(key)
 
     def list(self) -> Sequence[AgentType]:
         """Return all types: core first, then the project's, then registered ones."""
@@ -48,10 +72,7 @@ class AgentTypes:
         """
         found = self._find(agent_type)
         if found is None:
-            raise UsageError(
-                f"Unknown agent type: {agent_type[:100]}",
-                hint="perstack agent types lists what there is",
-            )
+            raise _unknown(agent_type)
         return found
 
     def to_run(self, agent_type: str) -> Expert | ExpertKey:
@@ -84,6 +105,20 @@ class AgentTypes:
     def _find(self, agent_type: str) -> Expert | None:
         key = ExpertKey(agent_type)
         return self._catalog.experts.get(key) or self._registered.get(key)
+
+
+def _is_of_registry(key: ExpertKey) -> bool:
+    try:
+        return "@" in key and bool(parse_key(key))
+    except UsageError:
+        return False
+
+
+def _unknown(agent_type: str, why: str | None = None) -> UsageError:
+    listed = "perstack agent types lists what there is"
+    return UsageError(
+        f"Unknown agent type: {agent_type[:100]}", hint=f"{listed}; {why}" if why else listed
+    )
 
 
 def describe(expert: Expert) -> AgentType:

@@ -90,6 +90,7 @@ class AgentService:
             LimitError: so many agents are there already.
         """
         check_text(agent_type, "type", shortest=1, longest=NAME_LENGTH * 6)
+        await self.types.learn(agent_type)
         self.types.expert(agent_type)
         if name is not None:
             check_text(name, "name", shortest=1, longest=NAME_LENGTH)

@@ -55,6 +55,7 @@ class AgentCrew:
             UsageError: `Unknown agent type: …`.
             ConflictError: an agent of somebody else has that name.
         """
+        await self._agents.types.learn(agent_type)
         self._agents.types.expert(agent_type)
         now = self._clock.now_ms()
         agent = Agent(

@@ -21,7 +21,7 @@ from perstack.engine.groups import unwrapped
 from perstack.engine.plan import Deps, JobOutcome, Plan
 from perstack.errors import LimitError, UnknownExpertError
 from perstack.ports.desk import Carrier
-from perstack.ports.experts import ExpertAnswer, ExpertRequest
+from perstack.ports.experts import ExpertAnswer, ExpertRequest, FetchExperts
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
 from perstack.ports.model import ChatModel
@@ -42,7 +42,7 @@ class RunnerParts:
 
     `experts` gives those that there are now: plugins come and go. `open_model` opens another model
     of the same vendor by name. `admit` refuses an identity that must not be carried. `settled`
-    has written what the desk heard.
+    has written what the desk heard. `fetch` gives Experts of a registry, with all they lead to.
     """
 
     history: History
@@ -52,6 +52,7 @@ class RunnerParts:
     open_model: OpenModel
     admit: Callable[[IdentityId], Awaitable[None]] | None = None
     settled: Callable[[], Awaitable[None]] | None = None
+    fetch: FetchExperts | None = None
 
 
 class JobExpertRunner:
@@ -74,7 +75,8 @@ class JobExpertRunner:
 
         Raises:
             UnknownExpertError: there is no such Expert.
-            ConfigError: the model cannot be opened.
+            RegistryError: what it delegates to cannot be had of the registry.
+            ConfigError: the model cannot be opened, or the user has not accepted what it would do.
             LimitError: its time was over, and it did not stop within 10 s.
             NotFoundError, ConflictError: there is no such identity, or it is not active.
             StorageError: the history cannot be written.
@@ -83,7 +85,7 @@ class JobExpertRunner:
         # A spawned agent's identity was looked at when it was spawned.
         if request.identity_id and request.agent_id is None and self._parts.admit:
             await self._parts.admit(request.identity_id)
-        plan = self._plan(request, expert)
+        plan = self._plan(request, expert, await self._known(expert))
         of_program = _model_of_program(plan.settings, plan.experts[expert.key])
         deps = await self._deps(request, expert, opens=of_program is None)
         runs = Runs(self._parts.history, deps)
@@ -113,11 +115,22 @@ class JobExpertRunner:
             raise UnknownExpertError(wanted, [str(key) for key in self.experts])
         return found
 
-    def _plan(self, request: ExpertRequest, expert: Expert) -> Plan:
+    async def _known(self, expert: Expert) -> Mapping[ExpertKey, Expert]:
+        """Return all that the Expert can lead to, by key, with what a registry has of it."""
+        known = {**self._parts.plan.experts, **self.experts}
+        fetch, reached = self._parts.fetch, reachable(expert, known)
+        missing = {key for one in reached.values() for key in one.delegates} - reached.keys()
+        if not missing or fetch is None:
+            return known
+        return {**await fetch(sorted(missing)), **known}
+
+    def _plan(
+        self, request: ExpertRequest, expert: Expert, known: Mapping[ExpertKey, Expert]
+    ) -> Plan:
         plan = self._parts.plan
         steps = request.max_steps or plan.settings.max_steps
         settings = plan.settings.model_copy(update={"max_steps": steps})
-        experts = reachable(expert, {**plan.experts, **self.experts})
+        experts = reachable(expert, known)
         if request.program is not None:
             settings = executed_with(settings, request.program, request.model)
             experts = {

@@ -11,14 +11,8 @@ import anyio.to_thread
 
 from perstack.config.find import name_of
 from perstack.config.load import LoadedConfig
-from perstack.config.lockfile import (
-    INSTALL,
-    LockedTool,
-    lock_path,
-    lock_text,
-    read_lock,
-    write_lock,
-)
+from perstack.config.lock_pins import write_tools
+from perstack.config.lockfile import INSTALL, LockedTool, lock_path, lock_text, read_lock
 from perstack.domain.expert import BASE_SKILL, Expert, McpSkill
 from perstack.domain.ids import ExpertKey, JobId, RunId, ToolCallId
 from perstack.errors import ConfigError, SkillError, UsageError
@@ -38,9 +32,13 @@ from perstack.ports.system import Clock, Ids
 
 @dataclass(frozen=True, slots=True)
 class FoundLock:
-    """What the lock file beside a configuration gives: tools by Expert, or why it gives none."""
+    """What the lock file beside a configuration gives: tools by Expert, or why it gives none.
+
+    `fetched` are the tools of Experts of the registry, by the integrity of their definitions.
+    """
 
     listed: Mapping[ExpertKey, ListedTools] = field(default_factory=dict[ExpertKey, ListedTools])
+    fetched: Mapping[str, ListedTools] = field(default_factory=dict[str, ListedTools])
     warning: str | None = None
 
 
@@ -70,13 +68,17 @@ def find_lock(config: LoadedConfig) -> FoundLock:
         lock = read_lock(path)
     except ConfigError as error:
         return FoundLock(warning=f"{error.message}: run {INSTALL}")
-    if lock is None:
+    if lock is None or not lock.is_of_tools:
         return FoundLock()
     if lock.config_name != config.path.name:
         return FoundLock(warning=f"{name_of(path)} is not of {name_of(config.path)}: run {INSTALL}")
     if lock.text_hash != config.text_hash:
         return FoundLock(warning=f"{name_of(path)} is stale: run {INSTALL}")
-    return FoundLock({key: _Listed(tools) for key, tools in lock.tools.items()})
+    of = lock.integrity
+    return FoundLock(
+        {key: _Listed(tools) for key, tools in lock.tools.items() if key not in of},
+        {of[key]: _Listed(tools) for key, tools in lock.tools.items() if key in of},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Installer:
             found[key] = await self._collect(expert, context)
             self.say(f"  Found {len(found[key])} tool(s)")
         text = lock_text(config, found, now_ms=self.clock.now_ms(), redact=self.redact)
-        await anyio.to_thread.run_sync(write_lock, path, text)
+        await anyio.to_thread.run_sync(write_tools, path, text)
         self.say(f"Generated {path}")
         return path
 

@@ -228,11 +228,20 @@ def check_new(experts: Mapping[ExpertKey, Expert], key: ExpertKey, query: str) -
         UnknownExpertError: it is neither one of `experts` nor built in.
         UsageError: the query is blank or too long.
     """
+    check_query(query)
+    if key not in with_builtins(experts, key):
+        raise UnknownExpertError(key, [str(known) for known in experts])
+
+
+def check_query(query: str) -> None:
+    """Refuse what no job can begin with.
+
+    Raises:
+        UsageError: it is blank or too long.
+    """
     if not query.strip():
         raise UsageError("a new job needs a query", hint='perstack run <expert> "<query>"')
     check_length("a query", query)
-    if key not in with_builtins(experts, key):
-        raise UnknownExpertError(key, [str(known) for known in experts])
 
 
 async def find_job(history: History, wanted: Continuation) -> Job:

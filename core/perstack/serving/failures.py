@@ -7,10 +7,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from perstack.config.untrusted import UntrustedError
 from perstack.domain.base import Model
 from perstack.errors import PerstackError
 
 INTERNAL: Final = "internal"
+ACCEPTING: Final = (
+    "perstack info KEY shows all of one; who runs the server accepts it there, once: "
+    "perstack install --yes, or perstack run KEY QUERY --yes"
+)
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -24,10 +29,18 @@ class Failure(Model):
 
 def failure_of(error: Exception) -> Failure:
     """Return what may be told of an error; one that is not ours is logged and told by no word."""
+    if isinstance(error, UntrustedError):
+        return Failure(error=error.message, code=error.code, hint=_whose(error))
     if isinstance(error, PerstackError):
         return Failure(error=error.message, code=error.code, hint=error.hint)
     _LOG.error("an unexpected error", exc_info=error)
     return Failure(error="Internal error", code=INTERNAL, hint="perstack/logs has its traceback")
+
+
+def _whose(error: UntrustedError) -> str | None:
+    """Return what to do about what is not accepted: whoever asks a server may not accept it."""
+    fetched = any(demand.kind == "expert" for demand in error.demands)
+    return ACCEPTING if fetched else error.hint
 
 
 def as_json(failure: Failure) -> dict[str, JsonValue]:

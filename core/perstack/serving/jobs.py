@@ -18,14 +18,15 @@ from perstack.errors import ConflictError, LimitError, PerstackError, UsageError
 if TYPE_CHECKING:
     from perstack.domain.events import Delta, Event
     from perstack.domain.ids import CheckpointId, ExpertKey, JobId, RunId
-    from perstack.engine.plan import JobOutcome, Plan
+    from perstack.engine.plan import JobOutcome
     from perstack.ports.frontend import Continuation
+    from perstack.project import Project
     from perstack.projection.run_state import RunState
     from perstack.services.runs import Runs
     from perstack.serving.backend import Backend, Served
 
     OnEvent = Callable[[Event], None]
-    _Drive = Callable[[Served, Plan, "ServedJob"], Awaitable[JobOutcome]]
+    _Drive = Callable[[Served, "ServedJob"], Awaitable[JobOutcome]]
     _Work = Callable[[Served], Awaitable[object]]
 
 MOST_AT_ONCE: Final = 32
@@ -47,6 +48,12 @@ class ServedJob:
         self._listeners: list[OnEvent] = []
         self._outcome: JobOutcome | None = None
         self._error: Exception | None = None
+        self._warnings: list[str] = []
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its Experts of a registry were warned of, before it began."""
+        return tuple(self._warnings)
 
     async def begin(self) -> JobId:
         """Wait until it has begun, and return its id.
@@ -99,6 +106,26 @@ class ServedJob:
     def on_warning(self, text: str) -> None:
         """The history says the same when it is looked at."""
 
+    async def complete(self, served: Served, key: ExpertKey) -> Project:
+        """Return the project with all Experts of a registry that one leads to, all accepted.
+
+        Raises:
+            UnknownExpertError, RegistryError, ConfigError: as `fetching.completed`.
+            ConflictError: it was stopped meanwhile.
+        """
+        from perstack.fetching import completed
+
+        whole = project = served.runtime.project
+        with self.control.interruptible() as stopped:
+            whole = await completed(project, [key])
+        if stopped.cancelled_caught:
+            raise ConflictError("the job was stopped before it began")
+        new = [text for text in whole.fetch_warnings if text not in project.fetch_warnings]
+        for text in new:
+            _LOG.warning("%s", text)
+        self._warnings.extend(new)
+        return whole
+
 
 class ServedJobs:
     """Starts jobs and goes on with them; `get` finds one that is at work here."""
@@ -132,13 +159,14 @@ class ServedJobs:
             PerstackError: it could not begin.
         """
 
-        async def drive(served: Served, plan: Plan, job: ServedJob) -> JobOutcome:
+        async def drive(served: Served, job: ServedJob) -> JobOutcome:
+            from perstack.fetching import check_startable
+
+            check_startable(served.runtime.project, expert, query)
+            plan = (await job.complete(served, expert)).plan()
             if max_steps is not None:
                 settings = plan.settings.model_copy(update={"max_steps": max_steps})
                 plan = replace(plan, settings=settings)
-            from perstack.services.runs import check_new
-
-            check_new(plan.experts, expert, query)
             runs = await _able(served)
             return await runs.start(plan, expert, query, listener=job, control=job.control)
 
@@ -155,7 +183,11 @@ class ServedJobs:
         if wanted.job_id is not None:
             await self._let_go(wanted.job_id)
 
-        async def drive(served: Served, plan: Plan, job: ServedJob) -> JobOutcome:
+        async def drive(served: Served, job: ServedJob) -> JobOutcome:
+            from perstack.services.runs import find_job
+
+            found = await find_job(self._backend.history, wanted)
+            plan = (await job.complete(served, found.coordinator_expert_key)).plan()
             runs = await _able(served)
             return await runs.go_on(plan, wanted, listener=job, control=job.control)
 
@@ -242,7 +274,7 @@ class ServedJobs:
         failed: Exception | None = None
         try:
             async with self._backend.use() as served:
-                outcome = await drive(served, served.runtime.project.plan(), job)
+                outcome = await drive(served, job)
         except Exception as error:  # noqa: BLE001  whoever waits for the job is told
             failed = error
         finally:

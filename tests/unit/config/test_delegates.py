@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from perstack.config.delegates import foreign_keys
+from perstack.domain.ids import ExpertKey
 from tests.unit.config.reading import read, refused_lines, warned
 
 
@@ -18,22 +20,22 @@ def team(delegates: Mapping[str, Sequence[str]]) -> str:
     ("delegates", "problem"),
     [
         (
-            {"lead": ["writr"], "writer": []},
-            "delegate writr of lead not found; did you mean writer?",
+            {"lead": ["writ.r"], "writer": []},
+            "delegate writ.r of lead not found; did you mean writer?",
         ),
         (
-            {"lead": ["writer@1.0.0"], "writer": []},
-            "delegate writer@1.0.0 of lead not found; did you mean writer?",
+            {"lead": ["writ.er@1.0.0"], "writer": []},
+            "delegate writ.er@1.0.0 of lead not found; did you mean writer?",
         ),
         (
-            {"lead": ["qqq"], "a": []},
+            {"lead": ["q.q"], "a": []},
             (
-                "delegate qqq of lead not found; this file defines: a, lead; "
+                "delegate q.q of lead not found; this file defines: a, lead; "
                 "built in: coder, researcher, tester, reviewer, adversarial, architect, "
                 "coordinator, analyst, devops, documentation, security-auditor"
             ),
         ),
-        ({"lead": ["codr"]}, "delegate codr of lead not found; did you mean coder?"),
+        ({"lead": ["cod.r"]}, "delegate cod.r of lead not found; did you mean coder?"),
         ({"lead": ["lead"]}, "delegate lead of lead is itself; remove it"),
         ({"lead": ["a", "a"], "a": []}, "delegate a of lead is listed twice; remove one"),
         (
@@ -56,6 +58,32 @@ def test_a_delegate_that_cannot_be_called_is_refused(
     delegates: dict[str, list[str]], problem: str
 ) -> None:
     assert refused_lines(team(delegates)) == [f"experts.lead.delegates (line 3): {problem}"]
+
+
+@pytest.mark.parametrize("key", ["qqq", "@acme/qqq", "qqq@1.2.3", "@acme/qqq@stable"])
+def test_a_delegate_that_a_registry_may_have_is_left_to_it(key: str) -> None:
+    config = read(team({"lead": [key], "a": []}))
+    assert config.warnings == ()
+    lead = config.experts[ExpertKey("lead")]
+    assert foreign_keys(lead, config.experts) == (key,)
+
+
+def test_neither_an_expert_of_the_file_nor_a_built_in_one_is_left_to_a_registry() -> None:
+    config = read(team({"lead": ["a", "coder"], "a": []}))
+    assert foreign_keys(config.experts[ExpertKey("lead")], config.experts) == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("writr", "writer"), ("writer@1.0.0", "writer"), ("codr", "coder")],
+)
+def test_a_delegate_that_is_close_to_a_known_name_is_warned_of(written: str, meant: str) -> None:
+    (warning,) = read(team({"lead": [written], "writer": []})).warnings
+    assert str(warning) == (
+        f"experts.lead.delegates (line 3): delegate {written} is not defined here: "
+        "it is looked for in the registry"
+    )
+    assert warning.hint == f"did you mean {meant}?"
 
 
 def test_a_broken_expert_still_counts_as_defined() -> None:

@@ -187,3 +187,10 @@ def test_keys_that_slid_into_a_table_are_told_to_move_up(key: str) -> None:
     assert (
         f"provider.{key} (line 2): has no effect here: TOML puts keys below [provider]" in warning
     )
+
+
+def test_a_heap_of_unknown_keys_is_refused_before_each_is_guessed_at() -> None:
+    heap = "".join(f"kk{number} = 1\n" for number in range(1_001))
+    assert refused_lines(WRITER + heap) == [
+        "experts.writer (line 1): more than 1,000 unknown keys; remove what is not known"
+    ]

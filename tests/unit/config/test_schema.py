@@ -232,7 +232,7 @@ def test_schema_and_reader_say_the_same(text: str) -> None:
         "[budget]\nmaxCostUsd = nan",
         'envPath = ["\\u0000"]',
         '[notify]\ncommand = "\'"',
-        '[experts.a]\ninstruction = "x"\ndelegates = ["b"]',
+        '[experts.a]\ninstruction = "x"\ndelegates = ["a"]',
         ASK + "tools.q.inputJsonSchema = '{'",
         BASE + 'requireApproval = ["x"]',
         BASE + 'omit = ["exce"]',

@@ -213,3 +213,10 @@ def test_keys_of_a_started_server_have_no_effect_at_an_address() -> None:
         "packageName",
         "args",
     ]
+
+
+@pytest.mark.parametrize("key", ["headers", "headerEnv"])
+def test_more_headers_than_anybody_sends_are_refused_before_each_is_compared(key: str) -> None:
+    heap = ", ".join(f'X-{number} = "A"' for number in range(256))
+    [refused] = refused_lines(f"{HTTP}{AT}{key} = {{ {heap} }}\n")
+    assert f"{key} (line 6): may have at most 255 headers; it has 256" in refused

@@ -319,16 +319,20 @@ def test_a_key_in_the_file_is_warned_of_without_its_value() -> None:
     assert "sk-ant" not in f"{warning}{warning.hint}"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        'perstackApiBaseUrl = "https://registry.example"',
-        "[web]\nenabled = true",
-    ],
-)
-def test_keys_of_later_versions_are_accepted_with_a_warning(text: str) -> None:
-    (warning,) = warned(text)
+def test_keys_of_later_versions_are_accepted_with_a_warning() -> None:
+    (warning,) = warned("[web]\nenabled = true")
     assert warning.endswith("is not supported yet and has no effect")
+
+
+@pytest.mark.parametrize("url", ["https://registry.example", "http://127.0.0.1:8788"])
+def test_the_registrys_address_is_read(url: str) -> None:
+    config = read(f'perstackApiBaseUrl = "{url}"')
+    assert config.api_base_url == url
+    assert config.warnings == ()
+
+
+def test_without_one_the_registrys_address_is_the_usual_one() -> None:
+    assert read("").api_base_url is None
 
 
 def test_a_setting_of_another_provider_is_warned_of() -> None:

@@ -116,6 +116,20 @@ def test_what_is_not_accepted_yet_is_listed_whole_however_long(tmp_path: Path) -
     assert "; evil" in UntrustedError(tmp_path / "perstack.toml", (demand,)).message
 
 
+def test_only_what_the_file_itself_asks_for_is_said_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "perstack.toml"
+    variable = Demand("variable", "set HTTPS_PROXY=http://proxy from .env")
+    fetched = Demand("expert", "run @acme/x@1.0.0 of acme")
+    said = UntrustedError(path, (variable, fetched))
+    assert "was found, not named" not in said.message
+    assert "An env file has not been accepted yet" in said.message
+    assert "--config" not in (said.hint or "")
+    assert {"--trust", "--yes"} <= set((said.hint or "").split())
+    both = UntrustedError(path, (START, variable))
+    assert "was found, not named" in both.message
+    assert variable.text in both.message
+
+
 @pytest.mark.parametrize("url", [None, "https://api.anthropic.com", "http://127.0.0.1:8080"])
 def test_the_vendors_own_address_and_this_machine_are_no_demand(url: str | None) -> None:
     assert texts(Settings(provider=ProviderSettings(base_url=url))) == []

@@ -168,14 +168,22 @@ def test_what_its_user_says_of_trust_wins(tmp_path: Path) -> None:
     assert started(talk, settings=settings).env["GEMINI_CLI_TRUST_WORKSPACE"] == "false"
 
 
-def test_its_defaults_are_ours_unless_an_administrator_set_them(tmp_path: Path) -> None:
+def test_what_an_env_file_of_the_folder_could_set_is_set_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GEMINI_SYSTEM_MD=/x\nGEMINI_API_KEY=theirs\n")
     talk = talk_of(tmp_path)
 
-    ours = json.loads(Path(started(talk).env["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"]).read_text())
-    assert ours["advanced"]["ignoreLocalEnv"] is True
-    assert ours["privacy"]["usageStatisticsEnabled"] is False
-    theirs = started(talk, Found(has_defaults=True)).env
-    assert "GEMINI_CLI_SYSTEM_DEFAULTS_PATH" not in theirs
+    env = started(talk, look_up(talk)).env
+
+    assert env["GEMINI_SYSTEM_MD"] == ""
+    assert env["GEMINI_API_KEY"] == "canary"
+    assert env["GEMINI_CLI_TRUST_WORKSPACE"] == "true"
+
+
+def test_a_folder_with_an_env_file_that_cannot_be_read_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n" * 100_000)
+    talk = talk_of(tmp_path)
+
+    assert "GEMINI_CLI_TRUST_WORKSPACE" not in started(talk, look_up(talk)).env
 
 
 def keep(home: Path, project: str, name: str, first: str) -> Path:

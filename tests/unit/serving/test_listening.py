@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from perstack.serving.http import listening
 from perstack.serving.mcp import http
-from perstack.serving.rest import server
 
 LISTENERS: dict[str, Callable[[], socket.socket]] = {
     "mcp": lambda: http.bound_to(http.Listening("127.0.0.1", 0, None)),
-    "rest": lambda: server.bound_to(server.Listening(port=0)),
+    "rest": lambda: listening.bound_to("127.0.0.1", 0),
 }
 
 

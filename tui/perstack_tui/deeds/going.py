@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from perstack.projection.views import RunView
 from perstack_tui.deeds.table import Deed, Group
+from perstack_tui.deeds.working import open_registry
 from perstack_tui.ports.host import Host
 from perstack_tui.ports.records import RECORD_KINDS, RecordKind
 from perstack_tui.state.goto import (
@@ -168,6 +169,8 @@ class GoingAbout:
     def _act(self, going: Going) -> None:
         if going.name == "svg":
             self._host.save_picture(Path(going.argument) if going.argument else None)
+        elif going.name == "registry":
+            open_registry(self._host, going.argument)
         else:
             self._screen.action_do(going.name)
 

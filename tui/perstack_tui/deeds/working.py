@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from perstack_tui.screens.main import MainScreen
 
 
+def open_registry(host: Host, words: str = "") -> None:
+    """Show the registry of Experts."""
+    from perstack_tui.screens.registry import RegistryScreen
+
+    host.open_sheet(RegistryScreen(host, words))
+
+
 class Working:
     """New runs, replies and follow-ups."""
 
@@ -36,6 +43,7 @@ class Working:
         """Return the deeds."""
         return {
             "new_run": Deed(lambda: self.new_run(self._expert_here()), self._why_not_new),
+            "registry": Deed(lambda: open_registry(self._host)),
             "compare_runtimes": Deed(self._compare, self._why_not_new),
             "reply": Deed(self._reply, lambda: why_not_act(self._host)),
         }
@@ -55,7 +63,9 @@ class Working:
 
     def new_run(self, expert: ExpertKey | None = None) -> None:
         """Open the sheet that starts a run."""
-        if (reason := self._why_not_new()) is not None:
+        # One that was named needs none that is defined here: it may be the registry's.
+        reason = self._why_not_new() if expert is None else why_not_act(self._host)
+        if reason is not None:
             self._host.tell(reason, "bad")
         else:
             self._host.open_sheet(NewRunSheet(self._host, expert))

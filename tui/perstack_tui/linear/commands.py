@@ -19,6 +19,9 @@ Verb: TypeAlias = Literal[
     "approve",
     "reject",
     "answer",
+    "registry",
+    "read",
+    "add",
     "say",
     "stop",
     "pause",
@@ -53,6 +56,11 @@ USAGES: Final[dict[Verb, Usage]] = {
     "approve": Usage("approve N [except s2,s3]", "reads an item to you, then asks", True, True),
     "reject": Usage("reject N [NOTE]", "rejects an item; the note goes to the agent", True, True),
     "answer": Usage("answer N", "answers a question, or a form field by field", True),
+    "registry": Usage("registry [WORDS]", "Experts of the registry, numbered", more=True),
+    "read": Usage("read KEY", "all about an Expert of the registry, or its number", True),
+    "add": Usage(
+        "add KEY EXPERT", "KEY as a delegate of your EXPERT; shows the change", True, True
+    ),
     "say": Usage("say RUN TEXT", "a run at work reads it before its next step", True, True),
     "stop": Usage("stop RUN [now]", "at its next step, or at once", True, True),
     "pause": Usage("pause RUN", "it waits before its next step", True),

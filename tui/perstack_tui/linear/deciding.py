@@ -14,13 +14,15 @@ from perstack_tui.state.wording import RISK_WORDS, count_of
 from perstack_tui.text import flat, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from perstack.config.untrusted import Demand
     from perstack.domain.consensus import ConsensusCheckpoint, Decision, ProposedSubtask
     from perstack_tui.state.lines import Line
 
 NOTHING: Final = "Nothing was decided."
+_FOUND: Final = "This perstack.toml was found in this folder, not named by you. It would:"
+_FETCHED: Final = "These Experts of the registry come from others. Starting this would:"
 _HIDDEN: Final = ("Careful: characters that hide or change direction are given as ‹U+….›.",)
 
 
@@ -142,12 +144,25 @@ async def rejection(
     return review.rejection(note, reviewer.name)
 
 
-async def accepts(talk: Talk, demands: Sequence[Demand]) -> bool:
-    """Read out what a found configuration asks for; say whether the user accepts it."""
+async def accepts(
+    talk: Talk,
+    demands: Sequence[Demand],
+    cards: Mapping[Demand, Sequence[str]] | None = None,
+) -> bool:
+    """Read out what is asked for; say whether the user accepts it.
+
+    `cards` are all that Experts of the registry are, by what they ask for.
+    """
     columns = max(20, talk.size()[0] - 1)
-    lines = ["This perstack.toml was found in this folder, not named by you. It would:"]
-    for demand in demands:
-        lines += wrap(f"- {demand.text}", columns)
+    own = [demand for demand in demands if demand.kind != "expert"]
+    fetched = [demand for demand in demands if demand.kind == "expert"]
+    lines: list[str] = []
+    for intro, found in ((_FOUND, own), (_FETCHED, fetched)):
+        lines += wrap(intro, columns) if found else ()
+        for demand in found:
+            lines += wrap(f"- {demand.text}", columns)
+            for said in (cards or {}).get(demand, ()):
+                lines += wrap(f"  {said}", columns)
     if not await talk.read_lines(lines):
         return False
     answer = await talk.ask("Type yes to accept all of it once, or Enter to start nothing: ")

@@ -12,6 +12,7 @@ from perstack_tui.linear.hearing import Hearing
 from perstack_tui.linear.lists import Listing
 from perstack_tui.linear.talk import Talk
 from perstack_tui.ports.gateway import Gateway
+from perstack_tui.ports.registry import UntrustedExpertsError
 from perstack_tui.state.definitions import shortened
 from perstack_tui.text import flat
 
@@ -40,7 +41,8 @@ class Doing:
         return True
 
     async def _trusted(self, error: UntrustedError, work: Work) -> bool:
-        if not await accepts(self.talk, error.demands):
+        cards = error.cards if isinstance(error, UntrustedExpertsError) else None
+        if not await accepts(self.talk, error.demands, cards):
             self.talk.say("Nothing was started.")
             return False
         demands = error.demands

@@ -136,4 +136,5 @@ class Hearing:
             message = trouble.message
             if definitions.path is not None:
                 message = shortened(message, definitions.path)
-            yield flat(f"Error: {message}.{hint}")
+            word = "Warning" if trouble.is_warning else "Error"
+            yield flat(f"{word}: {message}.{hint}")

@@ -19,7 +19,7 @@ from perstack_tui.text import crop, flat
 NEWEST: Final = 20
 _HEADLINE: Final = 200
 
-Kind = Literal["experts", "jobs", "runs", "inbox"]
+Kind = Literal["experts", "registry", "jobs", "runs", "inbox"]
 Found = TypeVar("Found")
 
 

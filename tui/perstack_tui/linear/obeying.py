@@ -8,12 +8,13 @@ from typing import Final
 from perstack_tui.linear.commands import Command, Verb
 from perstack_tui.linear.doing import Doing
 from perstack_tui.linear.looking import Looking
+from perstack_tui.linear.registry import Shelves
 from perstack_tui.linear.settling import Settling
 from perstack_tui.linear.steering import Steers
 
 _OBSERVES: Final = "This only observes; open it without --observe to act."
 _LOOKS: Final[frozenset[Verb]] = frozenset(
-    {"help", "experts", "jobs", "runs", "inbox", "show", "watch", "quit"}
+    {"help", "experts", "jobs", "runs", "inbox", "show", "registry", "read", "watch", "quit"}
 )
 
 Deed = Callable[[Command], Awaitable[None]]
@@ -29,6 +30,7 @@ class Obeying:
         self._doing = doing
         self._observing = observing
         settling, steers = Settling(doing, self.looking), Steers(doing)
+        shelves = Shelves(doing)
 
         async def leave(_: Command) -> None:
             await ask_to_quit()
@@ -39,6 +41,9 @@ class Obeying:
             "approve": settling.approve,
             "reject": settling.reject,
             "answer": settling.answer,
+            "registry": shelves.search,
+            "read": shelves.read,
+            "add": shelves.add,
             "say": steers.say,
             "stop": steers.stop,
             "pause": steers.pause,

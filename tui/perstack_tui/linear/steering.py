@@ -27,7 +27,8 @@ class Steers:
     async def start(self, command: Command) -> None:
         """Start a job of an Expert; ask for the text if there is none."""
         doing, text = self._doing, command.text
-        numbered = doing.listing.id_of(command.what) if doing.listing.kind == "experts" else None
+        has_experts = doing.listing.kind in ("experts", "registry")
+        numbered = doing.listing.id_of(command.what) if has_experts else None
         expert = ExpertKey(numbered or command.what)
         if not text:
             text = await doing.talk.ask(f"What should {crop(flat(expert), _NAME)} do? ") or ""

@@ -27,7 +27,7 @@ from perstack.domain.settings import ConsensusSettings, SnapshotSettings
 from perstack.errors import ConfigError, PerstackError
 from perstack.ports.frontend import Setup
 from perstack.ports.system import SystemClock
-from perstack.project import Project, accept, project_of
+from perstack.project import Project, accept, empty_config, project_of
 from perstack.projection.program_phrases import model_of_settings
 from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, SavedDefinitions
 
@@ -61,13 +61,35 @@ class Definitions:
         """Tell what the file holds, now and whenever it changes; ends only when cancelled."""
         source = self._setup.config_path
         if source is None:
-            self._config_read.set()
-            await self._tell(DefinitionsUpdate(path=None))
+            await self._tell(await self._empty())
             return
         path = source if isinstance(source, Path) else Path(shown_url(source))
         async with aclosing(watch_config(source, workspace=self._workspace)) as changes:
             async for change in changes:
                 await self._tell(await self._took(path, change))
+
+    async def _empty(self) -> DefinitionsUpdate:
+        """Return what a folder without a configuration holds: Experts of others can be run."""
+        overrides = self._setup.overrides
+        try:
+            config = await anyio.to_thread.run_sync(empty_config, self._workspace)
+            project = await anyio.to_thread.run_sync(self._read, config, overrides)
+            self._use(project)
+            await anyio.to_thread.run_sync(self._compare, config)
+        except PerstackError as error:
+            self._config_error = ConfigError(error.message, hint=error.hint)
+            return DefinitionsUpdate(path=None, error=error.message, error_hint=error.hint)
+        finally:
+            self._config_read.set()
+        model, provider_name = model_of_settings(project.config.settings)
+        return DefinitionsUpdate(
+            path=None,
+            model=model,
+            provider_name=provider_name,
+            builtins=self._builtins,
+            warnings=project.warnings,
+            loaded_at=SystemClock().now_ms(),
+        )
 
     async def _took(self, path: Path, change: ConfigChange) -> DefinitionsUpdate:
         error = change.error

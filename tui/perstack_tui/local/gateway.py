@@ -33,8 +33,10 @@ from perstack.wiring import consensus_over, has_database, open_tables
 from perstack_tui.local.before import options_before
 from perstack_tui.local.comparing import compare_headless
 from perstack_tui.local.definitions import Definitions
+from perstack_tui.local.fetching import Fetching
 from perstack_tui.local.jobs import LocalJob, spawn_headless
 from perstack_tui.local.records import LocalRecords
+from perstack_tui.local.registry import LocalCatalog
 from perstack_tui.local.steering import LocalSteering, SteeringParts
 from perstack_tui.local.transcripts import Transcripts
 from perstack_tui.local.travel import LocalTravel
@@ -95,6 +97,8 @@ class LocalGateway:
         past = open_travel(workspace, self._history)
         self.travel = LocalTravel(past, self._go_on, self._experts, self._definitions.left_out)
         self.records = LocalRecords(workspace, self._tables, self._history, self._project)
+        self.registry = LocalCatalog(self._project)
+        self._fetching = Fetching(self._tell, yes=setup.yes)
 
     @property
     def workspace(self) -> Path:
@@ -124,7 +128,7 @@ class LocalGateway:
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
         """Start a job in this process and return once it runs."""
-        project = await self._definitions.project(self._setup.overrides)
+        project = await self._fetching.complete(await self._project(), [expert_key])
         job_id = self._first_job_id or JobId(RandomIds().new())
         self._first_job_id = None
 
@@ -138,13 +142,17 @@ class LocalGateway:
                 job_id=job_id,
             )
 
-        await self._launch(job_id, project, work, self._setup.overrides)
+        # From here on it runs: whoever gives up waiting could not tell what became of it.
+        with anyio.CancelScope(shield=True):
+            await self._launch(job_id, project, work, self._setup.overrides)
+        await self._fetching.tell(project)
         return job_id
 
     async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:
         """Start a comparison in a process of its own; return its id once it is recorded."""
         given = self._setup.overrides
-        return await compare_headless(await self._project(), given, expert_key, query, contestants)
+        project = await self._fetching.complete(await self._project(), [expert_key])
+        return await compare_headless(project, given, expert_key, query, contestants)
 
     async def go_on(self) -> JobId:
         """Go on with the job that was named as the cockpit was opened."""
@@ -187,8 +195,9 @@ class LocalGateway:
 
     async def accept(self, demands: Sequence[Demand]) -> None:
         """Remember that the user accepted what the configuration asks for."""
-        project = await self._definitions.project(self._setup.overrides)
+        project = await self._project()
         await anyio.to_thread.run_sync(accept, project, demands)
+        await self._fetching.accept(demands)
 
     async def aclose(self) -> None:
         """Stop what still runs at a step boundary (bounded in time) and close everything."""
@@ -218,6 +227,9 @@ class LocalGateway:
         if wanted is not self._setup.continuation:
             overrides = await self._as_before(job_id)
         project = await self._definitions.project(overrides)
+        if not wanted.own_definitions:
+            job = await self._history.get_job(job_id)
+            project = await self._fetching.complete(project, [job.coordinator_expert_key])
 
         async def work(runtime: Runtime, job: LocalJob) -> JobOutcome:
             return await runtime.runs.go_on(
@@ -225,11 +237,13 @@ class LocalGateway:
             )
 
         await self._launch(job_id, project, work, overrides)
+        await self._fetching.tell(project)
 
-    async def _experts(self) -> Mapping[ExpertKey, Expert]:
-        """The Experts as they are defined now."""
+    async def _experts(self, job_id: JobId) -> Mapping[ExpertKey, Expert]:
+        """The Experts as they are defined now, and those of the registry for the job."""
         project = await self._definitions.project(self._setup.overrides)
-        return project.plan().experts
+        job = await self._history.get_job(job_id)
+        return (await self._fetching.complete(project, [job.coordinator_expert_key])).experts
 
     async def _as_before(self, job_id: JobId) -> Overrides:
         """The options under which the file gives what the job was started with."""

@@ -20,6 +20,7 @@ from perstack.domain.runtimes import RuntimeName
 from perstack.domain.settings import ProviderName, Settings
 from perstack.domain.usage import ModelFacts
 from perstack.errors import ConflictError, NotFoundError, UsageError
+from perstack.fetching import fetched, foreign
 from perstack.ports.frontend import Continuation
 from perstack.ports.history import History
 from perstack.ports.system import SystemClock
@@ -127,7 +128,11 @@ class LocalSteering:
     async def take_definition(self, target: Target, expert_key: ExpertKey) -> str:
         """Have the run use the Expert as defined now; return its version."""
         project = await self._parts.project()
-        experts = project.plan().experts
+        if foreign(project, [expert_key]):
+            # The file says which registry is asked, and is judged before that.
+            await anyio.to_thread.run_sync(project.admit, project.config.experts)
+            project = await fetched(project, [expert_key])
+        experts = project.experts
         text = definition_text(expert_key, experts)
         wanted = experts[expert_key]
         # As the run's process will: here the user can still say yes.

@@ -15,11 +15,11 @@ from perstack.services.travel import TravelService
 from perstack_tui.ports.travel import Comparison, ForkWish, Moment, MomentView, RestorePlan
 
 GoOn = Callable[[Continuation, JobId], Awaitable[None]]
-Experts = Callable[[], Awaitable[Mapping[ExpertKey, Expert]]]
+Experts = Callable[[JobId], Awaitable[Mapping[ExpertKey, Expert]]]
 
 
 class LocalTravel:
-    """Implements `ports.travel.Travel`. `go_on` drives a job here, `experts` are today's.
+    """Implements `ports.travel.Travel`. `go_on` drives a job here, `experts` are today's for a job.
 
     So is `left_out`: what snapshots are not to store.
     """
@@ -95,7 +95,10 @@ class LocalTravel:
         an answer, what is said is the answer; with nothing said, the job stays there.
         """
         asks = await self._past.asks(moment)
-        job = await self._forker.fork(moment, wish, await self._experts())
+        now: Mapping[ExpertKey, Expert] = {}
+        if wish.newest_definition:
+            now = await self._experts(moment.job_id)
+        job = await self._forker.fork(moment, wish, now)
         said = (wish.text or "").strip() or None
         if said is None and (asks or await self._past.has_ended(moment)):
             return job.id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from perstack.domain.ids import ConsensusId, ExpertKey, JobId, RunId
 from perstack.projection.views import EntryView, QuestionView
 from perstack_tui.ports.records import Records
+from perstack_tui.ports.registry import Catalog
 from perstack_tui.ports.steering import Steering
 from perstack_tui.ports.travel import Travel
 
@@ -98,10 +99,14 @@ class LocalJobsUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something went wrong outside any run (the database is locked, the disk is full)."""
+    """Something went wrong outside any run (the database is locked, the disk is full).
+
+    `is_warning`: it goes on all the same.
+    """
 
     message: str
     hint: str | None = None
+    is_warning: bool = False
 
 
 # As text: the history's models are loaded after the first paint.
@@ -137,6 +142,11 @@ class Gateway(Protocol):
         """What the shared tables hold."""
         ...
 
+    @property
+    def registry(self) -> Catalog:
+        """The registry of Experts."""
+        ...
+
     async def read_entries(
         self, job_id: JobId, run_id: RunId, first: int, count: int
     ) -> Sequence[EntryView]:
@@ -149,7 +159,15 @@ class Gateway(Protocol):
         ...
 
     async def start(self, expert_key: ExpertKey, query: str) -> JobId:
-        """Start a job in this process and return at once."""
+        """Start a job in this process and return once it runs.
+
+        An Expert that is not the project's own is asked for in the registry before, and so is what
+        its own ones delegate to; whoever waits may be cancelled until the job runs.
+
+        Raises:
+            UntrustedError: it would do what was not accepted yet.
+            RegistryError: what is needed of the registry cannot be had.
+        """
         ...
 
     async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:

@@ -35,10 +35,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell. `text` is raw; `tone` the colour of the state that it names."""
+    """A cell. `text` is raw; `tone` the colour of the state that it names.
+
+    What passes by itself, an age, is not `searched`: what a filter finds must not change by waiting.
+    """
 
     text: str
     tone: Tone = "text"
+    searched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

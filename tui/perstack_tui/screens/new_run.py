@@ -12,6 +12,7 @@ from textual.widgets import Input
 from perstack.domain.ids import ExpertKey
 from perstack_tui.ports.gateway import ExpertSummary, Gateway
 from perstack_tui.ports.host import Host
+from perstack_tui.screens.asking import begin
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.lines import Line, line, note
 from perstack_tui.text import cell, flat, wrap
@@ -37,7 +38,9 @@ class NewRunSheet(Sheet[None]):
         definitions = host.state.definitions
         keys = [summary.key for summary in (*definitions.experts, *definitions.builtins)]
         wanted = expert or ExpertKey(drafts.get(LAST, ""))
-        self._expert = wanted if wanted in keys else keys[0]
+        # One that was asked for by its key and is not here is the registry's.
+        self._foreign = expert if expert is not None and expert not in keys else None
+        self._expert = wanted if wanted in keys or self._foreign is not None else keys[0]
 
     def compose(self) -> ComposeResult:
         """Experts above, the field below."""
@@ -57,6 +60,8 @@ class NewRunSheet(Sheet[None]):
         definitions = self.host.state.definitions
         width = self._pane.inner_width
         lines: list[Line] = []
+        if self._foreign is not None:
+            lines.extend(_foreign_lines(self._foreign, width, chosen=self._expert == self._foreign))
         for summary in definitions.experts:
             lines.extend(expert_lines(summary, width, chosen=summary.key == self._expert))
         if definitions.builtins:
@@ -109,8 +114,8 @@ class NewRunSheet(Sheet[None]):
             state.await_run(job_id)
             self.host.tell(f"started {expert}", "good")
 
-        self.host.command(start)
         self.dismiss(None)
+        begin(self.host, expert, start)
 
 
 _KEYS = line(
@@ -122,6 +127,12 @@ _KEYS = line(
     (" close, the text is kept", "muted"),
 )
 _NO_TASK = line((" ✗ ", "fail"), ("say what it should do, then ⏎ starts it", "fail"))
+
+
+def _foreign_lines(key: ExpertKey, width: int, *, chosen: bool) -> list[Line]:
+    mark = "› " if chosen else "  "
+    name = cell(key, max(8, min(60, width - 20)))
+    return [line((mark, "accent"), (name, "strong"), (" from the registry", "muted"), key=key)]
 
 
 def expert_lines(summary: ExpertSummary, width: int, *, chosen: bool) -> list[Line]:

@@ -193,6 +193,10 @@ class RecordsScreen(Sheet[None]):
             return
         event.stop()
         event.prevent_default()
+        if self.at.filtering and event.is_printable:
+            # It was typed before the filter had the keyboard.
+            self._field.insert_text_at_cursor(event.character or "")
+            return
         calm = self._deliberate.admits()
         action = self.host.state.keymap.action(event.key) or ""
         done = self._keys.get({"next_item": "down", "previous_item": "up"}.get(action, action))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
+from anyio import to_thread
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from perstack.config.untrusted import UntrustedError
+from perstack.config.untrusted import Demand, UntrustedError
 from perstack_tui.deliberate import Deliberate
 from perstack_tui.ports.host import Host
+from perstack_tui.ports.registry import UntrustedExpertsError
 from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.lines import BLANK, Line, line
+from perstack_tui.state.lines import BLANK, Line, line, note
 from perstack_tui.state.reading import Reading
 from perstack_tui.text import wrap
 from perstack_tui.widgets.bar import Bar
@@ -18,6 +22,12 @@ from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
 _PAGE = 10
+_AT_ONCE = 50_000
+_FOUND = (
+    "It was found in this folder, not named by you, and asks for more than its Experts' "
+    "own tools. It would:"
+)
+_FETCHED = "These come from others. This is all that they are, and what starting one would do:"
 
 
 class TrustSheet(Sheet[bool]):
@@ -26,9 +36,15 @@ class TrustSheet(Sheet[bool]):
     def __init__(self, host: Host, error: UntrustedError) -> None:
         super().__init__(host)
         self._demands = error.demands
+        self._cards: Mapping[Demand, Sequence[str]] = (
+            error.cards if isinstance(error, UntrustedExpertsError) else {}
+        )
+        self._fetched = any(demand.kind == "expert" for demand in error.demands)
         self._deliberate = Deliberate(host, self._refused)
         self._reading = Reading()
         self._error = ""
+        self._made: tuple[int, list[Line]] | None = None
+        self._preparing = 0
         self._pane = Pane(id="trust")
 
     def compose(self) -> ComposeResult:
@@ -45,7 +61,7 @@ class TrustSheet(Sheet[bool]):
     def refresh_view(self) -> None:
         """Paint the list as wide as it may be."""
         if self.is_mounted:
-            self._pane.show(self._lines(), frame=Frame("Trust this perstack.toml?"))
+            self._pane.show(self._lines(), frame=Frame(self._title))
             self._paint_keys()
             # What counts as seen is what is painted, not what was merely scrolled past.
             self.call_after_refresh(self._note_read)
@@ -68,7 +84,7 @@ class TrustSheet(Sheet[bool]):
             self._pane.scroll_lines(steps[event.key])
         elif event.key == "escape":
             self.dismiss(False)
-        elif event.character == "a":
+        elif event.character in ("a", "y"):
             self._deliberate.decide(self._accept)
         else:
             # A key that means nothing here is text that was meant for somewhere else.
@@ -81,6 +97,7 @@ class TrustSheet(Sheet[bool]):
         else:
             # Whoever presses what cannot be done is not looking: the next key waits, too.
             self._deliberate.restart()
+            self._refused("there is more below: read it to its end first, with ↓ or page down")
 
     def _refused(self, why: str) -> None:
         self._error = why
@@ -92,7 +109,7 @@ class TrustSheet(Sheet[bool]):
 
     def _note_read(self) -> None:
         pane, was_read = self._pane, self._is_read
-        if self.is_mounted and pane.inner_height > 0 and pane.inner_width > 0:
+        if self.is_mounted and self._made is not None and pane.inner_height > 0:
             seen = range(pane.top, pane.top + pane.inner_height)
             self._reading.saw("all", pane.inner_width, len(pane.lines), seen)
             if self._is_read and not was_read:
@@ -106,7 +123,7 @@ class TrustSheet(Sheet[bool]):
         accept = " accept and go on  " if self._is_read else " accept, once read to the end  "
         bar.show(
             line(
-                (" a", "accent" if self._is_read else "muted"),
+                (" y" if self._fetched else " a", "accent" if self._is_read else "muted"),
                 (accept, "muted"),
                 ("↑↓", "accent"),
                 (" read  ", "muted"),
@@ -115,16 +132,55 @@ class TrustSheet(Sheet[bool]):
             )
         )
 
+    @property
+    def _title(self) -> str:
+        return "Run Experts of the registry?" if self._fetched else "Trust this perstack.toml?"
+
     def _lines(self) -> list[Line]:
+        """Return all of it, wrapped once for a width."""
         width = max(10, self._pane.inner_width - 2)
-        intro = (
-            "It was found in this folder, not named by you, and asks for more than its Experts' "
-            "own tools. It would:"
-        )
-        lines = [BLANK, *(line((f" {text}", "text")) for text in wrap(intro, width)), BLANK]
-        for demand in self._demands:
-            first, *others = wrap(demand.text, width - 2) or [""]
-            lines.append(line((" • ", "accent"), (first, "strong")))
-            lines += [line((f"   {text}", "strong")) for text in others]
+        if self._made is not None and self._made[0] == width:
+            return self._made[1]
+        if sum(len(said) for card in self._cards.values() for said in card) > _AT_ONCE:
+            self._prepare(width)
+            return [BLANK, note(" Laying it out: it is long.")]
+        self._made = (width, self._wrapped(width))
+        return self._made[1]
+
+    def _prepare(self, width: int) -> None:
+        """Wrap in a thread what would hold the screen up."""
+        if self._preparing == width:
+            return
+        self._preparing, self._made = width, None
+
+        async def prepare() -> None:
+            lines = await to_thread.run_sync(self._wrapped, width, abandon_on_cancel=True)
+            self._made, self._preparing = (width, lines), 0
+            self.refresh_view()
+
+        self.run_worker(prepare, group="trust", exclusive=True)
+
+    def _wrapped(self, width: int) -> list[Line]:
+        own = [demand for demand in self._demands if demand.kind != "expert"]
+        fetched = [demand for demand in self._demands if demand.kind == "expert"]
+        lines: list[Line] = []
+        for intro, demands in ((_FOUND, own), (_FETCHED, fetched)):
+            if demands:
+                lines += [
+                    BLANK,
+                    *(line((f" {text}", "text")) for text in wrap(intro, width)),
+                    BLANK,
+                ]
+                lines += [each for demand in demands for each in self._demand(demand, width)]
         closing = "Accepted once; asked again when one of these changes."
         return [*lines, BLANK, *(line((f" {text}", "muted")) for text in wrap(closing, width))]
+
+    def _demand(self, demand: Demand, width: int) -> Iterator[Line]:
+        first, *others = wrap(demand.text, width - 2) or [""]
+        yield line((" • ", "accent"), (first, "strong"))
+        yield from (line((f"   {text}", "strong")) for text in others)
+        card = self._cards.get(demand, ())
+        for said in card:
+            yield from (line((f"     {text}", "text")) for text in wrap(said, width - 5))
+        if card:
+            yield BLANK

@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 from perstack.domain.users import User, UserId
 from perstack.errors import NotSignedInError
 from perstack.services.users import UserService
+from perstack.serving.http.limits import Buckets
 from perstack.serving.rest.context import Principal
-from perstack.serving.rest.limits import Buckets
 from perstack.serving.rest.signing import Signer
 
 SERVER_TOKEN: Final = "PERSTACK_SERVER_TOKEN"  # noqa: S105  the name of a variable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -12,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perstack.config.report import printable
 from perstack.errors import (
@@ -24,12 +22,16 @@ from perstack.errors import (
     NotSignedInError,
     PerstackError,
     ProviderError,
+    RegistryError,
+    RegistryMissingError,
     SkillError,
     StorageError,
     UsageError,
     WrongStateError,
 )
 from perstack.serving.failures import failure_of
+from perstack.serving.http.limits import SlowDownError
+from perstack.serving.http.unexpected import Unexpected
 from perstack.serving.rest.envelope import Refusal
 
 _LOG: Final = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ _STATUSES: Final[tuple[tuple[type[PerstackError], int], ...]] = (
     (StorageError, 500),
     (ProviderError, 502),
     (SkillError, 502),
+    (RegistryMissingError, 404),
+    (RegistryError, 502),
     (UsageError, 400),
 )
 _OF_HTTP: Final[Mapping[int, tuple[str, str]]] = {
@@ -67,21 +71,10 @@ DECLARED: Final[dict[int | str, dict[str, Any]]] = {
         (413, "The body is too large"),
         (429, "Too many requests; `Retry-After` says when to come again"),
         (500, "The server could not"),
-        (502, "A model's vendor or a tool server failed"),
+        (502, "A model's vendor, a tool server or the registry failed"),
         (503, "Not now; asking again may help"),
     )
 }
-
-
-class SlowDownError(LimitError):
-    """Too much was asked for; `retry_after_s` is when to come again, in seconds."""
-
-    code = "limit.rate"
-
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
-        wait = max(1, math.ceil(retry_after_s))
-        super().__init__(message, hint=f"come again in {wait} s")
-        self.retry_after_s = wait
 
 
 def status_of(error: Exception) -> int:
@@ -150,28 +143,4 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(PerstackError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_middleware(Unexpected)
-
-
-class Unexpected:
-    """Answers what no handler knows, and logs it; the server lives on."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on; an exception before the answer began is answered."""
-        begun = False
-
-        async def noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting)
-        except Exception as error:
-            if begun or scope["type"] != "http":
-                _LOG.exception("an answer broke off")
-                raise
-            await answer_for(error)(scope, receive, send)
+    app.add_middleware(Unexpected, answer_for=answer_for)

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
-import anyio.to_thread
-import uvicorn
 from anyio.abc import TaskGroup
 from fastapi import FastAPI
 
 from perstack.engine.groups import unwrapped
-from perstack.errors import ConflictError, UsageError
+from perstack.errors import UsageError
 from perstack.ports.system import SystemClock, Uuids
 from perstack.services.users import UserService
 from perstack.services.whoami import whoami
 from perstack.serving.backend import Place, open_backend
 from perstack.serving.feed.hub import open_feed
+from perstack.serving.http.listening import Server, bound, server_of
+from perstack.serving.http.rules import LOOPBACK_NAMES
 from perstack.serving.jobs import ServedJobs, open_jobs
 from perstack.serving.rest.app import API, create_app
-from perstack.serving.rest.connections import Connection
 from perstack.serving.rest.context import Doorkeeper, RestState
 from perstack.serving.rest.doorkeeping import LEAST_TOKEN, SERVER_TOKEN, OpenDoor, TokenDoor
 from perstack.serving.rest.limits import LoginLimits
 from perstack.serving.rest.passwords import Argon2Passwords
-from perstack.serving.rest.rules import LOOPBACK_NAMES, Rules
+from perstack.serving.rest.rules import Rules
 from perstack.serving.rest.sign_in import SignIn
 from perstack.serving.rest.signing import Signer, secret_of
 
 PORT: Final = 3001
-STREAMS_END_WITHIN_S: Final = 3
 _ANY: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  refused without users
-_FRAME_BYTES: Final = 64 * 1024
-_HEAD_BYTES: Final = 32 * 1024
-_BACKLOG: Final = 512
 
 Say = Callable[[str], None]
 
@@ -90,15 +83,6 @@ class Listening:
         )
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, which leaves the signals to us."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Capture none."""
-        yield
-
-
 async def serve(place: Place, asked: Listening, env: Mapping[str, str], say: Say) -> None:
     """Serve until SIGINT or SIGTERM; then jobs are stopped at a checkpoint.
 
@@ -110,7 +94,7 @@ async def serve(place: Place, asked: Listening, env: Mapping[str, str], say: Say
     rules, signer = asked.rules(), Signer(secret_of(env), clock=SystemClock())
     with unwrapped():
         async with (
-            _bound(asked) as listener,
+            bound(asked.host, asked.port) as listener,
             open_backend(place) as backend,
             open_jobs(backend) as jobs,
             open_feed(backend) as feed,
@@ -135,31 +119,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 async def _run(app: FastAPI, listener: socket.socket, state: RestState) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=Connection,
-            ws="websockets-sansio",
-            ws_max_size=_FRAME_BYTES,
-            h11_max_incomplete_event_size=_HEAD_BYTES,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            # What it says beneath names addresses, and a WebSocket's may hold its token.
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=STREAMS_END_WITHIN_S,
-        )
-    )
+    server = server_of(app)
     async with anyio.create_task_group() as group:
         group.start_soon(_watch_signals, server, state, group)
         await server.serve(sockets=[listener])
         group.cancel_scope.cancel()
 
 
-async def _watch_signals(server: uvicorn.Server, state: RestState, group: TaskGroup) -> None:
+async def _watch_signals(server: Server, state: RestState, group: TaskGroup) -> None:
     """End the server at the first signal, at once at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
@@ -196,50 +163,6 @@ async def _doorkeeper(
         token = secrets.token_urlsafe(LEAST_TOKEN)
         say(f"Token, for this start of the server alone: {token}")
     return TokenDoor(users=users, signer=signer, name=whoami(), server_token=token)
-
-
-@asynccontextmanager
-async def _bound(asked: Listening) -> AsyncGenerator[socket.socket]:
-    """Give the socket; it is bound before anything else is opened, so that a taken port is said."""
-    listener = await anyio.to_thread.run_sync(bound_to, asked)
-    try:
-        yield listener
-    finally:
-        with suppress(OSError):
-            listener.close()
-
-
-def bound_to(asked: Listening) -> socket.socket:
-    """Return a socket that listens. Blocks where the host is a name.
-
-    Raises:
-        UsageError: the host is no address of this machine.
-        ConflictError: the address cannot be listened on.
-    """
-    try:
-        found = socket.getaddrinfo(
-            asked.host or None, asked.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{asked.host!a} is no address of this machine") from error
-    family, kind, _, _, address = found[0]
-    listener = socket.socket(family, kind)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections have it from here. Without it each answer's body waits 40 ms behind its head.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setblocking(False)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConflictError(
-            f"{asked.host}:{asked.port} cannot be listened on: {error.strerror}",
-            hint="--host must be an address of this machine"
-            if error.errno == errno.EADDRNOTAVAIL
-            else "choose another port with --port, or 0 for any that is free",
-        ) from error
-    return listener
 
 
 def _tell(listener: socket.socket, asked: Listening, say: Say) -> None:

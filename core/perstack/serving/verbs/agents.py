@@ -27,7 +27,8 @@ class SpawnAgent(Asked):
 
     type: Annotated[str, Field(min_length=1, max_length=600)]
     """Type of agent to spawn: coder, researcher, tester, reviewer, adversarial, architect,
-    coordinator, analyst, devops, documentation, security-auditor, or an Expert of the project"""
+    coordinator, analyst, devops, documentation, security-auditor, or an Expert of the project;
+    one of the registry is named with its organisation, version or tag"""
     name: Annotated[str | None, Field(min_length=1, max_length=100)] = None
     """Optional name for the agent"""
     session_id: Annotated[SessionId | None, Field(min_length=1, max_length=MOST_ID)] = None

@@ -14,6 +14,7 @@ from perstack.serving.jobs import continuation
 from perstack.serving.verbs.verb import Asked, Call, Nothing, Verb
 
 if TYPE_CHECKING:
+    from perstack.serving.jobs import ServedJob
     from perstack.serving.verbs.following import Following
 
 _ID_LENGTH: Final = 128
@@ -38,7 +39,7 @@ class RunExpert(Asked):
     """Whom to ask what."""
 
     expert: Annotated[str, Field(min_length=1, max_length=600)]
-    """Key of the Expert, as expert_list names it"""
+    """Key of the Expert: one that expert_list names, or one of the registry"""
     query: Text
     """What to do"""
     max_steps: Steps = None
@@ -90,7 +91,7 @@ async def run(call: Call, asked: RunExpert) -> JobReport:
             max_steps=asked.max_steps,
             on_event=following.hear,
         )
-        return await _ended(call, following, await following.end(job, leave=asked.background))
+        return await _ended(call, following, job, leave=asked.background)
 
 
 async def get(call: Call, asked: WhichJob) -> JobReport:
@@ -119,14 +120,13 @@ async def go_on(call: Call, asked: ContinueJob) -> JobReport:
     async with followed(call, limit) as following:
         whole = replace(wanted, job_id=job_id)
         job = await call.jobs.go_on(whole, on_event=following.hear)
-        return await _ended(call, following, await following.end(job, leave=asked.background))
+        return await _ended(call, following, job, leave=asked.background)
 
 
-async def _ended(call: Call, following: Following, job_id: JobId) -> JobReport:
-    report = await _report(call, job_id)
-    if following.hint is None:
-        return report
-    return report.model_copy(update={"hint": f"{following.hint}; {report.hint}"})
+async def _ended(call: Call, following: Following, job: ServedJob, *, leave: bool) -> JobReport:
+    report = await _report(call, await following.end(job, leave=leave))
+    hint = report.hint if following.hint is None else f"{following.hint}; {report.hint}"
+    return report.model_copy(update={"hint": hint, "warnings": job.warnings})
 
 
 async def _report(call: Call, job_id: JobId) -> JobReport:

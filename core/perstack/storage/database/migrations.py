@@ -17,6 +17,7 @@ from perstack.storage.database.schema import (
     orders,
     plugins,
     projects,
+    registry,
     resources,
     reviewing,
     reviews,
@@ -47,6 +48,7 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     standing_skill.create,
     changed_at.create,
     users.create,
+    registry.create,
 )
 
 

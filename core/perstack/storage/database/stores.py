@@ -8,6 +8,7 @@ from perstack.ports.glimpses import GlimpseStore
 from perstack.ports.identities import IdentityStore
 from perstack.ports.plugins import PluginStore
 from perstack.ports.projects import ProjectStore
+from perstack.ports.registry_ledger import RegistryStore
 from perstack.ports.resources import ResourceStore
 from perstack.ports.reviews import ReviewStore, WorkflowStore
 from perstack.ports.sessions import SessionStore
@@ -122,6 +123,13 @@ class SqlStores:
         from perstack.storage.database.users import SqlUserStore
 
         return SqlUserStore(self._database)
+
+    @property
+    def registry(self) -> RegistryStore:
+        """A registry of Experts that is hosted here."""
+        from perstack.storage.database.registry import SqlRegistryStore
+
+        return SqlRegistryStore(self._database)
 
     async def version(self) -> str:
         """Return a value that is another one whenever anything was committed."""

@@ -83,7 +83,8 @@ def word(text: str | None, tone: Tone = "text") -> Cell:
 
 def age(at_ms: int | None, now_ms: int) -> Cell:
     """Return how long ago something was."""
-    return Cell("" if at_ms is None else span_of_time(now_ms - at_ms), "muted")
+    text = "" if at_ms is None else span_of_time(now_ms - at_ms)
+    return Cell(text, "muted", searched=False)
 
 
 async def selected(
@@ -105,7 +106,7 @@ def _select(
 
 
 def _hay(row: Row) -> str:
-    return " ".join((row.id, *(cell.text for cell in row.cells)))
+    return " ".join((row.id, *(cell.text for cell in row.cells if cell.searched)))
 
 
 # --- fields ---------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class StartJob(Body):
     """Whom to ask what."""
 
     expert: Annotated[ExpertKey, Field(min_length=1, max_length=600)]
-    """Key of the Expert"""
+    """Key of the Expert: one of the project, built in, or of the registry"""
     query: Text
     """What to do"""
     max_steps: Steps = None
@@ -78,9 +78,10 @@ class ContinueJob(Body):
 
 
 class JobBegun(Model):
-    """That a job is at work in the server."""
+    """That a job is at work in the server. `warnings` are of its Experts of a registry."""
 
     job_id: JobId
+    warnings: tuple[str, ...] = ()
 
 
 class JobStopping(Model):
@@ -107,7 +108,7 @@ async def list_jobs(
 async def start_job(jobs: Jobs, body: StartJob) -> Envelope[JobBegun]:
     """Start a job; it goes on in the server, whoever listens."""
     job = await jobs.start(body.expert, body.query, max_steps=body.max_steps)
-    return ok(JobBegun(job_id=await job.begin()))
+    return ok(JobBegun(job_id=await job.begin(), warnings=job.warnings))
 
 
 @router.get("/{id}", dependencies=[READS])
@@ -178,7 +179,7 @@ async def continue_job(
             max_steps=said.max_steps,
         )
     )
-    return ok(JobBegun(job_id=await job.begin()))
+    return ok(JobBegun(job_id=await job.begin(), warnings=job.warnings))
 
 
 @router.post("/{id}/stop", dependencies=[WRITES], status_code=202)

@@ -1,0 +1,1 @@
+"""A registry of Experts over HTTP: the API of Perstack's."""
