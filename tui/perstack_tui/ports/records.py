@@ -37,7 +37,7 @@ class Column:
 class Cell:
     """A cell. `text` is raw; `tone` the colour of the state that it names.
 
-    What passes by itself, an age, is not `searched`: what a filter finds must not change by waiting.
+    What passes by itself, an age, is not `searched`: waiting must not change what a filter finds.
     """
 
     text: str
