@@ -22,7 +22,7 @@ from perstack.cli.identity import identity_app
 from perstack.cli.init import init
 from perstack.cli.install import install
 from perstack.cli.jobs import jobs_app
-from perstack.cli.late import late
+from perstack.cli.late import late, made_when_typed
 from perstack.cli.log import register as register_log
 from perstack.cli.login import login, logout
 from perstack.cli.mcp import mcp_app
@@ -48,7 +48,9 @@ from perstack.cli.workflow import workflow_app
 from perstack.errors import UsageError
 from perstack.log_level import LOG_LEVEL
 
+commands = typer.Typer()
 app = typer.Typer(
+    cls=made_when_typed(commands),
     name="perstack",
     help="Run, watch, gate and resume teams of small LLM agents.",
     rich_markup_mode=None,
@@ -118,30 +120,30 @@ def _refuse_options_before(
 
 
 prepare()
-app.command(name="init")(init)
-app.command(name="run")(run)
-app.command(name="start")(start)
-app.command(name="watch")(watch)
-app.command(name="demo")(demo)
-app.command(name="install")(install)
-app.command(name="create")(create)
-app.add_typer(late(agent_app()))
+commands.command(name="init")(init)
+commands.command(name="run")(run)
+commands.command(name="start")(start)
+commands.command(name="watch")(watch)
+commands.command(name="demo")(demo)
+commands.command(name="install")(install)
+commands.command(name="create")(create)
+commands.add_typer(late(agent_app()))
 for noun in (memory_app, session_app, identity_app, task_app, review_app, workflow_app, plugin_app):
-    app.add_typer(late(noun()))
-app.add_typer(late(consensus_app()))
-app.add_typer(late(mcp_app()))
-app.add_typer(late(config_app()))
-register_log(app)
-app.add_typer(jobs_app())
-register_travel(app)
-app.command(name="export")(export)
-app.command(name="compare")(compare)
-app.command(name="status")(status)
-app.command(name="runtimes")(runtimes)
+    commands.add_typer(late(noun()))
+commands.add_typer(late(consensus_app()))
+commands.add_typer(late(mcp_app()))
+commands.add_typer(late(config_app()))
+register_log(commands)
+commands.add_typer(jobs_app())
+register_travel(commands)
+commands.command(name="export")(export)
+commands.command(name="compare")(compare)
+commands.command(name="status")(status)
+commands.command(name="runtimes")(runtimes)
 for verb in (search, info, versions, publish, tag, unpublish, login, logout):
-    app.command(name=verb.__name__)(verb)
-app.command(name="completion")(completion)
-app.command(name="serve")(serve)
-app.add_typer(late(web_app()))
-app.add_typer(late(user_app()))
-app.add_typer(late(registry_app()))
+    commands.command(name=verb.__name__)(verb)
+commands.command(name="completion")(completion)
+commands.command(name="serve")(serve)
+commands.add_typer(late(web_app()))
+commands.add_typer(late(user_app()))
+commands.add_typer(late(registry_app()))
