@@ -48,7 +48,12 @@ def input_validator(model: type[Model]) -> Draft202012Validator:
 
 def output_schema(verb: AnyVerb) -> Schema:
     """Return what a verb answers: its result, or why there is none."""
-    made = _tidied(_schema_of(verb.gives, "serialization"))
+    return _answer_schema(verb.gives)
+
+
+@cache
+def _answer_schema(model: type[Model]) -> Schema:
+    made = _tidied(_schema_of(model, "serialization"))
     definitions = made.pop("$defs", None)
     failed: Schema = {
         "type": "object",
