@@ -17,6 +17,8 @@ from anyio import to_thread
 from tests.fakes.cli import ANTHROPIC_KEY, Json, by_expert, calls, finishes
 from tests.fakes.docker_world import HOST_AWS_SECRET, DockerWorld
 from tests.fakes.model_wire import Call
+from tests.fakes.registry_server import registry_server
+from tests.integration.test_registry_runs import Author
 
 pytestmark = [
     pytest.mark.anyio,
@@ -204,3 +206,27 @@ async def test_a_job_begun_here_goes_on_in_a_container_and_back(
         assert ran.code == 0, ran.stderr
         assert ran.job_id == began.job_id
     assert program.jobs() == [began.job_id]
+
+
+async def test_an_expert_of_a_registry_works_in_a_container_with_one_of_the_file(
+    containers: DockerWorld, tmp_path: Path
+) -> None:
+    toml = '[experts."lead"]\ninstruction = "You are lead."\ndelegates = ["@acme/helper"]\n'
+    asks = calls(Call("helper", {"query": "help"}, "asking"))
+    led = [asks, *finishes("Led."), *finishes("Went on.")]
+    said = {"lead": led, "helper": finishes("Helped.")}
+    async with registry_server(tmp_path / "registry") as registry:
+        await Author(registry).publish("@acme/helper", instruction="You are helper.")
+        where = {"PERSTACK_API_BASE_URL": registry.url}
+        program = containers.program(tmp_path / "work", toml, env=where)
+        async with containers.vendor(by_expert(said)):
+            refused = await program.run("run", "lead", "go")
+            ran = await program.run("run", "lead", "go", "--yes")
+            (job,) = program.jobs()
+    # The registry is gone: what was fetched is kept.
+    async with containers.vendor(by_expert(said)):
+        again = await program.run("run", "lead", "go on", "--continue-job", job)
+    assert (refused.code, ran.code, again.code) == (1, 0, 0), (ran.stderr, again.stderr)
+    assert "run @acme/helper@1.0.0" in refused.stderr
+    ends = [(event["expertKey"], event["text"]) for event in ran.all("completeRun")]
+    assert ends == [("@acme/helper", "Helped."), ("lead", "Led.")]
