@@ -472,6 +472,8 @@ async def press_all(keys: list[str]) -> None:
         for key in keys:
             await stage.press(key)
         for _ in range(8):
+            # Keys are an editor's while one is opened, and a sheet that does its work stays.
+            await stage.until(lambda: not at_work(stage))
             if isinstance(stage.app.screen, MainScreen) and not stage.app.main.prompt.display:
                 break
             await stage.press("escape")
@@ -479,6 +481,12 @@ async def press_all(keys: list[str]) -> None:
         await stage.press("escape")
         stage.app.post_message(_key("q"))
         await stage.until(lambda: not stage.app.is_running or stage.app.return_value is not None)
+
+
+def at_work(stage: Stage) -> bool:
+    """Whether what a key began in threads or beside the screen is still going on."""
+    groups = {worker.group for worker in stage.app.workers if worker.is_running}
+    return not groups.isdisjoint({"commands", "edit", "editing", "editor", "trust"})
 
 
 def _key(key: str):

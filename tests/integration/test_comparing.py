@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -172,6 +173,12 @@ async def test_a_contestant_at_a_gate_waits_and_goes_on_once_it_is_decided(tmp_p
         waits = made.heard[-1].rows[0].consensus_id
         assert waits is not None
         inbox = open_consensus(made.at(made.heard[0], "perstack"))
+        # The event is heard a moment before the gate is in the database.
+        with anyio.fail_after(15):
+            async with aclosing(inbox.watch(poll_s=0.01)) as seen:
+                async for known in seen:
+                    if waits in {each.id for each in known.pending}:
+                        break
         await inbox.record(waits, Decision(approved=True, reviewed_by="person"), allow_self=True)
         await inbox.aclose()
     assert states(ended[0])["perstack"] == "completed"
