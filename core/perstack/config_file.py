@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,14 +48,9 @@ def save_config(config: str | Table, path: str | Path) -> Path:
     target = Path(path).absolute()
     text = config if isinstance(config, str) else as_toml(config)
     parse_config(target, text.encode("utf-8", "surrogatepass"))
-    # A link stays one, and who could read the file still can.
-    real, mode = target.resolve(), None
-    with suppress(OSError):
-        mode = stat.S_IMODE(real.stat().st_mode)
-    with new_file(real, replaces=True) as file:
+    # A link stays one.
+    with new_file(target.resolve(), replaces=True, shared=True) as file:
         file.write(text)
-    if mode is not None:
-        real.chmod(mode)
     return target
 
 

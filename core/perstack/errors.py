@@ -76,7 +76,7 @@ class UnknownExpertError(ConfigError):
         guess = f"did you mean {close[0]}? " if close else ""
         more = f"; built in: {', '.join(built_in)}" if built_in else ""
         super().__init__(
-            f"Expert {name!r} not found",
+            f"Expert {name[:256]!r} not found",
             hint=f"{guess}perstack.toml defines: {', '.join(sorted(known)) or 'none'}{more}",
         )
 

@@ -101,7 +101,7 @@ async def fetched(project: Project, keys: Iterable[ExpertKey], *, update: bool =
 
     The configuration itself must be admitted before: it may say which registry is asked. What is
     resolved anew is written to the lock file, if there is a configuration on this disk. With
-    `update` tags are followed to where they are now.
+    `update` tags are followed to where they are now, and nothing is written: see `pin_fetched`.
 
     Raises:
         UnknownExpertError: one of `keys` is neither an Expert here nor can be one of a registry.
@@ -118,7 +118,7 @@ async def fetched(project: Project, keys: Iterable[ExpertKey], *, update: bool =
         resolution = await _resolved(project, setting, asked, update=update)
     except (RegistryMissingError, RegistryUnreachableError) as error:
         raise _explained(project, asked, error) from error
-    told = await _pinned(project, setting.pins, resolution.pins)
+    told = () if update else await _pinned(project, setting.pins, resolution.pins)
     return replace(
         project,
         fetched={**project.fetched, **resolution.experts},
@@ -126,6 +126,17 @@ async def fetched(project: Project, keys: Iterable[ExpertKey], *, update: bool =
         pins=dict(resolution.pins),
         fetch_warnings=tuple(dict.fromkeys((*project.fetch_warnings, *resolution.warnings, *told))),
     )
+
+
+async def pin_fetched(project: Project) -> tuple[str, ...]:
+    """Write where an update led to the lock file; return a warning where that fails.
+
+    For when all of it is accepted: until then the file's Experts run as they did before.
+
+    Raises:
+        ConfigError: what is there is no lock file.
+    """
+    return await _pinned(project, {}, project.pins)
 
 
 def carried(project: Project, other: Project) -> Project:
@@ -249,9 +260,9 @@ def place_of_registry(project: Project) -> RegistryPlace:
 def demands_of_place(project: Project) -> tuple[Demand, ...]:
     """Return what the project asks for that says which registry is asked."""
     from perstack.config.registry_place import URL_VARIABLE
-    from perstack.config.trust import registry_demands, sets_variable
+    from perstack.config.trust import registry_demands
 
-    of_files = (one for one in project.env.demands if sets_variable(one, URL_VARIABLE))
+    of_files = (one for one in project.env.demands if one.variable == URL_VARIABLE)
     is_set = project.env.get(URL_VARIABLE, "").strip()  # then perstack.toml is not asked
     return (*(() if is_set else registry_demands(project.config.api_base_url)), *of_files)
 

@@ -19,7 +19,7 @@ from perstack.domain.registry import (
     VersionList,
     parse_key,
 )
-from perstack.errors import PerstackError, RegistryMissingError
+from perstack.errors import ConflictError, PerstackError, RegistryMissingError
 from perstack_tui.ports.registry import Card, Draft, Shown
 
 URL = "https://registry.example"
@@ -159,5 +159,7 @@ class FakeCatalog:
         if self.refuse_save is not None:
             error, self.refuse_save = self.refuse_save, None
             raise error
+        if draft.before != self.text:
+            raise ConflictError("perstack.toml was saved by somebody else meanwhile")
         self.record("save", draft.expert, draft.delegate)
         self.text = draft.after

@@ -39,6 +39,9 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 PROGRAM: Final = (sys.executable, "-m", "perstack")
+SCRIPTS: Final = [
+    str(Path(sys.executable).with_name(name)) for name in ("perstack", "perstack-runtime")
+]
 ANTHROPIC_KEY: Final = "sk-ant-canary-0123456789abcdef"
 OPENAI_KEY: Final = "sk-openai-canary-0123456789abcdef"
 BOUND_S: Final = 45.0
@@ -291,6 +294,8 @@ class Program:
         own = len(PROGRAM)
         if tuple(words[:own]) == PROGRAM and can_fork(env):
             return await forked(words[own:], cwd=self.workspace, env=env)
+        if words[0] in SCRIPTS and can_fork(env):
+            return await forked(words[1:], cwd=self.workspace, env=env, script=words[0])
         return await anyio.open_process(
             words, stdin=subprocess.DEVNULL, cwd=self.workspace, env=env
         )

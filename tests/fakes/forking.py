@@ -20,7 +20,8 @@ import anyio
 _FORKER: Final = Path(__file__).with_name("forker.py")
 _READ: Final = 65536
 # Read by the interpreter as it starts: a fork would not heed them.
-_OF_THE_START: Final = ("PYTHON", "LANG", "LC_", "MALLOC_")
+_OF_INTERPRETER: Final = ("PYTHON", "MALLOC_")
+_OF_THE_START: Final = (*_OF_INTERPRETER, "LANG", "LC_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,19 @@ def _of_start(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(_OF_THE_START)}
 
 
+def environment() -> dict[str, str]:
+    """Give what the forker starts with: ours, but for what this interpreter alone was told.
+
+    Whoever asks first may be a fixture of a module, before a test has an environment of its own.
+    """
+    return {name: os.environ[name] for name in os.environ if not name.startswith(_OF_INTERPRETER)}
+
+
 @cache
 def _forker() -> _Forker:
     # An abstract address: there is no file to be left behind.
     address = f"perstack-forker-{os.getpid()}-{secrets.token_hex(8)}"
-    env = dict(os.environ)
+    env = environment()
     process = subprocess.Popen(
         [sys.executable, str(_FORKER), address],
         stdin=subprocess.PIPE,
@@ -124,13 +133,16 @@ class ForkedProgram:
         return line
 
 
-async def forked(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> ForkedProgram:
-    """Start `python -m perstack` with `argv`."""
+async def forked(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], script: str = ""
+) -> ForkedProgram:
+    """Start `python -m perstack` with `argv`, or a script of ours as it is installed."""
     told = socket.socket(socket.AF_UNIX)
     told.connect(f"\0{_forker().address}")
     (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()
     null = os.open(os.devnull, os.O_RDONLY)
-    request = json.dumps({"argv": list(argv), "cwd": str(cwd), "env": dict(env)}).encode()
+    wanted = {"script": script, "argv": list(argv), "cwd": str(cwd), "env": dict(env)}
+    request = json.dumps(wanted).encode()
     try:
         socket.send_fds(told, [request + b"\n"], [null, theirs_out, theirs_err])
     finally:

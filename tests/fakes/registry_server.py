@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,23 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from perstack.domain.registry_hosting import SCOPES
 from perstack.services.registry.access import RegistryAccess
+from perstack.serving.http.rules import Rules
 from perstack.serving.registry.app import access_over
 from perstack.serving.registry.server import Listening, Served, open_registry
 from tests.fakes.consensus import until
+
+Bound = Callable[[Rules], Rules]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded(Listening):
+    """Listens by other rules than `perstack registry serve` has."""
+
+    bound: Bound = lambda rules: rules
+
+    def rules(self) -> Rules:
+        """Return what it lets through."""
+        return self.bound(Listening.rules(self))
 
 
 class RegistryServer:
@@ -74,12 +89,19 @@ class RegistryServer:
 
 @contextmanager
 def registry_running(
-    folder: Path, *, orgs: Iterable[str] = ("acme",), private: bool = False, port: int = 0
+    folder: Path,
+    *,
+    orgs: Iterable[str] = ("acme",),
+    private: bool = False,
+    port: int = 0,
+    bound: Bound | None = None,
 ) -> Generator[RegistryServer]:
-    """Run a server over a folder; for tests that are not async."""
+    """Run a server over a folder; for tests that are not async. `bound` makes its rules others."""
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         asked = Listening(port=port, private=private)
+        if bound is not None:
+            asked = _Bounded(port=port, private=private, bound=bound)
         served = stack.enter_context(
             portal.wrap_async_context_manager(open_registry(folder, asked))
         )

@@ -64,25 +64,36 @@ def registry_wire(*answers: Fault, tls: Path | None = None) -> Generator[Wire]:
     turn = threading.Lock()
     wire = Wire("", list(answers))
 
+    def handle(stream: socket.socket) -> None:
+        if context is not None:
+            stream = context.wrap_socket(stream, server_side=True)
+        asked = asked_on(stream)
+        with turn:
+            wire.asked.append(asked)
+            said = wire.answers.pop(0) if len(wire.answers) > 1 else wire.answers[0]
+        said(stream)
+
+    with listening(handle) as port:
+        wire.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        yield wire
+
+
+@contextmanager
+def listening(handle: Callable[[socket.socket], None]) -> Generator[int]:
+    """Hand each connection to `handle`, in a thread of its own; gives the port."""
+
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             stream: socket.socket = self.request
             stream.settimeout(_WAIT_S)
             with suppress(OSError, EOFError):
-                if context is not None:
-                    stream = context.wrap_socket(stream, server_side=True)
-                asked = _asked(stream)
-                with turn:
-                    wire.asked.append(asked)
-                    said = wire.answers.pop(0) if len(wire.answers) > 1 else wire.answers[0]
-                said(stream)
+                handle(stream)
 
     with _Server(("127.0.0.1", 0), Handler) as server:
-        wire.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
         try:
-            yield wire
+            yield server.server_address[1]
         finally:
             server.shutdown()
             serving.join()
@@ -196,7 +207,8 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _asked(stream: socket.socket) -> Asked:
+def asked_on(stream: socket.socket) -> Asked:
+    """Read a request whose body has the length that is said."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += _received(stream)

@@ -168,6 +168,12 @@ class Stage:
             self.app.post_message(events.Key(key, character))
         await self.settle()
 
+    async def wheel(self, pane: Pane) -> None:
+        """Turn the mouse's wheel downwards over `pane`, once."""
+        turned = events.MouseScrollDown(pane, 3, 3, 0, 0, 0, shift=False, meta=False, ctrl=False)
+        pane.post_message(turned)
+        await self.settle()
+
     async def confirm(self) -> None:
         """Type the word that the open review asks for before it approves what is of high risk."""
         await self.press("a")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,6 @@ def test_init_says_what_it_made_as_json(tmp_path: Path) -> None:
     made = json.loads(invoke("init", "-d", str(tmp_path), "--json").stdout)
     assert made["provider"] == "anthropic"
     assert made["needs"] == ["ANTHROPIC_API_KEY"]
-    assert stat.S_IMODE((tmp_path / "perstack.toml").stat().st_mode) & 0o077 == 0
 
 
 def test_status_of_an_empty_folder_tells_and_makes_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from perstack_tui.screens.bulk import BulkSheet
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.screens.review import ReviewSheet
 from perstack_tui.state.inbox import ItemKey
+from perstack_tui.widgets.pane import Pane
 from tests.fakes.gateway import NOW, busy_view, decided, gate, running_job, subtask, tool_subtask
 from tests.fakes.stage import Stage
 
@@ -159,6 +160,18 @@ async def test_text_counts_as_read_line_by_line_and_neither_jump_nor_resize_fake
         assert decisions(stage) == []
         await stage.press(*["K"] * 30)
         await stage.press(*["J"] * 30)
+        await stage.press("a")
+        assert len(decisions(stage)) == 1
+
+
+async def test_what_was_scrolled_through_with_the_mouse_was_read() -> None:
+    text = "\n".join(f"line {number}" for number in range(LINES))
+    stage = Stage(view(medium("gate-1", text)))
+    async with stage.play(size=(80, 24)):
+        await stage.press("4", "enter")
+        detail = stage.app.screen.query_one("#detail", Pane)
+        while f"line {LINES - 1}" not in stage.text_of("#detail"):
+            await stage.wheel(detail)
         await stage.press("a")
         assert len(decisions(stage)) == 1
 

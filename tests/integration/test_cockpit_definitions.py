@@ -12,6 +12,7 @@ from perstack.config.definition_diff import diff_definitions
 from perstack.config.load import LoadedConfig, parse_config
 from perstack.domain.ids import ExpertKey, RunId
 from perstack.errors import ConflictError
+from perstack.projection.views import WorkspaceView
 from perstack_tui.local.definitions import summaries_of
 from perstack_tui.ports.gateway import DefinitionsUpdate, SavedDefinitions
 from perstack_tui.screens.definitions import DefinitionsSheet, ExpertSheet
@@ -216,3 +217,15 @@ async def test_texts_of_the_file_are_inert(size: tuple[int, int]) -> None:
             await stage.press(*keys)
             shown = stage.screen_text()
             assert not [bad for bad in ("\x1b", "\u202e", "\u200b") if bad in shown]
+
+
+async def test_a_file_with_a_mistake_is_not_asked_for_as_if_there_were_none() -> None:
+    stage = Stage(WorkspaceView(caught_up=True))
+    error = "/w/release-notes/perstack.toml: line 3: instruction: missing"
+    broken = replace(definitions(), experts=(), builtins=(), error=error, error_hint=None)
+    async with stage.play(defined=broken):
+        assert "✗ perstack.toml cannot be used" in stage.text_of("#tree")
+        await stage.press("6")
+        shown = stage.text_of("#experts")
+        assert "✗ perstack.toml:3: instruction: missing" in shown
+        assert "Write a perstack.toml" not in stage.text_of("#tree") + shown

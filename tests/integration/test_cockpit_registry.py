@@ -183,6 +183,20 @@ async def test_words_typed_right_behind_the_key_that_begins_a_search_are_all_of_
         assert screen.shelf.answered == "into a"
 
 
+async def test_enter_and_escape_typed_right_behind_the_words_keep_the_search_or_drop_it() -> None:
+    stage = Stage(IDLE)
+    async with opened(stage) as screen:
+        await stage.rush("slash", *"into", "enter")
+        await answered(stage, screen)
+        assert stage.app.screen is screen, "enter keeps the words, and reads nothing yet"
+        assert screen.shelf.answered == "into"
+        assert not screen.query_one(".search-line").display
+        await stage.rush("slash", "x", "escape")
+        await answered(stage, screen)
+        assert stage.app.screen is screen
+        assert not screen.shelf.answered
+
+
 async def test_a_slow_registry_holds_up_nothing_and_can_be_left() -> None:
     stage = Stage(IDLE)
     stage.gateway.registry.gate = anyio.Event()
@@ -283,6 +297,118 @@ async def test_adding_shows_the_change_and_saves_it_once_it_is_confirmed() -> No
         assert stage.gateway.calls == [("save", "coordinator", "@acme/researcher@1.1.0")]
 
 
+async def add(stage: Stage) -> None:
+    """Add the Expert that is read to the one that the cockpit proposes."""
+    await stage.press("a")
+    await stage.until(lambda: "+ " in stage.text_of("#add-diff"))
+    await stage.press("y", after=1.5)
+    await stage.until(lambda: isinstance(stage.app.screen, RegistryExpertSheet))
+    await stage.settle()
+
+
+async def test_u_puts_the_file_back_as_it_was_before_each_that_was_added() -> None:
+    stage = Stage(IDLE)
+    registry = stage.gateway.registry
+    before = registry.text
+    async with opened(stage, size=(80, 24)):
+        await stage.press("enter")
+        await read(stage, "@acme/reader@1.0.0")
+        await stage.press("u")
+        assert not stage.gateway.calls, "nothing was added yet"
+        assert " undo " not in stage.text_of("#registry-expert-keys")
+        await add(stage)
+        once = registry.text
+        await stage.press("a", "j", "j")
+        await stage.until(lambda: "writer" in stage.text_of("#add-diff"))
+        await stage.until(lambda: "+ " in stage.text_of("#add-diff"))
+        await stage.press("y", after=1.5)
+        await stage.until(lambda: isinstance(stage.app.screen, RegistryExpertSheet))
+        assert "u undo" in stage.text_of("#registry-expert-keys")
+        assert "esc close" in stage.text_of("#registry-expert-keys")
+        await stage.press("u", after=0.1)
+        assert "after a quiet moment" in stage.text_of("#registry-expert-notice")
+        await stage.press("u", after=1.5)
+        await stage.until(lambda: registry.text == once)
+        await stage.press("u", after=1.5)
+        await stage.until(lambda: registry.text == before)
+        await stage.settle()
+        assert " undo " not in stage.text_of("#registry-expert-keys")
+        said = stage.app.state.notice
+        assert said is not None
+        assert said.text == "undone: perstack.toml is as it was before"
+
+
+async def test_what_was_told_covers_nothing_of_a_sheet_that_opens_then() -> None:
+    stage = Stage(IDLE)
+    async with stage.app.run_test(size=(80, 24), notifications=True) as pilot:
+        await stage.join(pilot, definitions(), ())
+        open_registry(stage.app)
+        await stage.until(lambda: isinstance(stage.app.screen, RegistryScreen))
+        stage.app.tell("somebody saved something")
+        await stage.until(lambda: bool(stage.app.screen.query("Toast")))
+        error = UntrustedError(Path("perstack.toml"), (Demand("command", "start x"),))
+        stage.app.open_sheet(TrustSheet(stage.app, error))
+        await stage.until(lambda: isinstance(stage.app.screen, TrustSheet))
+        await stage.settle()
+        assert not stage.app.screen.query("Toast")
+
+
+async def test_what_was_told_over_a_sheet_stands_once_on_the_main_screen() -> None:
+    stage = Stage(IDLE)
+    async with stage.app.run_test(size=(80, 24), notifications=True) as pilot:
+        await stage.join(pilot, definitions(), ())
+        open_registry(stage.app)
+        await stage.until(lambda: isinstance(stage.app.screen, RegistryScreen))
+        await stage.press("n")
+        await stage.write("go")
+        await stage.press("enter")
+        await stage.until(lambda: "started @acme/reader" in stage.text_of("#notice"))
+        await stage.settle()
+        assert not stage.app.screen.query("Toast")
+        open_registry(stage.app)
+        await stage.until(lambda: isinstance(stage.app.screen, RegistryScreen))
+        stage.app.tell("nobody answers", "bad")
+        await stage.until(lambda: bool(stage.app.screen.query("Toast")))
+        await stage.press("escape")
+        await stage.until(lambda: stage.app.screen is stage.app.main)
+        await stage.settle()
+        assert not stage.app.screen.query("Toast")
+        assert "nobody answers" in stage.text_of("#notice")
+
+
+async def test_an_error_over_a_sheet_stays_longer_than_other_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, shown = Stage(IDLE), dict[str, float]()
+
+    def notify(message: str, *, markup: bool, timeout: float) -> None:
+        assert not markup
+        shown[message] = timeout
+
+    async with opened(stage):
+        monkeypatch.setattr(stage.app, "notify", notify)
+        stage.app.tell("nobody answers", "bad")
+        stage.app.tell("copied", "good")
+        assert shown["nobody answers"] > shown["copied"]
+
+
+async def test_u_leaves_a_file_alone_that_was_saved_since() -> None:
+    stage = Stage(IDLE)
+    registry = stage.gateway.registry
+    async with opened(stage, size=(80, 24)):
+        await stage.press("enter")
+        await read(stage, "@acme/reader@1.0.0")
+        await add(stage)
+        registry.text += "# more"
+        await stage.press("u", after=1.5)
+        await stage.until(lambda: "was saved since" in stage.text_of("#registry-expert-notice"))
+        assert "nothing is undone; edit it by hand" in stage.text_of("#registry-expert-notice")
+        assert registry.text.endswith("# more")
+        assert " undo " not in stage.text_of("#registry-expert-keys")
+        await stage.press("j")
+        assert "saved since" not in stage.text_of("#registry-expert-notice")
+
+
 async def test_a_file_saved_meanwhile_is_said_and_the_change_made_anew() -> None:
     stage = Stage(IDLE)
     registry = stage.gateway.registry
@@ -359,7 +485,20 @@ async def test_running_one_asks_the_registry_shows_its_card_and_starts_it_once_a
             ("accept", (demand,)),
             ("start", "@acme/reader@1.0.0", "go"),
         ]
-        await stage.until(lambda: isinstance(stage.app.screen, RegistryExpertSheet))
+        await stage.until(lambda: stage.app.screen is stage.app.main)
+
+
+async def test_a_run_started_from_the_list_is_shown_and_one_given_up_leaves_the_list() -> None:
+    stage = Stage(IDLE)
+    async with opened(stage) as screen:
+        await stage.press("n", "escape")
+        assert stage.app.screen is screen
+        await stage.press("n")
+        await stage.write("go")
+        await stage.press("enter")
+        await stage.until(lambda: stage.app.screen is stage.app.main)
+        assert stage.gateway.calls == [("start", "@acme/reader@1.0.0", "go")]
+        assert stage.app.state.awaited_job == "job-started"
 
 
 async def test_a_very_long_card_holds_up_nothing_and_is_accepted_only_once_it_was_read() -> None:

@@ -292,6 +292,8 @@ def test_a_name_that_no_expert_can_have_is_refused_first(tmp_path: Path, name: s
         (("--provider", "nobody"), "nobody"),
         (("--runtime", "nothing"), "nothing"),
         (("--model", "a\nb"), "model's name"),
+        (("--provider", "scripted"), "has no scenario"),
+        (("--provider", "scripted", "--scenario", "missing.toml"), "cannot be read"),
         (("--continue",), "nothing to go on with"),
         (("--continue-job", "../../x"), "nothing was created"),
         (("--config", "https://example.com/perstack.toml"), "cannot be written to"),
@@ -305,17 +307,41 @@ def test_what_cannot_be_done_as_typed_is_refused(
     assert why in error.message
 
 
+@pytest.mark.parametrize(
+    ("model", "more", "is_doubted"),
+    [
+        ("claude-sonet-5-5", "", True),
+        ("claude-sonnet-5-5-20261001", "", False),
+        ("mine", '[models."mine"]\ncontextWindow = 100_000\n', False),
+        ("mine", '[provider.setting]\nbaseUrl = "http://127.0.0.1:9"\n', False),
+    ],
+)
+def test_a_model_on_the_command_line_that_nobody_knows_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, more: str, is_doubted: bool
+) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "perstack.toml").write_text(more)
+    words = ["create", "game", "play", "--yes", "--trust", "--model", model]
+    ended = CliRunner().invoke(app, [*words, "--workspace", str(tmp_path)])
+    assert isinstance(ended.exception, PerstackError)
+    assert "ANTHROPIC_API_KEY is not set" in ended.exception.message, "it went on"
+    assert ("is no model of anthropic that is known here" in ended.stderr) is is_doubted
+    assert ("near it: claude-sonnet-5-5" in ended.stderr) is is_doubted
+
+
 def test_no_name_is_tried_where_a_file_of_the_folder_is_a_link(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "w", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.write_text("theirs")
     (folder / "AGENTS.md").symlink_to(elsewhere)
-    words = ["create", "game", "play", "--yes", "--provider", "scripted"]
-    error = CliRunner().invoke(app, [*words, "--workspace", str(folder)]).exception
+    (folder / SCENARIO).write_text(plays("game"))
+    words = create_words("game", "play", "--workspace", str(folder))
+    error = CliRunner().invoke(app, words).exception
     assert isinstance(error, PerstackError)
     assert "is a link" in error.message
     assert elsewhere.read_text() == "theirs"
-    assert [path.name for path in folder.iterdir()] == ["AGENTS.md"]
+    assert {path.name for path in folder.iterdir()} == {"AGENTS.md", SCENARIO}
 
 
 async def test_an_env_file_of_a_stranger_cannot_say_who_gets_the_key(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pexpect
 import pytest
+
+from tests.fakes.registry_wire import registry_wire, silent
 
 CONFIG: Final = """
 [provider]
@@ -129,6 +131,14 @@ class Conversation:
         self.child.expect([pexpect.TIMEOUT], timeout=QUIET_S)
         self.types(line)
 
+    def waits(self, condition: Callable[[], bool]) -> None:
+        """Wait until something came true, for as long as a word may take to be said."""
+        for _ in range(600):
+            if condition():
+                return
+            self.child.expect([pexpect.TIMEOUT], timeout=0.05)
+        raise AssertionError("it never came true")
+
     def ends(self) -> int:
         """Wait for the end; return the exit code, negative for a signal."""
         if self.child.isalive():
@@ -211,6 +221,30 @@ def test_leaving_with_a_run_at_work_asks_and_ctrl_c_twice_stops_it(
         check=True,
     )
     assert "slow: stopped" in listed.stdout
+
+
+def test_ctrl_c_gives_up_a_registry_that_does_not_answer_and_the_conversation_goes_on(
+    tmp_path: Path, opened: list[Conversation]
+) -> None:
+    with registry_wire(silent) as wire:
+        env = {"PERSTACK_API_BASE_URL": wire.url}
+        talk = Conversation(tmp_path, "start", "--screen-reader", "--trust", env=env)
+        opened.append(talk)
+        talk.hears("Scripted model")  # so the definitions were read
+        for line in ("registry words", "read game", "start game play"):
+            talk.types(line)
+            talk.hears(r"Asking the registry\. Ctrl\+C gives it up\.")
+            talk.waits(lambda: bool(wire.asked))
+            wire.asked.clear()
+            talk.child.send(b"\x03")
+            talk.hears(r"Given up\.")
+            talk.hears("> ")
+        talk.types("experts")
+        talk.hears("3 lead")
+        talk.child.send(b"\x03")
+        talk.hears(r"Ctrl\+C again quits")
+        talk.types("quit")
+        assert talk.ends() == 0
 
 
 @pytest.mark.long

@@ -342,6 +342,11 @@ async def test_a_delegate_is_added_with_everything_else_as_it_was(
             await catalog.draft(ExpertKey("lead"), f"{GAME}@1.0.0")
         with pytest.raises(ConfigError, match="would both be the tool"):
             await catalog.draft(ExpertKey("lead"), "@acme/hand")
+        await catalog.save(draft.undone)
+        assert path.read_bytes() == text.encode()
+        assert path.stat().st_mode & 0o777 == 0o640
+        with pytest.raises(ConflictError, match="meanwhile"):
+            await catalog.save(draft.undone)
 
 
 async def test_in_a_folder_without_a_file_nothing_can_be_added(folder: Path) -> None:

@@ -143,7 +143,7 @@ def test_an_expert_is_picked_shown_and_published(desk: Desk, server: RegistrySer
     terminal.answers("Publish it? [y/N] ", "y")
     said = terminal.ends()
     assert "  1  @acme/writer  1.0.0    Writes what it is asked to write, and" in said
-    assert "Type a number from 1 to 2, or a name." in said
+    assert "Type a number from 1 to 2, or a name of the list." in said
     assert f"To {server.url}, for everybody there:" in said
     assert said.endswith("Published @acme/writer@1.0.0\n")
     assert "@acme/writer" in desk.does("search")
@@ -206,31 +206,34 @@ def test_tags_are_asked_for_and_told_where_they_come_from(
     terminal.answers("Number or name (q: cancel): ", "1")
     terminal.answers("Number or version (q: cancel): ", "1.1.0")
     terminal.answers("(q: cancel): ", "latest")
-    terminal.answers("(q: cancel): ", "No Tag!")
+    terminal.answers("(q: cancel): ", "NoTag!")
     terminal.answers("(q: cancel): ", "")
-    terminal.answers("(q: cancel): ", "stable, beta")
+    terminal.answers("(q: cancel): ", "stable, beta next")
     terminal.answers("[y/N] ", "maybe")
     terminal.answers("[y/N] ", "YES")
     said = terminal.ends()
     assert "  2  1.0.0    stable  available  20" in said
     assert "Its tags now, besides latest: none" in said
     assert "the tag latest cannot be set" in said
-    assert "'No Tag!' is not a tag" in said
+    assert "'NoTag!' is not a tag" in said
     assert "stable moves here from 1.0.0." in said
     *_, updated, tags = said.splitlines()
     assert updated == "Updated @acme/writer@1.1.0"
-    assert set(tags.removeprefix("  Tags: ").split(", ")) == {"latest", "beta", "stable"}
+    assert set(tags.removeprefix("  Tags: ").split(", ")) == {"latest", "beta", "next", "stable"}
 
 
 def test_a_status_is_chosen_among_those_that_are_left(desk: Desk, server: RegistryServer) -> None:
     desk.does("publish", "@acme/writer")
     terminal = desk.terminal("status", "--registry")
+    terminal.answers("Number or name (q: cancel): ", "7")  # none of those listed: asked again
     terminal.answers("Number or name (q: cancel): ", "@acme/writer")
     terminal.answers("Number or version (q: cancel): ", "1")
     terminal.answers("Number or status (q: cancel): ", "available")
     terminal.answers("Number or status (q: cancel): ", "deprecated")
     terminal.answers("[y/N] ", "y")
     said = terminal.ends()
+    assert "Type a number from 1 to 2, or a name." in said
+    assert "Type a number from 1 to 2, or a status of the list." in said
     assert "there is no way back" in said
     assert said.endswith("Updated @acme/writer@1.0.0\n  Status: deprecated\n")
     terminal = desk.terminal("status", "@acme/writer@1.0.0")
@@ -293,20 +296,22 @@ def test_a_key_is_asked_for_unseen_checked_and_kept_for_the_user_alone(
 ) -> None:
     del desk.env["PERSTACK_API_KEY"]
     home = Path(desk.env["HOME"])
+    asks = f"Key for {server.url} (not shown; q: cancel): "
     refused = desk.terminal("login")
-    refused.answers(f"Key for {server.url}: ", "psr_wrong-0123456789")
+    refused.answers(asks, "psr_wrong-0123456789")
     said = refused.ends(1)
     assert "psr_wrong" not in said
     assert f"Error: {server.url} does not take this key: the API key is not known" in said
     assert "copy all of it and try again" in " ".join(said.split())
     assert "type: perstack login" not in said
     assert not (home / ".config" / "perstack").exists()
-    cancelled = desk.terminal("login")
-    cancelled.asks(f"Key for {server.url}: ")
-    cancelled.types("\x03")
-    assert cancelled.ends().endswith("Cancelled\n")
+    for typed in ("\x03", "q\r", "\x1b"):
+        cancelled = desk.terminal("login")
+        cancelled.asks(asks)
+        cancelled.types(typed)
+        assert cancelled.ends().endswith("Cancelled\n")
     login = desk.terminal("login")
-    login.answers(f"Key for {server.url}: ", desk.key)
+    login.answers(asks, desk.key)
     said = login.ends()
     file = home / ".config" / "perstack" / "credentials.json"
     assert f"Signed in to {server.url}" in said

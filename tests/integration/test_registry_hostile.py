@@ -167,6 +167,16 @@ async def test_a_hostile_body_is_refused_and_the_server_lives_on(
     await works(acme)
 
 
+@pytest.mark.parametrize("number", ["1e400", "[-1e400]", '{"x": 1e999}'])
+async def test_a_number_that_could_never_be_told_again_is_refused(acme: Calls, number: str) -> None:
+    web = {"type": "mcpStdioSkill", "command": "npx", "packageName": "a", "later": "@"}
+    body = json.dumps(definition(skills={**BASE, "web": web})).replace('"@"', number)
+    headers = {**acme.headers, "Content-Type": "application/json"}
+    answered = await acme.client.post(f"{API}/", content=body, headers=headers)
+    assert "too large" in reason_in(answered, 422)
+    await works(acme)
+
+
 async def test_a_body_that_is_too_large_is_refused_before_it_is_sent(
     server: RegistryServer,
 ) -> None:

@@ -106,6 +106,26 @@ def test_one_is_searched_read_and_added_with_its_change_shown(tmp_path: Path) ->
         pane.until('+ delegates = ["tic-tac-toe"]')
         pane.press_when_quiet("y")
         pane.until("lead delegates to tic-tac-toe now")
-    assert (tmp_path / "work" / "perstack.toml").read_text() == (
-        TEAM + 'delegates = ["tic-tac-toe"]\n'
-    )
+        file = tmp_path / "work" / "perstack.toml"
+        assert file.read_text() == TEAM + 'delegates = ["tic-tac-toe"]\n'
+        pane.press_when_quiet("u")
+        pane.until("undone: perstack.toml is as it was before")
+        assert file.read_bytes() == TEAM.encode()
+
+
+@pytest.mark.long
+def test_one_that_is_started_from_its_card_is_shown(tmp_path: Path) -> None:
+    with played(tmp_path, "start", "--scenario", "play.toml", toml=TEAM) as pane:
+        pane.until("1 Expert")
+        pane.press_when_quiet("E")
+        pane.until("tic-tac-toe")
+        pane.press_until("Enter", "Registry · tic-tac-toe@1.0.0")
+        pane.until("20 of 25")
+        pane.press("n")
+        pane.until("from the registry")
+        pane.type("play")
+        pane.press_when_quiet("Enter")
+        pane.until("Run Experts of the registry?", "once read to the end")
+        pane.press_when_quiet("G")
+        pane.press_when_quiet("y")
+        pane.until("Your move.", "done")

@@ -298,12 +298,49 @@ async def test_install_locks_what_is_fetched_with_its_tools_and_update_moves_tag
     check(moved, 1, "run @acme/helper@2.0.0")
     assert "@acme/helper moves from 1.0.0 to 2.0.0\n" in moved.stderr
     check(again := await team.run("install", "--update", "--yes"), 0)
-    assert "moves from" not in again.stderr
+    assert "@acme/helper moves from 1.0.0 to 2.0.0\n" in again.stderr
     pin = read_pins(lock_of(team))["@acme/helper"]
     assert (pin.key, pin.accepted) == ("@acme/helper@2.0.0", "yes")
     ran = await team.run("run", "lead", "go")
     check(ran, 0)
     assert ran.stderr == ""
+
+
+async def test_update_lets_go_of_what_was_run_by_name_and_of_what_is_a_delegate_no_more(
+    author: Author, team: Program
+) -> None:
+    for name in ("@acme/helper", "@acme/news", "@acme/old"):
+        await author.publish(name)
+    check(await team.run("run", "lead", "go", "--yes"), 0)
+    for key in ("@acme/news", "@acme/news@1.0.0", "@acme/old"):
+        check(await team.run("run", key, "go", "--yes"), 0)
+    pinned = read_pins(lock_of(team))
+    assert (again := await team.run("install")).code == 0, again.stderr
+    assert read_pins(lock_of(team)) == pinned
+    await author.publish("@acme/news", "2.0.0", instruction="You tell more.")
+    check(await team.run("run", "@acme/news", "go"), 0)
+    assert read_pins(lock_of(team)) == pinned
+
+    updated = await team.run("install", "--update")
+    check(updated, 0)
+    said = "@acme/news is not held at 1.0.0 any more: no Expert here uses it\n"
+    assert said in updated.stderr
+    assert set(read_pins(lock_of(team))) == {"@acme/helper", "@acme/news@1.0.0"}
+    check(await team.run("run", "@acme/news", "go"), 1, "run @acme/news@2.0.0")
+    check(await team.run("run", "@acme/news", "go", "--yes"), 0)
+    assert read_pins(lock_of(team))["@acme/news"].key == "@acme/news@2.0.0"
+
+
+async def test_update_that_is_refused_changes_nothing(author: Author, team: Program) -> None:
+    await author.publish("@acme/helper")
+    await author.publish("@acme/news")
+    check(await team.run("run", "lead", "go", "--yes"), 0)
+    check(await team.run("run", "@acme/news", "go", "--yes"), 0)
+    await author.publish("@acme/helper", "2.0.0", instruction="You help better.")
+    before = lock_of(team).read_bytes()
+    check(await team.run("install", "--update"), 1, "run @acme/helper@2.0.0")
+    assert lock_of(team).read_bytes() == before
+    check(await team.run("run", "lead", "go"), 0)
 
 
 async def test_an_expert_of_the_file_comes_before_one_of_the_registry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -220,6 +221,32 @@ async def test_a_huge_body_is_refused_before_it_is_read(tmp_path: Path) -> None:
         )
         answer = await exchange(server.port, head.encode() + b"{")
     assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_that_is_refused_is_never_taken_for_requests(tmp_path: Path) -> None:
+    inner = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = inner * 30_000
+    head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    last = b"GET /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with serving(tmp_path) as server:
+        answer = await exchange(server.port, head.encode() + body + last)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"413", b"404"]
+
+
+async def test_what_is_no_http_after_an_answer_ends_the_connection_and_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /.. HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with (
+        serving(tmp_path) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+    ):
+        await stream.send(head)
+        assert (await stream.receive()).startswith(b"HTTP/1.1 404")
+        await stream.send(b"no chunk\r\n")
+        assert b"HTTP/" not in await until_closed(stream)
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 async def test_a_client_that_never_asks_anything_is_let_go(

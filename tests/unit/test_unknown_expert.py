@@ -29,3 +29,8 @@ def test_a_built_in_expert_that_is_known_already_is_named_once() -> None:
     assert hint
     assert hint.count("devops") == 1
     assert "built in" not in hint
+
+
+def test_an_endless_name_is_not_repeated_whole() -> None:
+    error = UnknownExpertError("a" * 5_000, [])
+    assert len(error.message) < 300

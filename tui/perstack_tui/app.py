@@ -36,7 +36,7 @@ from perstack_tui.remembering import Remembering
 from perstack_tui.screens.main import MainScreen
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.away import moves
-from perstack_tui.state.cockpit import CockpitState, Notice, Tone
+from perstack_tui.state.cockpit import CockpitState, Tone, next_notice, toast_seconds
 from perstack_tui.state.definitions import shortened
 from perstack_tui.state.pump import Pump
 from perstack_tui.state.stream import Live
@@ -209,11 +209,9 @@ class Cockpit(TerminalApp, inherit_bindings=False):
 
     def tell(self, text: str, tone: Tone = "info") -> None:
         """Show a message above the footer."""
-        told = self.state.notice
-        again = told is not None and (told.text, told.tone) == (text, tone)
-        self.state.notice = Notice(text, tone, told.times + 1 if told and again else 1)
+        self.state.notice = next_notice(self.state.notice, text, tone)
         if isinstance(self.screen, Sheet):
-            self.notify(flat(text), markup=False, timeout=3)
+            self.notify(flat(text), markup=False, timeout=toast_seconds(tone))
         self.request_paint()
 
     def report(self, error: PerstackError) -> None:
@@ -238,11 +236,14 @@ class Cockpit(TerminalApp, inherit_bindings=False):
     ) -> None:
         """Open a sheet over the main screen; `closed` gets what it gave."""
         if not self._leaving.begun:
+            self.clear_notifications()  # They would cover what is to be read now.
             self.push_screen(sheet, closed)
 
     def pop_screen(self) -> AwaitComplete:
         """Close the topmost sheet; what was typed ahead for it does nothing below it."""
         self.main.hold_keys()
+        if self.main in self.screen_stack[-2:-1]:  # It has a line for what was told a moment ago.
+            self.call_later(self.clear_notifications)
         return super().pop_screen()
 
     def travel_to(self, moment: Moment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from perstack.config.created_files import settings_toml, with_agents_section, wi
 from perstack.config.dotenv import parse_env
 from perstack.config.find import CONFIG_NAME
 from perstack.config.limits import FILE_BYTES
+from perstack.config.process_env import process_environment
 from perstack.errors import StorageError, UsageError
 from perstack.projection.inert import inert
 from perstack.services.file_diffs import unified
@@ -23,17 +25,22 @@ from perstack.storage.new_file import new_file
 
 ENV_NAME: Final = ".env"
 AGENTS_NAME: Final = "AGENTS.md"
+_UNTOLD: Final = "could not tell whether git tracks this file: if it does, the key is committed"
 _SHOWN_WHOLE: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file as it is (None: not there) and as it would be. Of a `secret` one no text is shown."""
+    """A file as it is (None: not there) and as it would be. Of a `secret` one no text is shown.
+
+    `doubt` is what the user should know before it is written.
+    """
 
     path: Path
     before: str | None
     after: str
     secret: str | None = None
+    doubt: str | None = None
 
     @property
     def is_needed(self) -> bool:
@@ -47,6 +54,8 @@ class Change:
             kind = "new, readable by you alone" if self.before is None else "one line more"
             yield f"{name} ({kind})"
             yield f"+{self.secret}=(not shown)"
+            if self.doubt is not None:
+                yield f"Note: {self.doubt}"
         elif self.before is None:
             lines = self.after.splitlines()
             yield f"{name} (new, {len(lines)} lines)"
@@ -85,13 +94,21 @@ def _env_changes(path: Path, key: Key) -> list[Change]:
     known = parse_env(path, (before or "").encode())
     if known.get(key.name):
         return []
-    if before is not None and is_tracked(path):
+    if before is not None and path.stat().st_uid != os.geteuid():
+        raise UsageError(
+            f"{inert(str(path), newlines=False)} belongs to another user, who would lose it",
+            hint=f"export {key.name} instead",
+        )
+    tracked = is_tracked(path, process_environment())
+    if tracked:
         raise UsageError(
             f"{inert(str(path), newlines=False)} belongs to the git repository, and the key would "
             "be committed with it",
             hint=f"export {key.name} instead, or: git rm --cached {path.name}",
         )
-    return [Change(path, before, with_variable(before or "", key.name, key.value), key.name)]
+    doubt = _UNTOLD if tracked is None else None
+    after = with_variable(before or "", key.name, key.value)
+    return [Change(path, before, after, key.name, doubt)]
 
 
 def change_of(path: Path, after: str) -> Change:
@@ -130,12 +147,9 @@ def write(folder: Path, changes: Sequence[Change]) -> None:
 
 
 def _write(change: Change) -> None:
-    mode = change.path.stat().st_mode & 0o777 if change.before is not None else None
-    with new_file(change.path, replaces=change.before is not None) as file:
+    replaces, shared = change.before is not None, change.secret is None
+    with new_file(change.path, replaces=replaces, shared=shared) as file:
         file.write(change.after)
-    if mode is not None and change.secret is None:
-        with explained("write", change.path):
-            change.path.chmod(mode)
 
 
 def _has_secret(changes: Sequence[Change]) -> bool:
@@ -157,10 +171,11 @@ def text_of(path: Path) -> str | None:
     Raises:
         UsageError: it is a link (what it leads to was not meant), no file, too large or no text.
     """
-    if path.is_symlink():
-        raise UsageError(f"{path} is a link", hint="put a file in its place; it is not followed")
     try:
         with explained("read", path):
+            if path.is_symlink():
+                hint = "put a file in its place; it is not followed"
+                raise UsageError(f"{path} is a link", hint=hint)
             if not path.exists():
                 return None
             if not path.is_file() or path.stat().st_size > FILE_BYTES:

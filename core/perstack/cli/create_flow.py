@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Final
 
 import anyio
 
-from perstack.cli.create_asking import Terminal
 from perstack.cli.create_files import (
     Change,
     change_of,
@@ -27,14 +26,16 @@ from perstack.cli.create_setup import (
     ask_key,
     ask_setup,
     check_name,
+    check_scenario,
     missing,
     typed,
+    unknown_model,
     usual_setup,
     vendor_of,
 )
 from perstack.cli.listeners import say
 from perstack.cli.printing import print_lines
-from perstack.cli.prompting import is_terminal
+from perstack.cli.prompting import CancelledError, ask, confirm, is_terminal
 from perstack.cli.registry_experts import complete
 from perstack.config.builtin import reachable
 from perstack.config.created_files import tables_of
@@ -45,7 +46,7 @@ from perstack.config.provider_keys import has_credentials
 from perstack.config.typed import Overrides
 from perstack.domain.ids import ExpertKey, JobId
 from perstack.domain.jobs import SomeLimits
-from perstack.domain.settings import BudgetSettings
+from perstack.domain.settings import BudgetSettings, ProviderSettings, Settings
 from perstack.errors import ConfigError, UsageError
 from perstack.project import Project, accept, open_project
 from perstack.projection.inert import inert
@@ -89,11 +90,22 @@ def run_create(wanted: Wanted) -> int:
     Raises:
         PerstackError: it could not be done; nothing is half written.
     """
+    try:
+        return _run(wanted)
+    except CancelledError:
+        say("Cancelled")
+        return 1
+    except KeyboardInterrupt:
+        say("")  # what comes next stands below the question
+        raise
+
+
+def _run(wanted: Wanted) -> int:
     if not wanted.workspace.is_dir():
         raise UsageError(f"{wanted.workspace} is not a folder")
     if wanted.name is not None:
         check_name(wanted.name)
-    terminal = _terminal(wanted)
+    asks = _asks(wanted)
     source = find(wanted.workspace, wanted.config)
     if isinstance(source, str):
         raise UsageError(
@@ -103,19 +115,19 @@ def run_create(wanted: Wanted) -> int:
     if wanted.goes_on:
         job = find_progress(wanted.workspace.absolute(), wanted.job)
     if source is None and job is None:
-        prepared = _begin(wanted, terminal)
+        prepared = _begin(wanted, asks=asks)
         if prepared is None:
             return 1
         project, progress = prepared
     else:
-        project = _existing(wanted, terminal)
-        progress = job[1] if job else _progress(wanted, terminal)
-    work = _work(wanted, project, progress, terminal, job[0] if job else None)
+        project = _existing(wanted, asks=asks)
+        progress = job[1] if job else _progress(wanted, asks=asks)
+    work = _work(wanted, project, progress, job[0] if job else None, asks=asks)
     return _finish(drive(work), work)
 
 
-def _terminal(wanted: Wanted) -> Terminal | None:
-    """Return whom to ask, None with `--yes`.
+def _asks(wanted: Wanted) -> bool:
+    """Tell whether the user is asked, as without `--yes`.
 
     Raises:
         UsageError: nobody can be asked, and `--yes` was not given, or not what goes with it.
@@ -126,7 +138,7 @@ def _terminal(wanted: Wanted) -> Terminal | None:
                 "--yes asks nothing, so that the command has to say what the Expert is to do",
                 hint='perstack create NAME "what it should do" --yes',
             )
-        return None
+        return False
     if not is_terminal():
         raise UsageError(
             "perstack create asks before it writes, and there is no terminal to ask in",
@@ -134,15 +146,15 @@ def _terminal(wanted: Wanted) -> Terminal | None:
             if wanted.goes_on
             else 'perstack create NAME "what it should do" --yes',
         )
-    return Terminal()
+    return True
 
 
-def _begin(wanted: Wanted, terminal: Terminal | None) -> tuple[Project, Progress] | None:
+def _begin(wanted: Wanted, *, asks: bool) -> tuple[Project, Progress] | None:
     """Make the folder a project; None where the user does not want what would be written."""
     folder = wanted.workspace.absolute()
     env = read_environment(folder, (_ENV,), process_environment())
     given = typed(wanted.over.runtime, wanted.over.provider, wanted.over.model)
-    if terminal is None:
+    if not asks:
         setup = usual_setup(given, env)
         if setup.vendor is not None and not has_credentials(setup.vendor, env):
             raise missing(setup.vendor)
@@ -150,9 +162,13 @@ def _begin(wanted: Wanted, terminal: Terminal | None) -> tuple[Project, Progress
         from perstack.cli.create_detect import detect
 
         say("Looking for runtimes, keys and local models ...")
-        setup = ask_setup(given, env, anyio.run(detect, env, folder), terminal)
-    progress = _progress(wanted, terminal)
-    if not _written(folder, setup_changes(folder, setup, setup.key), terminal):
+        setup = ask_setup(given, env, anyio.run(detect, env, folder))
+    if given.model is not None and setup.vendor is not None:
+        provider = ProviderSettings(name=setup.vendor)
+        _warn_of_model(Settings(model=given.model, provider=provider), env)
+    check_scenario(setup.vendor, folder, wanted.over.scenario)
+    progress = _progress(wanted, asks=asks)
+    if not _written(folder, setup_changes(folder, setup, setup.key), asks=asks):
         return None
     if setup.vendor is None:
         raise _no_model(setup)
@@ -162,20 +178,27 @@ def _begin(wanted: Wanted, terminal: Terminal | None) -> tuple[Project, Progress
     return _opened(wanted), progress
 
 
-def _existing(wanted: Wanted, terminal: Terminal | None) -> Project:
+def _existing(wanted: Wanted, *, asks: bool) -> Project:
     """Open the project that is there; a key that is missing is asked for."""
     project = _opened(wanted)
+    if wanted.over.model is not None:
+        _warn_of_model(project.config.settings, project.env)
     vendor = vendor_of(project.config.settings.provider.name)
     if vendor is None or has_credentials(vendor, project.env):
         return project
-    if terminal is None or _ENV not in project.config.env_paths:
+    if not asks or _ENV not in project.config.env_paths:
         raise missing(vendor)
-    key: Key | None = ask_key(vendor, project.env, terminal)
+    key: Key | None = ask_key(vendor, project.env)
     folder = project.workspace
     changes = [one for one in setup_changes(folder, None, key) if one.secret is not None]
-    if not _written(folder, changes, terminal):
+    if not _written(folder, changes, asks=asks):
         raise missing(vendor)
     return _opened(wanted)
+
+
+def _warn_of_model(settings: Settings, env: Mapping[str, str]) -> None:
+    if (doubt := unknown_model(settings, env)) is not None:
+        say(f"Warning: {doubt}")
 
 
 def _opened(wanted: Wanted) -> Project:
@@ -188,19 +211,19 @@ def _opened(wanted: Wanted) -> Project:
     return open_project(wanted.workspace, wanted.config, over, trust=wanted.trust)
 
 
-def _progress(wanted: Wanted, terminal: Terminal | None) -> Progress:
+def _progress(wanted: Wanted, *, asks: bool) -> Progress:
     """Ask for a name and a wish, unless they were typed."""
     name, wish = wanted.name, (wanted.wish or "").strip()
-    while terminal is not None and name is None and wanted.wish is None:
-        said = terminal.text("Name of the Expert (nothing: it is chosen for you)")
+    while asks and name is None and wanted.wish is None:
+        said = ask("Name of the Expert", enter="one is chosen")
         try:
             name = check_name(said) if said else None
         except UsageError as error:
             say(f"{error.message}: {error.hint}")
             continue
         break
-    while terminal is not None and not wish:
-        wish = terminal.text("What it should do (or do better)")
+    while asks and not wish:
+        wish = ask("What it should do, or do better")
     check_length("what the Expert is to do", wish)
     return Progress(name=name, wish=wish)
 
@@ -209,8 +232,9 @@ def _work(
     wanted: Wanted,
     project: Project,
     progress: Progress,
-    terminal: Terminal | None,
     job_id: JobId | None,
+    *,
+    asks: bool,
 ) -> Work:
     name = None if progress.name is None else ExpertKey(progress.name)
     known, definition = project.config.experts, ""
@@ -233,7 +257,7 @@ def _work(
         progress=progress,
         definition=definition,
         trials=wanted.trials,
-        terminal=terminal,
+        asks=asks,
         allows_all=wanted.try_all,
         words=wanted.words,
         over=replace(over, runtime=None),
@@ -267,7 +291,7 @@ def _finish(made: Made, work: Work) -> int:
         return 0
     if not made.tried:
         say("Note: this draft was not tried.")
-    if not _written(path.parent, [change], work.terminal):
+    if not _written(path.parent, [change], asks=work.asks):
         say(f"The draft is kept: {made.folder / 'draft.toml'}")
         say("perstack create --continue shows it again.")
         return 1
@@ -287,18 +311,25 @@ def _joined_anew(draft: Draft, work: Work) -> Draft:
         raise UsageError(f"{ground.path.name} has changed meanwhile: {error}") from error
 
 
-def _written(folder: Path, changes: Sequence[Change], terminal: Terminal | None) -> bool:
+def _written(folder: Path, changes: Sequence[Change], *, asks: bool) -> bool:
     """Show what would be written, and write it once the user agrees."""
     if not changes:
         return True
-    say("This would be written:")
+    say("This would be written:" if asks else "This is written:")
     for line in shown(folder, changes):
         say(f"  {line}")
-    if terminal is not None and not terminal.agrees("Write it?"):
+    if asks and not _agrees("Write it?"):
         say("Nothing was written.")
         return False
     write(folder, changes)
     return True
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return confirm(question)
+    except CancelledError:
+        return False
 
 
 def _next(draft: Draft, work: Work) -> list[str]:

@@ -11,10 +11,10 @@ import anyio
 import anyio.to_thread
 
 from perstack.cli.create_again import again_command
-from perstack.cli.create_asking import Terminal
 from perstack.cli.create_trials import TrialRunner
 from perstack.cli.driving import StoppedBy, exit_code, warn, watch_signals
 from perstack.cli.listeners import Plain, say
+from perstack.cli.prompting import confirm_meanwhile
 from perstack.config.creator import CREATOR, creator
 from perstack.config.report import printable
 from perstack.config.typed import Overrides
@@ -53,7 +53,7 @@ _DRAFT: Final = "draft.toml"
 class Work:
     """What is to be created, and how. `job_id` is that of a job that goes on.
 
-    `definition` is that of an Expert to be improved. Without a `terminal` nobody is asked, and
+    `definition` is that of an Expert to be improved. Unless it `asks`, nobody is asked, and
     `allows_all` says whether drafts may be tried whatever they start or connect to. `words` say
     where the project is; `over` is what else was typed.
     """
@@ -63,7 +63,7 @@ class Work:
     progress: Progress
     definition: str
     trials: int
-    terminal: Terminal | None
+    asks: bool
     allows_all: bool
     words: tuple[str, ...]
     over: Overrides
@@ -131,7 +131,7 @@ async def _drive(work: Work) -> Made:
     listener = _Lines(budget, control)
     listener.output.on_broken = lambda: control.stop("user")
     trials = TrialRunner(work.project, folder, budget, listener.output.line)
-    consent = _Consent(work.terminal, allows_all=work.allows_all)
+    consent = _Consent(asks=work.asks, allows_all=work.allows_all)
     keep = partial(_keep, folder, budget)
     parts = CreatingParts(work.ground, trials, consent, keep, lambda: budget.used_up, work.trials)
     draft = await anyio.to_thread.run_sync(usable_draft, work.ground, work.progress)
@@ -220,8 +220,8 @@ class _Lines(Plain):
 class _Consent:
     """Asks in the terminal; where there is none, what was typed answers."""
 
-    def __init__(self, terminal: Terminal | None, *, allows_all: bool) -> None:
-        self._terminal = terminal
+    def __init__(self, *, asks: bool, allows_all: bool) -> None:
+        self._asks = asks
         self._allows_all = allows_all
 
     async def allows(self, demands: tuple[Demand, ...]) -> bool:
@@ -232,7 +232,7 @@ class _Consent:
         if self._allows_all:
             say("Allowed by --try-all.")
             return True
-        if self._terminal is None:
+        if not self._asks:
             say("Not allowed: nobody can be asked; --try-all allows it.")
             return False
-        return await self._terminal.agrees_meanwhile("Allow this?")
+        return await confirm_meanwhile("Allow this?")

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
-from perstack.cli.create_asking import Terminal
 from perstack.cli.listeners import say
+from perstack.cli.prompting import ask, ask_hidden, choose
 from perstack.config import limits
 from perstack.config.created_files import env_value
-from perstack.config.models import DEFAULT_MODELS
+from perstack.config.models import DEFAULT_MODELS, doubt_about_model, doubt_about_name
 from perstack.config.provider_keys import has_credentials, variables_of
 from perstack.config.read_provider import provider_named, unavailable_provider
 from perstack.domain.runtimes import RuntimeName, is_program
-from perstack.domain.settings import VendorName
+from perstack.domain.settings import ProviderSettings, Settings, VendorName
 from perstack.errors import ConfigError, UsageError
+from perstack.ports.system import SystemClock
+from perstack.providers.facts import other_address
 
 if TYPE_CHECKING:
     from perstack.cli.create_detect import Found
 
 _ASKED_FOR: Final[tuple[VendorName, ...]] = ("anthropic", "openai", "google", "deepseek")
 _ATTEMPTS: Final = 3
+Name = TypeVar("Name", bound=str)
 _VENDORS: Final[Mapping[str, VendorName]] = {name: name for name in get_args(VendorName)}
 
 
@@ -81,20 +85,26 @@ def usual_setup(given: Typed, env: Mapping[str, str]) -> Setup:
     return Setup(runtime, vendor, _model_or_usual(vendor, given.model))
 
 
-def ask_setup(given: Typed, env: Mapping[str, str], found: Found, terminal: Terminal) -> Setup:
-    """Ask for what was neither typed nor found."""
-    runtime = given.runtime or _ask_runtime(found, terminal)
+def ask_setup(given: Typed, env: Mapping[str, str], found: Found) -> Setup:
+    """Ask for what was neither typed nor found.
+
+    Raises:
+        CancelledError: the user wants nothing of it.
+        ConfigError: as `ask_key`.
+    """
+    runtime = given.runtime or _ask_runtime(found)
     if is_program(runtime) and given.vendor is None and not found.vendors:
         return Setup(runtime, None, given.model)
-    vendor = given.vendor or _ask_vendor(found, terminal)
-    model = given.model or _ask_model(vendor, found, terminal)
-    return Setup(runtime, vendor, model, ask_key(vendor, env, terminal))
+    vendor = given.vendor or _ask_vendor(found)
+    model = given.model or _ask_model(vendor, env, found)
+    return Setup(runtime, vendor, model, ask_key(vendor, env))
 
 
-def ask_key(vendor: VendorName, env: Mapping[str, str], terminal: Terminal) -> Key | None:
+def ask_key(vendor: VendorName, env: Mapping[str, str]) -> Key | None:
     """Ask for a vendor's key, unless it is set; None where none is needed.
 
     Raises:
+        CancelledError: the user wants nothing of it.
         ConfigError: what is needed is more than a key.
     """
     if has_credentials(vendor, env):
@@ -103,7 +113,7 @@ def ask_key(vendor: VendorName, env: Mapping[str, str], terminal: Terminal) -> K
     if len(needed) != 1 or vendor == "google-vertex":
         raise missing(vendor)
     for _ in range(_ATTEMPTS):
-        value = terminal.hidden(f"{needed[0]} (not shown; it is written to .env alone)").strip()
+        value = ask_hidden(needed[0], note="kept in .env alone")
         try:
             env_value(value)
         except ConfigError as error:
@@ -122,9 +132,32 @@ def missing(vendor: VendorName) -> ConfigError:
     )
 
 
+def check_scenario(vendor: VendorName | None, folder: Path, scenario: str | None) -> None:
+    """Refuse a scripted model without a script before anything is written. Blocks on the disk.
+
+    Raises:
+        ConfigError: the scenario was not named, cannot be read, or has a mistake.
+    """
+    if vendor != "scripted":
+        return
+    from perstack.providers.scenario import load_scenario
+
+    if scenario is None:
+        raise ConfigError("the scripted provider has no scenario", hint="add --scenario PATH")
+    load_scenario(folder / Path(scenario).expanduser())
+
+
 def vendor_of(provider: str | None) -> VendorName | None:
     """Return a provider as one of the vendors that we know, None for a plugin's."""
     return None if provider is None else _VENDORS.get(provider)
+
+
+def unknown_model(settings: Settings, env: Mapping[str, str]) -> str | None:
+    """Return that no model of its vendor has the name, with near ones; None if one may have it."""
+    if settings.model in settings.models or other_address(settings, env):
+        return None
+    now_ms = SystemClock().now_ms()
+    return doubt_about_name(settings.model, settings.provider.name, now_ms=now_ms)
 
 
 def check_name(name: str) -> str:
@@ -146,38 +179,53 @@ def check_name(name: str) -> str:
     return name
 
 
-def _ask_runtime(found: Found, terminal: Terminal) -> RuntimeName:
-    names: list[RuntimeName] = ["perstack", *(one.name for one in found.programs)]
+def _ask_runtime(found: Found) -> RuntimeName:
+    rows: dict[RuntimeName, str] = {"perstack": "built in"}
+    rows |= {one.name: one.version or "" for one in found.programs}
+    return _ask_one("What is to execute Experts?", rows, "runtime")
+
+
+def _ask_vendor(found: Found) -> VendorName:
+    local: tuple[VendorName, ...] = ("ollama",) if found.models else ()
+    names = (*found.vendors, *local, *_ASKED_FOR)
+    return _ask_one("Whose models?", {name: _state(name, found) for name in names}, "vendor")
+
+
+def _ask_one(title: str, rows: Mapping[Name, str], what: str) -> Name:
+    """Ask for one of `rows`, if there are several; the first is the usual one."""
+    names = list(rows)
     if len(names) == 1:
         return names[0]
-    said = ["perstack (built in)"]
-    said += [f"{one.name} {one.version or ''}".rstrip() for one in found.programs]
-    return names[terminal.choose("What is to execute Experts?", said)]
-
-
-def _ask_vendor(found: Found, terminal: Terminal) -> VendorName:
-    names = list(
-        dict.fromkeys((*found.vendors, *(("ollama",) if found.models else ()), *_ASKED_FOR))
-    )
-    said = [f"{name}{_state(name, found)}" for name in names]
-    return names[terminal.choose("Whose models?", said)]
+    said = choose(title, [*rows.items()], what=what, usual=names[0])
+    return next(name for name in names if name == said)
 
 
 def _state(vendor: VendorName, found: Found) -> str:
     if vendor == "ollama":
-        return f" ({len(found.models or ())} models on this machine)"
-    return " (key is set)" if vendor in found.vendors else ""
+        return f"{len(found.models or ())} models on this machine"
+    return "key is set" if vendor in found.vendors else ""
 
 
-def _ask_model(vendor: VendorName, found: Found, terminal: Terminal) -> str:
+def _ask_model(vendor: VendorName, env: Mapping[str, str], found: Found) -> str:
     if vendor == "ollama" and found.models:
-        return found.models[terminal.choose("Which model?", found.models)]
+        return _ask_one("Which model?", dict.fromkeys(found.models, ""), "model")
     usual = DEFAULT_MODELS.get(vendor, "")
     while True:
-        model = terminal.text("Model", usual=usual)
-        if _is_model(model):
+        model = ask("Model", enter=usual) or usual
+        if not _is_model(model):
+            say("That is not a model's name.")
+        elif model != usual and (doubt := _doubt(model, vendor, env)) is not None:
+            # What was typed is what Enter takes now: it may be newer than what is known here.
+            say(f"Note: {doubt}")
+            usual = model
+        else:
             return model
-        say("That is not a model's name.")
+
+
+def _doubt(model: str, vendor: VendorName, env: Mapping[str, str]) -> str | None:
+    settings = Settings(model=model, provider=ProviderSettings(name=vendor))
+    own_url = bool(other_address(settings, env))
+    return doubt_about_model(model, vendor, own_url=own_url) or unknown_model(settings, env)
 
 
 def _vendor_named(provider: str | None) -> VendorName | None:

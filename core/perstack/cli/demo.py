@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from perstack.cli import options as o
+
 if TYPE_CHECKING:
     from perstack.config.typed import Overrides
     from perstack.domain.ids import JobId
@@ -28,14 +30,12 @@ def demo(
     pace: Annotated[
         float, typer.Option("--pace", metavar="X", help="1 as written, 0 flat out.")
     ] = 1.0,
-    plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
+    plain: o.Plain = False,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="DIR", help="Play in this empty folder and keep it."),
     ] = None,
-    theme: Annotated[
-        str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
-    ] = None,
+    theme: o.Theme = None,
 ) -> None:
     """Watch the example team at work: no key, no network, the words are scripted."""
     if keep is not None:
@@ -77,12 +77,11 @@ def _furnished(workspace: Path) -> Path:
 
 
 def _play(workspace: Path, pace: float, *, plain: bool, theme: str | None) -> int:
-    from perstack.cli.options import Asked
     from perstack.cli.start import has_screen, session, wants_lines
     from perstack.config.typed import Overrides
 
     over = Overrides(provider="scripted", scenario="demo.scenario.toml", pace=pace)
-    asked = Asked(workspace, workspace / "perstack.toml", EXPERT, QUERY)
+    asked = o.Asked(workspace, workspace / "perstack.toml", EXPERT, QUERY)
     if not plain and (wants_lines() or has_screen()):
         return session(asked, over, plain=False, theme=theme)
     return _play_through(asked.workspace, over)
@@ -108,13 +107,12 @@ async def _perform(project: Project, over: Overrides) -> int:
     from perstack.cli.again import go_on_command
     from perstack.cli.driving import StoppedBy, exit_code, start_or_go_on, watch_signals
     from perstack.cli.listeners import Plain
-    from perstack.cli.options import Asked
     from perstack.engine.control import StopControl
     from perstack.engine.groups import unwrapped
     from perstack.runtime import open_runtime
 
     control, stopped_by, listener = StopControl(), StoppedBy(), Plain()
-    asked = Asked(project.workspace, project.workspace / "perstack.toml", EXPERT, QUERY)
+    asked = o.Asked(project.workspace, project.workspace / "perstack.toml", EXPERT, QUERY)
     endings: list[JobOutcome] = []
     with unwrapped():
         async with open_runtime(project) as runtime, anyio.create_task_group() as group:

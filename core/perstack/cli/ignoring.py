@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 _IGNORED: Final = ("perstack/", ".env")
+_GIT_WITHIN_S: Final = 5.0
+# A folder's own settings name programs that git would start, and may send it to a server.
+_GIT: Final = (
+    "--no-pager",
+    "--literal-pathspecs",
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "safe.bareRepository=explicit"),
+)
+_GIT_ENV: Final[Mapping[str, str]] = {
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+# The user's own settings say which folders git may work in.
+_PASSED: Final = ("HOME", "PATH", "XDG_CONFIG_HOME")
 
 
 def ignore_records(folder: Path, *, always: bool = False) -> tuple[str, ...]:
@@ -39,7 +58,7 @@ def missing_lines(folder: Path, *, always: bool = False) -> tuple[str, ...]:
     """
     from perstack.storage.files import explained
 
-    if not always and not any((each / ".git").exists() for each in (folder, *folder.parents)):
+    if not always and not _in_repository(folder):
         return ()
     path = folder / ".gitignore"
     with explained("read", path):
@@ -50,21 +69,45 @@ def missing_lines(folder: Path, *, always: bool = False) -> tuple[str, ...]:
     return tuple(line for line in _IGNORED if line not in lines[after:])
 
 
-def is_tracked(path: Path) -> bool:
-    """Tell whether git has a file in its index: such a one is never ignored. Blocks on the disk.
+def is_tracked(
+    path: Path, env: Mapping[str, str], *, within_s: float = _GIT_WITHIN_S
+) -> bool | None:
+    """Tell whether git has a file in its index: such a one is never ignored. Blocks.
 
-    Git itself is not started, since a folder's own settings name programs that it would start.
+    None: git is not there, does not answer within `within_s` seconds, or refuses the repository.
     """
-    top = next((each for each in path.parents if (each / ".git").exists()), None)
-    if top is None:
+    path = path.absolute()
+    if not _in_repository(path.parent):
         return False
-    name = os.fsencode(path.relative_to(top))
+    if (git := shutil.which("git", path=env.get("PATH", ""))) is None:
+        return None
+
+    def ended(*asked: str) -> int | None:
+        return _ended([git, *_GIT, "-C", str(path.parent), *asked], env, within_s)
+
+    # What is no git at all ends with 1, too, as a stand-in does where none is installed.
+    if ended("rev-parse", "--is-inside-work-tree") != 0:
+        return None
+    found = ended("ls-files", "--error-unmatch", "--", path.name)
+    return found == 0 if found in (0, 1) else None
+
+
+def _ended(command: Sequence[str], env: Mapping[str, str], within_s: float) -> int | None:
+    """Return how git ended, None if it did not. What it says is not read: it may never stop."""
     try:
-        index = (top / ".git" / "index").read_bytes()
-    except OSError:
-        return False
-    # Before a name are its flags, the last twelve bits of which are its length.
-    return any(
-        int.from_bytes(index[found.start() - 2 : found.start()], "big") & 0xFFF == len(name)
-        for found in re.finditer(re.escape(name) + b"\0", index)
-    )
+        return subprocess.run(
+            command,
+            env={name: env[name] for name in _PASSED if name in env} | _GIT_ENV,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=within_s,
+            check=False,
+        ).returncode
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def _in_repository(folder: Path) -> bool:
+    return any((each / ".git").exists() for each in (folder, *folder.parents))

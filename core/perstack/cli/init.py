@@ -66,7 +66,7 @@ def _make(folder: Path, *, force: bool) -> _Made:
     with explained("make", folder / "plugins"):
         (folder / "plugins").mkdir(parents=True, exist_ok=True)
     try:
-        with new_file(path, replaces=force) as file:
+        with new_file(path, replaces=force, shared=True) as file:
             file.write(starter_toml(provider))
     except ConflictError as error:
         raise UsageError(EXISTS) from error

@@ -32,7 +32,7 @@ def install(
 
     from perstack.cli.driving import warn
     from perstack.cli.listeners import Output, speak_utf8
-    from perstack.cli.registry_experts import complete
+    from perstack.cli.registry_experts import complete, forget_unreached
     from perstack.config.typed import Overrides
     from perstack.engine.groups import unwrapped
     from perstack.errors import UsageError
@@ -50,6 +50,8 @@ def install(
     warn(replace(project, lock_warning=None))
     every = partial(complete, project, [*project.config.experts], yes=yes, update=update)
     project = anyio.run(every)
+    if update:
+        forget_unreached(project)
     speak_utf8()
     output = Output()
 

@@ -130,7 +130,7 @@ def _key(url: str, *, from_stdin: bool) -> str:
 
     if not from_stdin and not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for a key", hint="use --key-stdin")
-    key = (sys.stdin.readline() if from_stdin else ask_hidden(f"Key for {url}: ")).strip()
+    key = (sys.stdin.readline() if from_stdin else ask_hidden(f"Key for {url}")).strip()
     if not key:
         raise UsageError("no key was given", hint="the registry's owners give them out")
     if not (key.isascii() and key.isprintable()) or " " in key:

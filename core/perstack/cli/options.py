@@ -1,4 +1,8 @@
-"""The options that `run`, `start` and `demo` share."""
+"""The options that `run`, `start` and other commands share, each said once.
+
+Their names stand in each command all the same: Typer reads from a signature which there are and in
+which order they are shown, and the order differs.
+"""
 
 from __future__ import annotations
 
@@ -105,6 +109,10 @@ YesOption = Annotated[
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show builds and proxy decisions of containers.")
+]
+Plain = Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")]
+Theme = Annotated[
+    str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
 ]
 
 HERE = Path()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import termios
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import typer
@@ -24,6 +25,10 @@ _SHOWN: Final = 25
 _YES: Final = ("y", "yes")
 _NO: Final = ("", "n", "no")
 CANCEL: Final = ("q", "quit")
+_OUT: Final = "q: cancel"
+
+# As `tcgetattr` gives it.
+_Mode = list[int | list[bytes | int]]
 
 
 class CancelledError(Exception):
@@ -57,25 +62,29 @@ def choose(
     heading: Sequence[str] = (),
     what: str = "name",
     others: bool = False,
+    usual: str = "",
 ) -> str:
     """Ask for one of `rows`, each of which begins with its name, and return that name.
 
-    It is chosen by its number or by itself; with `others` any other text is returned, too.
+    It is chosen by its number or by itself; with `others` any other text is returned, too, but for
+    a number that none of the `rows` has: that is a slip. Enter alone takes the `usual`, if there is
+    one.
 
     Raises:
         CancelledError: none is chosen.
     """
-    names = [row[0] for row in rows]
+    names = {str(number): row[0] for number, row in enumerate(rows, 1)}
     _tell(title)
     _tell_rows(rows, heading)
     asked = f"Number or {what}" if rows else what.capitalize()
     while True:
-        answer = ask(f"{asked} (q: cancel): ")
-        if answer.isdecimal() and 1 <= int(answer) <= len(names):
-            return names[int(answer) - 1]
-        if answer in names or (others and answer):
+        answer = ask(asked, enter=usual) or usual
+        if answer in names:
+            return names[answer]
+        if answer in names.values() or (others and answer and not (rows and answer.isdecimal())):
             return answer
-        _tell(f"Type a number from 1 to {len(names)}, or a {what}." if rows else f"Type a {what}.")
+        named = what if others else f"{what} of the list"
+        _tell(f"Type a number from 1 to {len(names)}, or a {named}." if rows else f"Type a {what}.")
 
 
 def confirm(question: str) -> bool:
@@ -84,14 +93,80 @@ def confirm(question: str) -> bool:
     Raises:
         CancelledError: neither.
     """
+    _forget(sys.stdin.fileno())
     while True:
-        said = yes_or_no(ask(f"{question} [y/N] "))
+        said = _yes_or_no(_asked(f"{question} [y/N] "))
         if said is not None:
             return said
         _tell("Type y or n.")
 
 
-def yes_or_no(answer: str) -> bool | None:
+async def confirm_meanwhile(question: str) -> bool:
+    """Ask as `confirm` does while other things go on; can be cancelled. To cancel means no."""
+    _forget(sys.stdin.fileno())
+    while True:
+        try:
+            said = _yes_or_no(await _asked_meanwhile(f"{question} [y/N] "))
+        except CancelledError:
+            return False
+        if said is not None:
+            return said
+        _tell("Type y or n.")
+
+
+def ask(question: str, *, enter: str = "") -> str:
+    """Ask for a line and return it without the spaces around it.
+
+    `enter` says what Enter alone stands for; nothing is returned for it all the same.
+
+    Raises:
+        CancelledError: it is `q`, Esc was pressed, or there is no more input.
+    """
+    return _asked(f"{question} ({f'Enter: {enter}; ' if enter else ''}{_OUT}): ")
+
+
+def ask_hidden(question: str, *, note: str = "") -> str:
+    """Ask for a line that is not shown while it is typed. What was typed before it is dropped.
+
+    The `note` says what becomes of it.
+
+    Raises:
+        CancelledError: it is `q`, Esc was pressed, or there is no more input.
+    """
+    return _asked(f"{question} (not shown{f', {note}' if note else ''}; {_OUT}): ", hidden=True)
+
+
+def _asked(prompt: str, *, hidden: bool = False) -> str:
+    line, fd = b"", sys.stdin.fileno()
+    with _line_mode(fd, hidden=hidden):
+        _write(prompt)
+        while not line.endswith(b"\n"):
+            line += _piece(fd)
+    if hidden:
+        _tell("")
+    return _answer(line)
+
+
+async def _asked_meanwhile(prompt: str) -> str:
+    import anyio
+
+    line, fd = b"", sys.stdin.fileno()
+    with _line_mode(fd):
+        _write(prompt)
+        while not line.endswith(b"\n"):
+            await anyio.wait_readable(fd)
+            line += _piece(fd)
+    return _answer(line)
+
+
+def _answer(line: bytes) -> str:
+    answer = line.decode(errors="replace").strip()
+    if answer.lower() in CANCEL or answer == _ESCAPE.decode():
+        raise CancelledError
+    return answer
+
+
+def _yes_or_no(answer: str) -> bool | None:
     """Return what an answer says, None if neither; nothing typed is no."""
     lowered = answer.lower()
     if lowered in _NO:
@@ -99,54 +174,24 @@ def yes_or_no(answer: str) -> bool | None:
     return True if lowered in _YES else None
 
 
-def ask(question: str) -> str:
-    """Ask for a line and return it without the spaces around it.
+def _forget(fd: int) -> None:
+    """Drop what was typed before the question could be read: it is no consent to anything."""
+    with suppress(termios.error):
+        termios.tcflush(fd, termios.TCIFLUSH)
+
+
+def _piece(fd: int) -> bytes:
+    """Read a line, or some of it; keys that send an escape sequence, as arrows do, are nothing.
 
     Raises:
-        CancelledError: it is `q`, Esc was pressed, or there is no more input.
+        CancelledError: Esc was pressed, or there is no more input.
     """
-    sys.stderr.write(_inert(question))
-    sys.stderr.flush()
-    with _escape_ends_a_line(sys.stdin.fileno()) as fd:
-        line = _line(fd)
-    answer = line.decode(errors="replace").strip()
-    if answer.lower() in CANCEL or answer == _ESCAPE.decode():
-        raise CancelledError
-    return answer
-
-
-def ask_hidden(question: str) -> str:
-    """Ask for a line that is not shown as it is typed.
-
-    Raises:
-        CancelledError: Esc was pressed before Enter, or there is no more input.
-    """
-    import getpass
-
-    try:
-        answer = getpass.getpass(_inert(question), stream=sys.stderr)
-    except EOFError:
-        raise CancelledError from None
-    if _ESCAPE.decode() in answer:
-        raise CancelledError
-    return answer
-
-
-def _line(fd: int) -> bytes:
-    """Read a line; keys that send an escape sequence, such as the arrows, count for nothing."""
-    line = b""
-    while not line.endswith(b"\n"):
+    with suppress(OSError, termios.error):  # the terminal is gone
         piece = os.read(fd, _LINE_BYTES)
-        if not piece:
-            _tell("")
-            raise CancelledError
-        if piece.endswith(_ESCAPE):
-            if not _rest_of_key(fd):
-                _tell("")
-                raise CancelledError
-            piece = piece[:-1]
-        line += piece
-    return line
+        if piece and not (piece.endswith(_ESCAPE) and not _rest_of_key(fd)):
+            return piece.removesuffix(_ESCAPE)
+    _tell("")
+    raise CancelledError
 
 
 def _rest_of_key(fd: int) -> bytes:
@@ -164,20 +209,45 @@ def _rest_of_key(fd: int) -> bytes:
 
 
 @contextmanager
-def _escape_ends_a_line(fd: int) -> Generator[int]:
+def _line_mode(fd: int, *, hidden: bool = False) -> Generator[None]:
+    """Have Esc end a line, and with `hidden` nothing shown of what is typed."""
     try:
         before = termios.tcgetattr(fd)
     except termios.error:  # no terminal of that kind: a line ends with Enter alone
-        yield fd
+        yield
         return
     changed = [*before]
     changed[_CONTROLS] = [*before[_CONTROLS]]
     changed[_CONTROLS][termios.VEOL] = _ESCAPE
-    termios.tcsetattr(fd, termios.TCSADRAIN, changed)
+    if hidden:
+        changed[_FLAGS] &= ~termios.ECHO
+    when = termios.TCSAFLUSH if hidden else termios.TCSADRAIN
     try:
-        yield fd
+        termios.tcsetattr(fd, when, changed)
+        with _kept_over_a_stop(fd, changed):
+            yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fd, when, before)
+
+
+@contextmanager
+def _kept_over_a_stop(fd: int, mode: _Mode) -> Generator[None]:
+    """Keep the terminal's mode: after Ctrl-Z and `fg`, a shell has it show what is typed."""
+
+    def restore(*_: object) -> None:
+        with suppress(termios.error):
+            termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+
+    try:
+        before = signal.signal(signal.SIGCONT, restore)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 def _tell_rows(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> None:
@@ -201,7 +271,8 @@ def _tell(line: str) -> None:
     say(line)
 
 
-def _inert(text: str) -> str:
+def _write(prompt: str) -> None:
     from perstack.projection.inert import inert
 
-    return inert(text, newlines=False)
+    sys.stderr.write(inert(prompt, newlines=False))
+    sys.stderr.flush()

@@ -18,6 +18,7 @@ from perstack.fetching import (
     is_fetched,
     lock_of,
     may_be_of_registry,
+    pin_fetched,
 )
 from perstack.projection.inert import inert
 
@@ -58,6 +59,8 @@ async def complete(
     except UntrustedError as error:
         _show(whole, error)
         raise
+    for warning in await pin_fetched(whole) if update else ():
+        say(f"Warning: {warning}")
     return whole
 
 
@@ -70,6 +73,31 @@ def _show(project: Project, error: UntrustedError) -> None:
         if not set(project.config.demands([expert])).isdisjoint(error.demands):
             for line in (*wrapped(definition_lines(expert)), ""):
                 say(line)
+
+
+def forget_unreached(project: Project) -> None:
+    """Take names and tags out of the lock that no Expert of the file leads to, and say so.
+
+    Such a one was run by name, or is a delegate no more. Nothing else would move it to where it is
+    now: when it is run again, it is resolved again. Exact versions stay. Blocks on the disk.
+
+    Raises:
+        ConfigError, StorageError: the lock cannot be changed.
+    """
+    lock = lock_of(project)
+    if lock is None:
+        return
+    from perstack.config.lock_pins import drop_pins, read_pins
+    from perstack.domain.registry import parse_key
+
+    loose = {
+        key: pin
+        for key, pin in read_pins(lock).items()
+        if key not in project.fetched and parse_key(key).version is None
+    }
+    for key in drop_pins(lock, loose):
+        was = loose[key].key.rpartition("@")[2]
+        say(inert(f"{key} is not held at {was} any more: no Expert here uses it", newlines=False))
 
 
 def _pinned(project: Project, update: bool) -> Mapping[str, Pin]:

@@ -64,9 +64,9 @@ def pick_tags(key: RegistryKey, versions: VersionList) -> tuple[str, ...]:
     own = [tag for tag in (now.tags if now else ()) if tag != LATEST]
     say(f"Its tags now, besides {LATEST}: {', '.join(own) or 'none'}")
     while True:
-        typed = ask("All tags that it gets, with commas (q: cancel): ")
+        typed = ask("All tags that it gets, with spaces or commas")
         try:
-            tags = checked_tags(tag.strip() for tag in typed.split(",") if tag.strip())
+            tags = checked_tags(typed.replace(",", " ").split())
         except UsageError as error:
             say(f"{error.message}; {error.hint}" if typed else "Type at least one tag.")
             continue

@@ -48,10 +48,8 @@ def start(
     pace: o.Pace = None,
     trust: o.TrustOption = False,
     yes: o.YesOption = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Progress lines, no screen.")] = False,
-    theme: Annotated[
-        str | None, typer.Option("--theme", metavar="NAME", help="A theme of the cockpit.")
-    ] = None,
+    plain: o.Plain = False,
+    theme: o.Theme = None,
     web: Annotated[bool, typer.Option("--web", help="In a browser on this machine.")] = False,
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="With --web (0: any).")

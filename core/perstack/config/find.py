@@ -45,7 +45,7 @@ def locate_config(given: Path | None, *, start: Path) -> Path:
     if found is None:
         raise ConfigError(
             f"{CONFIG_NAME} not found. Create one or specify --config path.",
-            hint="write a perstack.toml with an [experts.NAME] table, or add --config PATH",
+            hint="perstack init or perstack create writes one; or add --config PATH",
         )
     return found
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Generator, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Generator, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
 
@@ -88,6 +89,24 @@ def write_pins(lock: Path, config_name: str, pins: Mapping[str, Pin]) -> None:
         )
 
 
+def drop_pins(lock: Path, pins: Mapping[str, Pin]) -> Sequence[str]:
+    """Take out of the lock file those of `pins` that still say the same, and return their keys.
+
+    Everything else in the file stays byte for byte. Blocks on the disk.
+
+    Raises:
+        ConfigError: what is there is no lock file.
+        StorageError: it cannot be written; what was there still is.
+    """
+    with _alone(lock):
+        text = _text_of(lock)
+        there = _pins_of(lock, _parsed(lock, text))
+        gone = [key for key, pin in pins.items() if there.get(key) == pin]
+        if gone:
+            write_lock(lock, _without_pins(lock, text, gone))
+    return gone
+
+
 def write_tools(lock: Path, text: str) -> None:
     """Put `text` in the place of the lock file, with the pins that the file has. Blocks.
 
@@ -98,10 +117,14 @@ def write_tools(lock: Path, text: str) -> None:
     """
     with _alone(lock):
         try:
-            pins = read_pins(lock)
+            before = _text_of(lock)
+            pins = _pins_of(lock, _parsed(lock, before))
         except ConfigError:
-            pins = {}
-        write_lock(lock, text + _appended(text, pins))
+            before, pins = "", {}
+        tail = _tail_of(before)
+        if not _says(lock, tail, _tables_in(_parsed(lock, before)), like=""):
+            tail = _appended(text, pins)
+        write_lock(lock, text + tail)
 
 
 def _text_of(lock: Path) -> str:
@@ -165,12 +188,41 @@ def _with_pins(lock: Path, text: str, there: Mapping[str, Pin], changed: Mapping
         raise _unwritable(lock) from error
     new = before + tables
     new += _appended(new, {key: pin for key, pin in changed.items() if key not in there})
-    meant = {**there, **changed}
+    meant = {**_tables_in(_parsed(lock, text))}
+    meant |= {key: _changed(meant.get(key, {}), pin) for key, pin in changed.items()}
+    if _says(lock, new, meant, like=text):
+        return new
+    raise _unwritable(lock)
+
+
+def _without_pins(lock: Path, text: str, gone: Collection[str]) -> str:
+    """Return the text without those pins, and make sure that it says all else as it did."""
+    before, tables = _split(text)
+    before, above = _cut_above(before)
+    new = before + _shortened(above + tables, gone)
+    there = _tables_in(_parsed(lock, text))
+    if _says(lock, new, {key: there[key] for key in there if key not in gone}, like=text):
+        return new
+    raise _unwritable(lock)
+
+
+def _says(lock: Path, new: str, tables: Mapping[str, RawTable], *, like: str) -> bool:
+    """Tell whether a text has those tables of pins and otherwise says what another does."""
     with suppress(ConfigError):
         read = _parsed(lock, new)
-        if _pins_of(lock, read) == meant and _without(read) == _without(_parsed(lock, text)):
-            return new
-    raise _unwritable(lock)
+        return _tables_in(read) == tables and _without(read) == _without(_parsed(lock, like))
+    return False
+
+
+def _tables_in(top: RawTable) -> Mapping[str, RawTable]:
+    """Return the tables of pins whole, with what a later version says in them."""
+    return cast("Mapping[str, RawTable]", top.get(_TABLE, {}))
+
+
+def _changed(table: RawTable, pin: Pin) -> RawTable:
+    """Return the table once it says that pin."""
+    others = {name: value for name, value in table.items() if name not in _Written.model_fields}
+    return {**others, **_said(pin)}
 
 
 def _unwritable(lock: Path) -> ConfigError:
@@ -200,6 +252,54 @@ def _split(text: str) -> tuple[str, str]:
     return (text[:at], text[at:]) if apart else ("", text)
 
 
+def _tail_of(text: str) -> str:
+    """Return the pins of a text as they stand there, with the comments among and above them."""
+    before, tables = _split(text)
+    if not tables or not before:
+        return ""
+    _, top, above = before.rpartition(_TOP)
+    return f"\n{_TOP}{above}{tables}" if top else f"\n{_TOP}\n\n{tables}"
+
+
+def _cut_above(before: str) -> tuple[str, str]:
+    """Return what stands before the pins, and the comments right above the first of them."""
+    lines = _lines(before)
+    at = len(lines)
+    while at and lines[at - 1].lstrip().startswith("#"):
+        at -= 1
+    return "".join(lines[:at]), "".join(lines[at:])
+
+
+def _shortened(text: str, gone: Collection[str]) -> str:
+    """Return the tables without some of them, each with the comments right above it."""
+    kept: list[str] = []
+    above: list[str] = []
+    within = False
+    for line in _lines(text):
+        if line.lstrip().startswith("#"):
+            above.append(line)
+            continue
+        if line.lstrip().startswith("["):
+            within = _named_by(line) in gone
+        kept += [] if within else [*above, line]
+        above.clear()
+    return "".join([*kept, *above])
+
+
+def _lines(text: str) -> Sequence[str]:
+    """Return the lines as TOML has them, which ends none at U+2028, say."""
+    return [*StringIO(text, newline="\n")]
+
+
+def _named_by(header: str) -> str | None:
+    """Return which pin's table a line begins, None if none's."""
+    try:
+        keys = cast("RawTable", tomllib.loads(header).get(_TABLE, {}))
+    except ValueError:
+        return None
+    return next(iter(keys), None)
+
+
 def _edited(text: str, pins: Mapping[str, Pin]) -> str:
     import tomlkit
 
@@ -209,10 +309,10 @@ def _edited(text: str, pins: Mapping[str, Pin]) -> str:
         table = cast("_Tables", tables[key])
         said = _said(pin)
         for name in _Written.model_fields:
-            if name in said:
-                table[name] = said[name]
-            else:
+            if name not in said:
                 table.pop(name, None)
+            elif table.get(name) != said[name]:
+                table[name] = said[name]
     return tomlkit.dumps(document)
 
 

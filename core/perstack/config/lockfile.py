@@ -29,6 +29,7 @@ from perstack.errors import ConfigError, StorageError
 
 LOCK_VERSION: Final = "1"
 INSTALL: Final = "perstack install"
+_RIGHTS: Final = 0o777
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _TOP: Final = "# Written by `perstack install`. Runs take from it which tools there are."
 _OBJECT: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
@@ -163,6 +164,8 @@ def lock_text(
 def write_lock(path: Path, text: str) -> None:
     """Put `text` in the place of the lock file; it is whole at any moment. Blocks on the disk.
 
+    Who could read the file still can; a new one has the rights that the umask leaves.
+
     Raises:
         StorageError: it cannot be written; what was there still is.
     """
@@ -170,6 +173,8 @@ def write_lock(path: Path, text: str) -> None:
     try:
         try:
             with draft.open("xb") as file:
+                if path.exists():
+                    os.fchmod(file.fileno(), path.stat().st_mode & _RIGHTS)
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from perstack.config.model_table import is_retired, retirement
+from perstack.config.model_table import is_retired, models_of, retirement, vendor_of
 from perstack.domain.settings import DEFAULT_MODEL, ProviderName, VendorName
 
 DEFAULT_MODELS: Final[Mapping[str, str]] = {
@@ -41,6 +41,8 @@ _VENDOR_OF: Final[tuple[tuple[str, VendorName], ...]] = (
     ("gemini-", "google"),
     ("deepseek-", "deepseek"),
 )
+_NEAR: Final = 0.5
+_NAMED: Final = 3
 _OWN_MODELS_ONLY: Final = frozenset(vendor for _, vendor in _VENDOR_OF)
 
 
@@ -60,6 +62,24 @@ def doubt_about_model(model: str, provider: ProviderName, *, own_url: bool) -> s
     if is_retired(model):
         return f"{model} has been retired by its vendor"
     return None
+
+
+def doubt_about_name(model: str, provider: ProviderName, *, now_ms: int) -> str | None:
+    """Return that the table does not know `model`, with near names; None where it knows it.
+
+    Models are newer than tables, so that this is for whoever types a name, not for every run. On a
+    platform names are its own, and nothing is doubted.
+    """
+    if provider not in _OWN_MODELS_ONLY or (maker := vendor_of(model)) == provider:
+        return None
+    if maker is not None:
+        return f"{model} is a model of {maker}, but the provider is {provider}"
+    from difflib import get_close_matches
+
+    known = models_of(provider, now_ms=now_ms)
+    near = get_close_matches(model, known, n=_NAMED, cutoff=_NEAR)
+    there = f"near it: {', '.join(near)}" if near else f"there are {', '.join(known[:_NAMED])}"
+    return f"{model} is no model of {provider} that is known here; {there}"
 
 
 def suggest_model(model: str, provider: ProviderName) -> str:

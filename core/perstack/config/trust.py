@@ -102,12 +102,7 @@ def variable_demand(file: str, name: str, value: str) -> Demand:
     """Return what an env file asks for that says where requests go."""
     # A password in it is nobody's business, and changing it redirects nothing.
     shown = json.dumps(_PASSWORD.sub("://…@", value), ensure_ascii=False)[1:-1]
-    return Demand("variable", f"set {name}={shown} from {file}")
-
-
-def sets_variable(demand: Demand, name: str) -> bool:
-    """Tell whether that is an env file which asks to set the variable."""
-    return demand.kind == "variable" and demand.text.startswith(f"set {name}=")
+    return Demand("variable", f"set {name}={shown} from {file}", variable=name)
 
 
 def _of_expert(expert: Expert) -> Iterable[Demand]:

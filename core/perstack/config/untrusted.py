@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,14 @@ class Demand:
     """One thing that a project would do with the user's means. `text` is shown whole.
 
     `seal` is a hash of what the text names by a hash of its own, as it is in fact: whoever wrote
-    the definition may have written there whatever they liked.
+    the definition may have written there whatever they liked. `variable` is the name of the one
+    that an env file would set; it stands in the text, so that it is no part of what is accepted.
     """
 
     kind: Kind
     text: str
     seal: str = ""
+    variable: str = field(default="", compare=False)
 
     @property
     def digest(self) -> str:

@@ -40,7 +40,7 @@ from perstack.integrations.registry_answers import (
     refusal_in,
     versions_in,
 )
-from perstack.integrations.registry_refusals import busy, refused, wait_in
+from perstack.integrations.registry_refusals import AGAIN, busy, failing, refused, wait_in
 
 if TYPE_CHECKING:
     import httpx2
@@ -251,7 +251,7 @@ class HttpRegistry:
             return busy(self._host, answer.wait_s)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return refused(status, said, what=request.what, host=self._host)
-        told = self._unreachable(f"fails (HTTP {status})")
+        told = failing(self._host, status, said, answer.wait_s)
         if status not in _PASSING:
             return told
         return _PassingError(told, _PAUSE_S if answer.wait_s is None else answer.wait_s)
@@ -274,7 +274,7 @@ class HttpRegistry:
     def _unreachable(self, how: str) -> RegistryUnreachableError:
         return RegistryUnreachableError(
             f"the registry at {self._host} {how}",
-            hint=f"try again, or set {URL_VARIABLE} if it is another registry that is meant",
+            hint=AGAIN,
         )
 
     def _veiled(self, text: str) -> str:

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+from perstack.config.registry_place import URL_VARIABLE
 from perstack.config.report import printable
 from perstack.errors import (
     RegistryMissingError,
@@ -21,14 +22,19 @@ _LONGEST_REASON: Final = 400
 _LONGEST_WAIT_S: Final = 86_400.0
 _LONGEST_HEADER: Final = 64
 
+AGAIN: Final = f"try again, or set {URL_VARIABLE} if it is another registry that is meant"
 _SIGN_IN: Final = "set PERSTACK_API_KEY, or type: perstack login"
+_CHANGED: Final = "what was sent was changed on its way: is there a proxy before the registry?"
 _BY_STATUS: Final = {
     400: "perstack info KEY shows what the registry has",
     401: _SIGN_IN,
     403: "ask an owner of the organisation for a key that may",
     404: "perstack search WORDS finds Experts; perstack versions NAME lists what there is of one",
+    405: _CHANGED,
+    408: "try again where the network is faster",
     409: "somebody else was first: look what is there, then try again",
     413: "what is published of one Expert is at most 1 MB",
+    415: _CHANGED,
     422: "correct it and send it again",
 }
 # What the registry's own reasons mean for its user, the first that fits. Each pattern is of words
@@ -48,6 +54,8 @@ _BY_REASON: Final = (
     (r"lacks the scope", "ask who runs the registry for a key that may"),
     (r"has expired|was revoked", "ask who runs the registry for another key; then: perstack login"),
     (r"not owned", "only its owner may: is it the right key? perstack login"),
+    (r"^host not allowed", "use the name it is known by, or ask who runs it to allow this one"),
+    (r"^origin not allowed", _CHANGED),
 )
 
 
@@ -57,6 +65,20 @@ def busy(host: str, wait_s: float | None) -> RegistryUnreachableError:
     return RegistryUnreachableError(
         f"the registry at {host} was asked too often and answers again {when}",
         hint=f"try again {when}",
+    )
+
+
+def failing(host: str, status: int, said: Said, wait_s: float | None) -> RegistryUnreachableError:
+    """Return the error for a registry that cannot answer, and may say why and for how long.
+
+    `said` holds no key any more.
+    """
+    reason = printable(" ".join(said.reason.split()), longest=_LONGEST_REASON)
+    how = "cannot answer now" if status == HTTPStatus.SERVICE_UNAVAILABLE else "fails"
+    why = f": {reason}" if reason else ""
+    return RegistryUnreachableError(
+        f"the registry at {host} {how} (HTTP {status}){why}",
+        hint=AGAIN if wait_s is None else f"try again in {math.ceil(wait_s)} s",
     )
 
 

@@ -35,7 +35,7 @@ from perstack.services.bounds import check_word
 _AT_ONCE: Final = 8
 _LONGEST_S: Final = 60.0
 _BY_NAME: Final = "leave it out: a skill is given a variable by its name, with requiredEnv"
-_TAGS_HINT: Final = "tags may be in lower-case letters, digits, '-' and '_'"
+_TAGS_HINT: Final = "tags are made of lower-case letters, digits, '-' and '_'"
 
 
 @dataclass(frozen=True, slots=True)

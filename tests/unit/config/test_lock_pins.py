@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perstack.config.load import LoadedConfig, parse_config
-from perstack.config.lock_pins import read_pins, write_pins, write_tools
+from perstack.config.lock_pins import drop_pins, read_pins, write_pins, write_tools
 from perstack.config.lockfile import LockedTool, lock_text, read_lock
 from perstack.domain.ids import ExpertKey
 from perstack.domain.registry import Pin
@@ -149,6 +149,44 @@ def test_comments_among_the_pins_stay_when_one_of_them_moves(lock: Path) -> None
     assert read_pins(lock)["@acme/y@beta"] == moved(Y, "3.0.0")
 
 
+def test_comments_among_the_pins_stay_when_tools_are_written_anew(lock: Path) -> None:
+    write_tools(lock, tools_text(lock))
+    write_pins(lock, NAME, PINS)
+    text = lock.read_text().replace(f'integrity = "{HASH}"', f'integrity = "{HASH}" # checked', 1)
+    text = text.replace("[registry.x]", "# asked of their author\n[registry.x]")
+    lock.write_text(text.replace('[registry."@acme/y@beta"]', '# May\n[registry."@acme/y@beta"]'))
+    again = tools_text(lock, "Does more.")
+    write_tools(lock, again)
+    written = lock.read_text()
+    assert written.startswith(again)
+    for comment in ("# checked", "# asked of their author\n[registry.x]", "# May\n[registry."):
+        assert comment in written
+    assert read_pins(lock) == PINS
+
+
+def test_pins_are_taken_out_and_nothing_else_changes(lock: Path) -> None:
+    write_tools(lock, tools_text(lock, "Tells: '[registry.\"x\"]' and\n[registry.x]\n"))
+    tools = lock.read_bytes()
+    write_pins(lock, NAME, PINS)
+    lock.write_text(lock.read_text().replace('[registry."@acme/y', '# May\n[registry."@acme/y'))
+    assert drop_pins(lock, {"x": X, "nobody": X}) == ["x"]
+    assert read_pins(lock) == {"@acme/y@beta": Y}
+    assert lock.read_bytes().startswith(tools)
+    assert "# May\n" in lock.read_text()
+    drop_pins(lock, PINS)
+    assert read_pins(lock) == {}
+    assert lock.read_bytes().startswith(tools)
+    before = lock.stat()
+    drop_pins(lock, PINS)
+    assert lock.stat().st_ino == before.st_ino
+
+
+def test_a_pin_that_moved_meanwhile_is_not_taken_out(lock: Path) -> None:
+    write_pins(lock, NAME, {**PINS, "x": moved(X, "3.0.0")})
+    assert drop_pins(lock, {"x": X}) == []
+    assert read_pins(lock) == {**PINS, "x": moved(X, "3.0.0")}
+
+
 _PIN: Final = f'registry = "https://a"\nkey = "x@1.0.0"\nintegrity = "{HASH}"\n'
 _INLINE: Final = f"{{ {', '.join(_PIN.splitlines())} }}"
 EDITED: Final = {
@@ -177,6 +215,21 @@ def test_a_lock_that_was_edited_is_changed_rightly_or_not_at_all(
     read = tomllib.loads(lock.read_text())
     assert {key: value for key, value in read.items() if key != "registry"} == rest
     assert there.keys() >= pins.keys() or lock.read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_pins_of_a_lock_that_was_edited_are_taken_out_rightly_or_not_at_all(
+    lock: Path, name: str
+) -> None:
+    lock.write_bytes(EDITED[name].encode())
+    there = read_pins(lock)
+    rest = {key: value for key, value in tomllib.loads(EDITED[name]).items() if key != "registry"}
+    with suppress(ConfigError):
+        drop_pins(lock, {"x": there["x"]})
+        del there["x"]
+    assert read_pins(lock) == there
+    read = tomllib.loads(lock.read_text())
+    assert {key: value for key, value in read.items() if key != "registry"} == rest
 
 
 def test_what_was_accepted_of_the_same_content_stays_accepted(lock: Path) -> None:

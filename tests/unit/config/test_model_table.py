@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import perstack.config
 from perstack.config.model_table import facts_of, is_retired, retirement
-from perstack.config.models import DEFAULT_MODELS
+from perstack.config.models import DEFAULT_MODELS, doubt_about_name
 from perstack.domain.settings import ProviderName
 from perstack.domain.usage import ModelFacts, ModelPrice
 
@@ -220,3 +220,44 @@ def test_generations_that_are_gone_are_known_by_their_beginning() -> None:
     assert is_retired("claude-3-haiku-20240307")
     assert not is_retired("claude-opus-5-5")
     assert not is_retired("gpt-5.5")
+
+
+NOW = at(2026, 11, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "said"),
+    [
+        ("claude-sonet-5-5", "anthropic", "is known here; near it: claude-sonnet-5-5, "),
+        ("sonnet", "anthropic", "is known here; near it: claude-sonnet-5"),
+        ("x", "deepseek", "x is no model of deepseek that is known here; there are deepseek-"),
+        ("o3", "anthropic", "o3 is a model of openai, but the provider is anthropic"),
+    ],
+)
+def test_a_name_that_the_table_does_not_know_is_doubted_with_near_ones(
+    model: str, provider: ProviderName, said: str
+) -> None:
+    assert said in (doubt_about_name(model, provider, now_ms=NOW) or "")
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("claude-sonnet-5-5", "anthropic"),
+        ("claude-sonnet-4-5-20250929", "anthropic"),
+        ("my-deployment", "azure-openai"),
+        ("qwen3:8b", "ollama"),
+        ("whatever", "plugin:p"),
+        *((model, provider) for provider, model in DEFAULT_MODELS.items()),
+    ],
+)
+def test_a_name_is_not_doubted_that_is_known_or_that_nobody_can_know(
+    model: str, provider: ProviderName
+) -> None:
+    assert doubt_about_name(model, provider, now_ms=NOW) is None
+
+
+def test_no_name_is_suggested_that_its_vendor_has_given_up() -> None:
+    said = doubt_about_name("claude-sonnet-3", "anthropic", now_ms=at(2027, 1, 1)) or ""
+    assert "claude-sonnet-4-5" not in said
+    assert "near it: claude-" in said

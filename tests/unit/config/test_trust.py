@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from perstack.config.load import parse_config
 from perstack.config.overrides import apply_overrides
-from perstack.config.trust import Acceptances, Trust, acceptances, demands_of
+from perstack.config.trust import (
+    Acceptances,
+    Trust,
+    acceptances,
+    demands_of,
+    variable_demand,
+)
 from perstack.config.typed import Overrides
 from perstack.config.untrusted import Demand, UntrustedError
 from perstack.domain.coordination import CoordinationSettings, ServerSettings
@@ -128,6 +134,14 @@ def test_only_what_the_file_itself_asks_for_is_said_of_the_file(tmp_path: Path) 
     both = UntrustedError(path, (START, variable))
     assert "was found, not named" in both.message
     assert variable.text in both.message
+
+
+def test_which_variable_an_env_file_would_set_is_no_part_of_what_was_accepted() -> None:
+    demand = variable_demand(".env", "HTTPS_PROXY", "http://proxy")
+    assert demand.variable == "HTTPS_PROXY"
+    assert demand == Demand("variable", "set HTTPS_PROXY=http://proxy from .env")
+    # As it stands in the records of users: another would ask all of them again.
+    assert demand.digest == "5721251647ad3183afe5520284fe428fb95b33ee5e77b63db3a4d6291a779a8e"
 
 
 @pytest.mark.parametrize("url", [None, "https://api.anthropic.com", "http://127.0.0.1:8080"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from perstack.config.untrusted import Demand
@@ -11,6 +12,7 @@ from perstack.errors import RegistryUnreachableError
 from perstack_tui.ports.gateway import Trouble
 from perstack_tui.ports.registry import UntrustedExpertsError
 from tests.fakes.catalog import published
+from tests.fakes.consensus import until
 from tests.fakes.hostile import WORST, assert_inert
 from tests.unit.tui.test_linear_hearing import Opened
 
@@ -49,6 +51,22 @@ async def test_a_change_is_said_and_saved_for_a_word(answer: str, saved: bool) -
     assert (opened.calls == [("save", "coordinator", "checker")]) is saved
     assert ("Saved: coordinator delegates to checker." in told) is saved
     assert ("Nothing was changed." in told) is not saved
+
+
+@pytest.mark.parametrize("key", ["77", "@acme/nope"])
+async def test_what_the_registry_does_not_have_is_not_added(key: str) -> None:
+    opened = Opened("yes")
+    told = await opened.types("registry", f"add {key} coordinator")
+    assert f"Error: {key} is not in the registry" in told
+    assert "would change" not in told
+    assert not opened.calls
+
+
+async def test_what_was_listed_is_not_asked_for_again_to_be_added() -> None:
+    opened = Opened("yes")
+    await opened.types("registry", "add 1 coordinator")
+    assert [asked[0] for asked in opened.gateway.registry.asked] == ["search", "draft"]
+    assert opened.calls == [("save", "coordinator", "@acme/reader@1.0.0")]
 
 
 async def test_to_whom_has_to_be_said() -> None:
@@ -97,3 +115,25 @@ async def test_what_a_hostile_registry_says_does_nothing_to_a_terminal() -> None
 async def test_a_warning_is_called_one() -> None:
     heard = await Opened().hearing.take(Trouble("x@1.0.0 is deprecated", is_warning=True))
     assert heard.told[-1] == "Warning: x@1.0.0 is deprecated."
+
+
+@pytest.mark.parametrize("line", ["registry", "read checker", "start checker go"])
+async def test_what_is_slow_is_given_up_and_what_comes_next_is_obeyed(line: str) -> None:
+    opened = Opened()
+    gate = opened.gateway.registry.gate = opened.gateway.start_gate = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(opened.types, line)
+        await until(opened.doing.give_up)
+        assert not opened.doing.give_up(), "once is enough: the next Ctrl+C means leaving"
+    gate.set()
+    assert "Given up." in opened.said.text
+    assert not opened.calls
+    await opened.types("start checker go")
+    assert [call[0] for call in opened.calls] == ["start"]
+    assert not opened.doing.give_up(), "nothing is waited for any more"
+
+
+async def test_the_registry_is_named_only_where_it_is_asked() -> None:
+    opened = Opened()
+    assert "Asking the registry" not in await opened.types("start writer go")
+    assert "Asking the registry" in await opened.types("start checker go")

@@ -16,6 +16,7 @@ from perstack.projection.views import CallView, EntryView
 from perstack_tui.locating import locate
 from perstack_tui.state.links import MOST, links_in
 from perstack_tui.state.shell import run_form
+from perstack_tui.state.wording import versioned
 from tests.fakes.gateway import job, run
 
 
@@ -85,3 +86,16 @@ def test_query_that_is_not_known_whole_or_hides_something_is_not_copied() -> Non
         lead = run("writer", "done", query=query, ended=1)
         form = run_form(lead, job("job-1", (lead,), alive=False))
         assert form == "perstack log --job job-8f3a --run run-writer"
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("writer", "writer@1.2.0"),
+        ("@acme/writer", "@acme/writer@1.2.0"),
+        ("@acme/writer@1.2.0", "@acme/writer@1.2.0"),
+        ("writer@beta", "writer@1.2.0"),
+    ],
+)
+def test_an_expert_is_shown_with_its_version_once(key: str, shown: str) -> None:
+    assert versioned(key, "1.2.0") == shown

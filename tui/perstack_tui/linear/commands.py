@@ -129,6 +129,7 @@ def help_lines() -> list[str]:
     return [f"{usage.form}: {usage.says}." for usage in USAGES.values()] + [
         "RUN and JOB: a number of the last list, the beginning of an id, or an Expert at work.",
         "What waits for you says which command to type. Ctrl+C twice stops what runs here.",
+        "While the registry is asked, Ctrl+C gives that up.",
     ]
 
 

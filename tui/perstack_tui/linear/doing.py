@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from anyio import CancelScope
 
 from perstack.config.untrusted import UntrustedError
 from perstack.errors import PerstackError
@@ -17,6 +20,11 @@ from perstack_tui.state.definitions import shortened
 from perstack_tui.text import flat
 
 Work = Callable[[Gateway], Awaitable[None]]
+Answer = TypeVar("Answer")
+
+
+class GivenUp(Exception):  # noqa: N818  nothing went wrong: the user would not wait any longer
+    """What was waited for was given up."""
 
 
 @dataclass(slots=True)
@@ -28,6 +36,7 @@ class Doing:
     gateway: Gateway
     reviewer: str
     listing: Listing
+    _waiting: CancelScope | None = field(default=None, init=False)
 
     async def do(self, work: Work) -> bool:
         """Do `work`, asking for trust where it needs that; tell an error; say whether it went."""
@@ -38,6 +47,29 @@ class Doing:
         except PerstackError as error:
             self.tell(error)
             return False
+        except GivenUp:
+            self.talk.say("Given up.")
+            return False
+        return True
+
+    async def wait(self, answer: Awaitable[Answer]) -> Answer:
+        """Return what may take long, as an answer of the registry does; Ctrl+C gives it up.
+
+        Raises:
+            GivenUp: it was; `do` says so.
+        """
+        try:
+            with CancelScope() as self._waiting:
+                return await answer
+        finally:
+            self._waiting = None
+        raise GivenUp
+
+    def give_up(self) -> bool:
+        """Give up what is waited for; say whether there was anything that was not yet."""
+        if self._waiting is None or self._waiting.cancel_called:
+            return False
+        self._waiting.cancel()
         return True
 
     async def _trusted(self, error: UntrustedError, work: Work) -> bool:

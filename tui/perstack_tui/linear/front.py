@@ -171,7 +171,8 @@ class Conversation:
         if request.goes_on:
 
             async def go_on(gateway: Gateway) -> None:
-                self._talk.say(f"Going on with job {short_id(await gateway.go_on())}.")
+                job_id = await self._doing.wait(gateway.go_on())
+                self._talk.say(f"Going on with job {short_id(job_id)}.")
 
             await self._doing.do(go_on)
         elif request.expert_key is not None and not request.observe:
@@ -235,7 +236,9 @@ class Conversation:
                     self._leave(_CODES[number], SIGNAL_LEAVE_S)
 
     def _interrupt(self) -> None:
-        """Warn at the first, leave at the second within 1.5 s."""
+        """Give up what is waited for; else warn at the first, leave at the second within 1.5 s."""
+        if self._doing.give_up():
+            return
         now = self._front.monotonic()
         if now - self._interrupted <= TWICE_S:
             self._leave(130)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perstack.domain.registry import RegistryExpert
     from perstack_tui.ports.registry import Draft, Shown
 
+ASKING: Final = "Asking the registry. Ctrl+C gives it up."
 _HEADLINE: Final = 200
 _SIGNS: Final = {"+": "new: ", "-": "gone: ", " ": "stays: "}
 
@@ -30,10 +31,10 @@ class Shelves:
     async def search(self, command: Command) -> None:
         """List Experts of the registry."""
         doing, words = self._doing, f"{command.what} {command.text}".strip()
-        doing.talk.say("Asking the registry.")
+        doing.talk.say(ASKING)
 
         async def search(gateway: Gateway) -> None:
-            shown = await gateway.registry.search(words, take=NEWEST)
+            shown = await doing.wait(gateway.registry.search(words, take=NEWEST))
             doing.listing = Listing("registry", tuple(one.key for one in shown.experts))
             doing.talk.say(*_listed(shown, words))
 
@@ -42,12 +43,12 @@ class Shelves:
     async def read(self, command: Command) -> None:
         """Read all of an Expert out."""
         doing, key = self._doing, self._key(command.what)
-        doing.talk.say("Asking the registry.")
+        doing.talk.say(ASKING)
 
         async def read(gateway: Gateway) -> None:
             from perstack.projection.expert_card import card_lines
 
-            card = await gateway.registry.read(key)
+            card = await doing.wait(gateway.registry.read(key))
             await doing.talk.read_out("\n".join(card_lines(card.expert, card.versions)))
 
         await doing.do(read)
@@ -62,7 +63,14 @@ class Shelves:
             return
         delegate = self._key(command.what)
 
+        listed = delegate != command.what
+        if not listed:
+            doing.talk.say(ASKING)
+
         async def add(gateway: Gateway) -> None:
+            if not listed:
+                # Typed, not chosen: what the registry does not have is refused, a number, too.
+                await doing.wait(gateway.registry.read(delegate))
             draft = await gateway.registry.draft(expert, delegate)
             if not await doing.talk.read_lines([*_change(draft)]):
                 doing.talk.say("Nothing was changed.")

@@ -53,7 +53,9 @@ class Settling:
         if item.question is not None:
             questions = all_of(item.question, doing.hearing.index.view.inbox.questions)
             given = await answers(doing.talk, questions)
-            if given is not None and await doing.do(lambda gateway: gateway.answer(given)):
+            if given is not None and await doing.do(
+                lambda gateway: doing.wait(gateway.answer(given))
+            ):
                 doing.talk.say("Answered; the job goes on.")
         elif item.gate is not None and item.gate.form is not None:
             decision = await form_answer(doing.talk, item.gate, doing.reviewer)

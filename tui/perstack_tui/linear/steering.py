@@ -9,8 +9,10 @@ from perstack.projection.views import JobView, RunView
 from perstack_tui.linear.commands import Command
 from perstack_tui.linear.doing import Doing
 from perstack_tui.linear.lists import find_job, find_run
+from perstack_tui.linear.registry import ASKING
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.steering import Steering, Target
+from perstack_tui.state.definitions import is_here
 from perstack_tui.state.index import is_at_work
 from perstack_tui.state.wording import count_of, short_id
 from perstack_tui.text import crop, flat
@@ -37,9 +39,15 @@ class Steers:
             return
 
         async def start(gateway: Gateway) -> None:
-            doing.talk.say(f"Started job {short_id(await gateway.start(expert, text))}.")
+            job_id = await doing.wait(gateway.start(expert, text))
+            doing.talk.say(f"Started job {short_id(job_id)}.")
 
+        self._say_who_is_asked(expert)
         await doing.do(start)
+
+    def _say_who_is_asked(self, expert: ExpertKey) -> None:
+        if not is_here(self._doing.hearing.pump.definitions, expert):
+            self._doing.talk.say(ASKING)
 
     async def follow(self, command: Command) -> None:
         """Go on with a job that has ended or that nothing runs."""
@@ -54,7 +62,8 @@ class Steers:
             if not text:
                 doing.talk.say("Nothing was sent.")
                 return
-        if await doing.do(lambda gateway: gateway.follow_up(job.job_id, text)):
+        self._say_who_is_asked(job.expert_key)
+        if await doing.do(lambda gateway: doing.wait(gateway.follow_up(job.job_id, text))):
             doing.talk.say(f"Job {short_id(job.job_id)} goes on.")
 
     async def say(self, command: Command) -> None:

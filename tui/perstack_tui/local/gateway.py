@@ -142,10 +142,7 @@ class LocalGateway:
                 job_id=job_id,
             )
 
-        # From here on it runs: whoever gives up waiting could not tell what became of it.
-        with anyio.CancelScope(shield=True):
-            await self._launch(job_id, project, work, self._setup.overrides)
-        await self._fetching.tell(project)
+        await self._launch(job_id, project, work, self._setup.overrides)
         return job_id
 
     async def compare(self, expert_key: ExpertKey, query: str, contestants: Sequence[str]) -> str:
@@ -237,7 +234,6 @@ class LocalGateway:
             )
 
         await self._launch(job_id, project, work, overrides)
-        await self._fetching.tell(project)
 
     async def _experts(self, job_id: JobId) -> Mapping[ExpertKey, Expert]:
         """The Experts as they are defined now, and those of the registry for the job."""
@@ -268,9 +264,12 @@ class LocalGateway:
         job = LocalJob(job_id, project, overrides)
         self._jobs[job_id] = job
         self._group.start_soon(self._drive, job, work, name=f"job:{job_id}")
-        await job.going.wait()
+        # From here on it runs: whoever gives up waiting could not tell what became of it.
+        with anyio.CancelScope(shield=True):
+            await job.going.wait()
         if job.error is not None:
             raise job.error
+        self._group.start_soon(self._fetching.tell, project, name="cockpit:warnings")
 
     async def _drive(self, job: LocalJob, work: Work) -> None:
         error: PerstackError | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,6 +54,11 @@ class Draft:
     delegate: str
     before: str
     after: str
+
+    @property
+    def undone(self) -> Draft:
+        """The change that puts the text back as it was before this one."""
+        return replace(self, before=self.after, after=self.before)
 
 
 class Catalog(Protocol):

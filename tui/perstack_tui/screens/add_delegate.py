@@ -42,14 +42,17 @@ def why_not_add(host: Host) -> str | None:
     return None if definitions.experts else "perstack.toml defines no Expert that could delegate"
 
 
-class AddDelegateSheet(Sheet[bool]):
-    """Up and down choose the Expert, `v` whether its version stays, `y` saves what is shown."""
+class AddDelegateSheet(Sheet[Draft]):
+    """Up and down choose the Expert, `v` whether its version stays, `y` saves what is shown.
+
+    Gives what it saved.
+    """
 
     def __init__(self, host: Host, expert: RegistryExpert) -> None:
         super().__init__(host)
         self._expert = expert
         self._experts = Pane(id="add-experts")
-        self._diff = Pane(id="add-diff")
+        self._diff = Pane(id="add-diff", measured=True)
         self._deliberate = Deliberate(host, self._refuse)
         self._latest = Latest(host, self._settled)
         summaries = host.state.definitions.experts
@@ -152,7 +155,7 @@ class AddDelegateSheet(Sheet[bool]):
                 step = page if key.startswith("page") else 1
                 self._diff.scroll_lines(step if key in ("pagedown", "J") else -step)
             case "escape" | "q":
-                self.dismiss(False)
+                self.dismiss(None)
             case _:
                 # A key that means nothing here is text that was meant for somewhere else.
                 self._deliberate.restart()
@@ -199,8 +202,9 @@ class AddDelegateSheet(Sheet[bool]):
 
         async def save(gateway: Gateway) -> None:
             await gateway.registry.save(draft)
-            self.host.tell(f"{flat(draft.expert)} delegates to {flat(draft.delegate)} now", "good")
-            self.dismiss(True)
+            said = f"{flat(draft.expert)} delegates to {flat(draft.delegate)} now; u undoes"
+            self.host.tell(said, "good")
+            self.dismiss(draft)
 
         self.host.command(save, self._failed)
         self.refresh_view()

@@ -14,6 +14,7 @@ from perstack.errors import RegistryError
 from perstack_tui.ports.gateway import Gateway
 from perstack_tui.ports.host import Host
 from perstack_tui.screens.sheet import Sheet
+from perstack_tui.state.definitions import is_here
 from perstack_tui.state.lines import Line, line, note
 from perstack_tui.text import flat, wrap
 from perstack_tui.widgets.bar import Bar
@@ -79,7 +80,7 @@ class AskingSheet(Sheet[None]):
 
 def begin(host: Host, expert: ExpertKey, work: Callable[[Gateway], Awaitable[None]]) -> None:
     """Do `work`, which starts `expert`; for one of the registry, say so meanwhile."""
-    if _is_here(host, expert):
+    if is_here(host.state.definitions, expert):
         host.command(work)
         return
 
@@ -100,18 +101,3 @@ def begin(host: Host, expert: ExpertKey, work: Callable[[Gateway], Awaitable[Non
             host.tell("nothing was started")
 
     host.command(asked)
-
-
-def _is_here(host: Host, expert: ExpertKey) -> bool:
-    """Say whether an Expert needs nobody else: it is one's own, and delegates to one's own."""
-    definitions = host.state.definitions
-    known = {one.key: one for one in (*definitions.builtins, *definitions.experts)}
-    waiting, seen = [expert], set[ExpertKey]()
-    while waiting:
-        key = waiting.pop()
-        if key not in known:
-            return False
-        if key not in seen:
-            seen.add(key)
-            waiting.extend(known[key].delegates)
-    return True

@@ -267,7 +267,7 @@ class ExpertSheet(Sheet[None]):
     def __init__(self, host: Host, key: ExpertKey) -> None:
         super().__init__(host)
         self._key = key
-        self._pane = Pane(id="definition")
+        self._pane = Pane(id="definition", measured=True)
 
     def compose(self) -> ComposeResult:
         """The definition and the keys."""
@@ -286,9 +286,7 @@ class ExpertSheet(Sheet[None]):
         found = next((one for one in definitions.experts if one.key == self._key), None)
         width = self._pane.inner_width
         lines = definition_lines(found, definitions, width) if found is not None else [_GONE]
-        bottom = self._pane.top + self._pane.inner_height
-        foot = f"{bottom} of {len(lines)}" if bottom < len(lines) else ""
-        self._pane.show(lines, frame=Frame(f"Expert · {flat(self._key)}", foot=foot))
+        self._pane.show(lines, frame=Frame(f"Expert · {flat(self._key)}"))
         keys = _keys(("j/k", "scroll"), ("n", "start it"), ("e", "edit it"), ("esc", "close"))
         self.query_one("#definition-keys", Bar).show(keys)
 

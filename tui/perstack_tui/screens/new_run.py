@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from textual import events
 from textual.app import ComposeResult
@@ -26,10 +26,19 @@ LAST = ("last_expert",)
 
 
 class NewRunSheet(Sheet[None]):
-    """The field has the keyboard; up and down pick the Expert, enter starts."""
+    """The field has the keyboard; up and down pick the Expert, enter starts.
 
-    def __init__(self, host: Host, expert: ExpertKey | None = None) -> None:
+    `started` is called once the run is there, by whatever would hide it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        expert: ExpertKey | None = None,
+        started: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(host)
+        self._started = started
         drafts = host.state.drafts
         self._pane = Pane(id="experts")
         self._field = Field(
@@ -113,6 +122,8 @@ class NewRunSheet(Sheet[None]):
             state.drafts[LAST] = expert
             state.await_run(job_id)
             self.host.tell(f"started {expert}", "good")
+            if self._started is not None:
+                self._started()
 
         self.dismiss(None)
         begin(self.host, expert, start)

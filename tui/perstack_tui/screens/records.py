@@ -8,8 +8,7 @@ from typing import Final
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
-from textual.widgets import Input
+from textual.containers import Container
 
 from perstack_tui.deeds.items import why_not_act
 from perstack_tui.deliberate import Deliberate
@@ -18,8 +17,8 @@ from perstack_tui.ports.records import RecordKind, Verb
 from perstack_tui.screens.help import HelpSheet
 from perstack_tui.screens.records_loading import RecordsLoading
 from perstack_tui.screens.records_verbs import Doing, ask_for_kind
-from perstack_tui.screens.sheet import Sheet
-from perstack_tui.state.lines import Line, Span, line
+from perstack_tui.screens.searching import SearchedSheet
+from perstack_tui.state.lines import Line, Span
 from perstack_tui.state.records import (
     Browsing,
     kinds_line,
@@ -31,7 +30,6 @@ from perstack_tui.state.records import (
 )
 from perstack_tui.timers import after
 from perstack_tui.widgets.bar import Bar
-from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
@@ -49,27 +47,21 @@ _HINTS: Final = (
 )
 
 
-class RecordsScreen(Sheet[None]):
+class RecordsScreen(SearchedSheet):
     """Keys of the cockpit move about; keys in the line of verbs do what they say."""
 
     DEFAULT_CSS = """
     #records-body { height: 1fr; }
-    #records-filter { height: 1; display: none; }
-    #records-filter-label { width: 11; }
-    #records-field, #records-field:focus { border: none; height: 1; width: 1fr; padding: 0; }
     """
 
     def __init__(self, host: Host, kind: RecordKind, needle: str = "") -> None:
-        super().__init__(host)
+        listed = Pane(id="records-list", heads=1)
+        super().__init__(host, "records", label="filter", listed=listed)
         self.at = Browsing(kind, needle)
         self.loader = RecordsLoading(host, self.at, self._changed)
         self._doing = Doing(host, self.at, self.loader)
         self._deliberate = Deliberate(host, lambda why: host.tell(why, "bad"))
-        self._list = Pane(id="records-list", heads=1)
-        self._detail = Pane(id="records-detail")
-        self._field = Field(id="records-field", value=needle)
-        self._label = Bar(id="records-filter-label")
-        self._label.line = line((" filter › ", "accent"))
+        self._detail = Pane(id="records-detail", measured=True)
         self._shown: Hashable = None
         self._keys: dict[str, Callable[[], None]] = {
             "down": partial(self._move, 1),
@@ -83,7 +75,7 @@ class RecordsScreen(Sheet[None]):
             "next_pane": partial(self._turn, 1),
             "previous_pane": partial(self._turn, -1),
             "open": self._open,
-            "filter": self._filter,
+            "filter": self._search,
             "goto": lambda: ask_for_kind(host, self._show),
             "retry": self.loader.reload,
             "copy": self._copy,
@@ -104,9 +96,7 @@ class RecordsScreen(Sheet[None]):
         """The kinds, the list and what is selected, what may be typed, what was said, the keys."""
         yield Bar(id="records-kinds")
         yield Container(self._list, self._detail, id="records-body")
-        with Horizontal(id="records-filter"):
-            yield self._label
-            yield self._field
+        yield self._search_line
         yield Bar(id="records-notice")
         yield Bar(id="records-verbs")
         yield Bar(id="records-keys")
@@ -174,10 +164,7 @@ class RecordsScreen(Sheet[None]):
         if what != self._shown:
             self._shown = what
             pane.scroll_lines(-len(pane.lines))
-        lines = at.detail_lines(pane.inner_width)
-        bottom = pane.top + pane.inner_height
-        foot = f"{bottom} of {len(lines)}" if bottom < len(lines) else ""
-        pane.show(lines, frame=Frame("Details", foot=foot))
+        pane.show(at.detail_lines(pane.inner_width), frame=Frame("Details"))
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -187,16 +174,11 @@ class RecordsScreen(Sheet[None]):
         self._deliberate.restart()
 
     def on_key(self, event: events.Key) -> None:
-        """Move about, or do what the line of verbs says; in the filter only enter and escape."""
-        if self._field.has_focus:
-            self._key_of_filter(event)
+        """Move about, or do what the line of verbs says; in the filter, type it."""
+        if self._search_takes(event):
             return
         event.stop()
         event.prevent_default()
-        if self.at.filtering and event.is_printable:
-            # It was typed before the filter had the keyboard.
-            self._field.insert_text_at_cursor(event.character or "")
-            return
         calm = self._deliberate.admits()
         action = self.host.state.keymap.action(event.key) or ""
         done = self._keys.get({"next_item": "down", "previous_item": "up"}.get(action, action))
@@ -283,44 +265,18 @@ class RecordsScreen(Sheet[None]):
 
     def _show(self, kind: RecordKind, needle: str = "") -> None:
         self.at.turn(kind, needle)
-        self._field.value = needle
         self._lay_out()
         self.loader.reload()
         self.refresh_view()
 
     # --- filter -----------------------------------------------------------------------------
 
-    def _filter(self) -> None:
-        self.at.filtering = True
-        self.query_one("#records-filter").display = True
-        self._field.value = self.at.needle
-        self._field.focus()
+    @property
+    def _words(self) -> str:
+        return self.at.needle
 
-    def _key_of_filter(self, event: events.Key) -> None:
-        if event.key == "escape":
-            event.stop()
-            self._seek("")
-            self._end_filter()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter as it is typed."""
-        event.stop()
-        if self.at.filtering and event.value.strip() != self.at.needle:
-            self._seek(event.value.strip(), typing=True)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter."""
-        event.stop()
-        self._end_filter()
-
-    def _end_filter(self) -> None:
-        self.at.filtering = False
-        self.query_one("#records-filter").display = False
-        self._list.focus()
-        self.refresh_view()
-
-    def _seek(self, needle: str, *, typing: bool = False) -> None:
-        self.at.needle = needle
+    def _seek(self, words: str, *, typing: bool = False) -> None:
+        self.at.needle = words
         self.loader.reload(typing=typing)
         self.refresh_view()
 

@@ -8,8 +8,7 @@ from typing import Final
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
-from textual.widgets import Input
+from textual.containers import Container
 
 from perstack_tui.deeds.items import why_not_act
 from perstack_tui.ports.host import Host
@@ -17,12 +16,11 @@ from perstack_tui.screens.help import HelpSheet
 from perstack_tui.screens.registry_deeds import key_line, run_it
 from perstack_tui.screens.registry_expert import RegistryExpertSheet
 from perstack_tui.screens.registry_loading import ShelfLoading
-from perstack_tui.screens.sheet import Sheet
+from perstack_tui.screens.searching import SearchedSheet
 from perstack_tui.state.lines import Line, line
 from perstack_tui.state.registry import Shelf, about_lines, badge, list_lines
 from perstack_tui.text import flat
 from perstack_tui.widgets.bar import Bar
-from perstack_tui.widgets.field import Field
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
@@ -36,18 +34,15 @@ _HINTS: Final = (
 )
 
 
-class RegistryScreen(Sheet[None]):
+class RegistryScreen(SearchedSheet):
     """Keys of the cockpit move about; `/` searches, enter reads."""
 
     def __init__(self, host: Host, words: str = "") -> None:
-        super().__init__(host)
+        listed = Pane(id="registry-list", heads=1)
+        super().__init__(host, "registry", label="search", listed=listed)
         self.shelf = Shelf(words=words)
         self.loader = ShelfLoading(host, self.shelf, self._changed)
-        self._list = Pane(id="registry-list", heads=1)
         self._about = Pane(id="registry-about")
-        self._field = Field(id="registry-field", value=words)
-        self._label = Bar(id="registry-filter-label")
-        self._label.line = line((" search › ", "accent"))
         self._keys: dict[str, Callable[[], None]] = {
             "down": partial(self._move, 1),
             "up": partial(self._move, -1),
@@ -58,7 +53,7 @@ class RegistryScreen(Sheet[None]):
             "detail_down": lambda: self._about.scroll_lines(1),
             "detail_up": lambda: self._about.scroll_lines(-1),
             "open": self._open,
-            "filter": self._filter,
+            "filter": self._search,
             "new_run": self._run,
             "copy": self._copy,
             "help": lambda: host.open_sheet(HelpSheet(host)),
@@ -74,9 +69,7 @@ class RegistryScreen(Sheet[None]):
         """The list, the selected Expert in short, what is searched for, what was said, the keys."""
         yield Bar(id="registry-place")
         yield Container(self._list, self._about, id="registry-body")
-        with Horizontal(id="registry-filter"):
-            yield self._label
-            yield self._field
+        yield self._search_line
         yield Bar(id="registry-notice")
         yield Bar(id="registry-keys")
 
@@ -137,12 +130,7 @@ class RegistryScreen(Sheet[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Move about; in the search only enter and escape, and the arrows in the list."""
-        if self._field.has_focus and not self._leads_out(event):
-            return
-        if self._was_typed_ahead(event):
-            event.stop()
-            event.prevent_default()
-            self._field.insert_text_at_cursor(event.character or "")
+        if self._search_takes(event):
             return
         event.stop()
         event.prevent_default()
@@ -155,19 +143,6 @@ class RegistryScreen(Sheet[None]):
                 done()
         if self.is_mounted:
             self.refresh_view()
-
-    def _was_typed_ahead(self, event: events.Key) -> bool:
-        """Say whether a key is the search's, which has not got the keyboard yet."""
-        return self.shelf.filtering and not self._field.has_focus and event.is_printable
-
-    def _leads_out(self, event: events.Key) -> bool:
-        """Say whether a key typed in the search is one of the list's."""
-        if event.key == "escape":
-            event.stop()
-            self._end_filter()
-            self._seek("")
-            return False
-        return event.key in ("up", "down", "pageup", "pagedown")
 
     def _move(self, by: int) -> None:
         self._choose(self._list.move(by))
@@ -191,11 +166,16 @@ class RegistryScreen(Sheet[None]):
 
     def _open(self) -> None:
         if self.shelf.key is not None:
-            self.host.open_sheet(RegistryExpertSheet(self.host, self.shelf.key))
+            self.host.open_sheet(RegistryExpertSheet(self.host, self.shelf.key), self._read)
+
+    def _read(self, started: bool | None) -> None:
+        """Go, too, once a run was started from the card: it is shown on the main screen."""
+        if started:
+            self._leave()
 
     def _run(self) -> None:
         if (expert := self.shelf.expert) is not None:
-            run_it(self.host, expert)
+            run_it(self.host, expert, self._leave)
 
     def _copy(self) -> None:
         if self.shelf.key is not None:
@@ -212,32 +192,11 @@ class RegistryScreen(Sheet[None]):
 
     # --- searching --------------------------------------------------------------------------
 
-    def _filter(self) -> None:
-        self.shelf.filtering = True
-        self.query_one("#registry-filter").display = True
-        self._field.value = self.shelf.words
-        self._field.focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as it is typed."""
-        event.stop()
-        if self.shelf.filtering and event.value.strip() != self.shelf.words:
-            self._seek(event.value.strip(), typing=True)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the search."""
-        event.stop()
-        self._end_filter()
-
-    def _end_filter(self) -> None:
-        self.shelf.filtering = False
-        self.query_one("#registry-filter").display = False
-        self._list.focus()
-        self.refresh_view()
+    @property
+    def _words(self) -> str:
+        return self.shelf.words
 
     def _seek(self, words: str, *, typing: bool = False) -> None:
         self.shelf.words = words
-        if not typing:
-            self._field.value = words
         self.loader.ask(typing=typing)
         self.refresh_view()

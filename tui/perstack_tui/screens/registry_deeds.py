@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perstack.domain.ids import ExpertKey
 from perstack.domain.registry import RegistryExpert
 from perstack_tui.deeds.items import why_not_act
@@ -11,12 +13,12 @@ from perstack_tui.state.lines import Line, Span
 from perstack_tui.text import flat
 
 
-def run_it(host: Host, expert: RegistryExpert) -> None:
-    """Open the sheet that starts it, as the version that was looked at."""
+def run_it(host: Host, expert: RegistryExpert, started: Callable[[], None]) -> None:
+    """Open the sheet that starts it, as the version that was looked at; `started` once it runs."""
     if (refused := why_not_run(host, expert)) is not None:
         host.tell(refused, "bad")
     else:
-        host.open_sheet(NewRunSheet(host, ExpertKey(expert.key)))
+        host.open_sheet(NewRunSheet(host, ExpertKey(expert.key), started))
 
 
 def why_not_run(host: Host, expert: RegistryExpert) -> str | None:

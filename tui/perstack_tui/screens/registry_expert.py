@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from perstack_tui.deeds.items import why_not_act
 from perstack_tui.ports.host import Host
 from perstack_tui.ports.registry import Card
-from perstack_tui.screens.add_delegate import AddDelegateSheet, why_not_add
+from perstack_tui.screens.adding import Adding
 from perstack_tui.screens.registry_deeds import key_line, run_it
 from perstack_tui.screens.registry_loading import WalkLoading
 from perstack_tui.screens.sheet import Sheet
@@ -25,15 +25,20 @@ from perstack_tui.widgets.pane import Pane
 _SCROLLS: Final = {"j": 1, "down": 1, "J": 1, "k": -1, "up": -1, "K": -1}
 
 
-class RegistryExpertSheet(Sheet[None]):
-    """Tab chooses a delegate or a version, enter reads it, escape goes back the way one came."""
+class RegistryExpertSheet(Sheet[bool]):
+    """Tab chooses a delegate or a version, enter reads it, escape goes back the way one came.
+
+    Gives True once a run was started from it.
+    """
 
     def __init__(self, host: Host, key: str) -> None:
         super().__init__(host)
         self.walk = Walk()
         self.loader = WalkLoading(host, self.walk, self._changed)
         self._first = key
-        self._pane = Pane(id="registry-expert")
+        self._adding = Adding(host, self._say)
+        self._said = ""
+        self._pane = Pane(id="registry-expert", measured=True)
         self._deeds: dict[str, Callable[[], None]] = {
             **dict.fromkeys(("escape", "h", "left", "backspace"), self._back),
             **dict.fromkeys(("enter", "l", "right"), self._follow),
@@ -41,6 +46,7 @@ class RegistryExpertSheet(Sheet[None]):
             "shift+tab": lambda: self._choose(-1),
             "n": self._run,
             "a": self._add,
+            "u": self._adding.take_back,
             "y": self._copy,
             "r": self._again,
             "q": self._leave,
@@ -64,6 +70,14 @@ class RegistryExpertSheet(Sheet[None]):
     def _changed(self) -> None:
         if self.is_mounted:
             self.refresh_view()
+
+    def _say(self, why: str) -> None:
+        """Say why something was not done; nothing, when only the keys are others now."""
+        if self.can_paint:
+            self._said = why
+            self.refresh_view()
+        elif why:
+            self.host.tell(why, "bad")
 
     # --- painting ---------------------------------------------------------------------------
 
@@ -89,6 +103,8 @@ class RegistryExpertSheet(Sheet[None]):
 
     def _notice(self) -> Line:
         walk = self.walk
+        if self._said:
+            return line((f" ✗ {flat(self._said)}", "fail"))
         if walk.problem and walk.card is not None:
             hint = f" - {walk.hint}" if walk.hint else ""
             return line((f" ✗ {flat(walk.problem + hint)}", "fail"))
@@ -103,7 +119,9 @@ class RegistryExpertSheet(Sheet[None]):
         if self.walk.chosen is not None:
             hints.append(("⏎", "read it"))
         if self.walk.card is not None and why_not_act(self.host) is None:
-            hints += [("n", "run"), ("a", "add as delegate")]
+            added = self._adding.added
+            hints += [("n", "run"), ("a", "add" if added else "add as delegate")]
+            hints += [("u", "undo")] if added else []
         hints += [("y", "copy")] if self.walk.card is not None else [("r", "again")]
         return key_line(*hints, ("esc", "back" if len(self.walk.way) > 1 else "close"))
 
@@ -114,6 +132,8 @@ class RegistryExpertSheet(Sheet[None]):
         event.stop()
         event.prevent_default()
         key = event.character if event.character and event.character.isprintable() else event.key
+        self._said = ""
+        self._adding.note_key()
         self._key(key)
         if self.is_mounted:
             self.refresh_view()
@@ -149,7 +169,7 @@ class RegistryExpertSheet(Sheet[None]):
             self._pane.show(self._pane.lines, selected=link)
 
     def _leave(self) -> None:
-        self.dismiss(None)
+        self.dismiss(False)
 
     def _follow(self) -> None:
         if (link := self.walk.chosen) is not None:
@@ -157,19 +177,18 @@ class RegistryExpertSheet(Sheet[None]):
 
     def _run(self) -> None:
         if self.walk.card is not None:
-            run_it(self.host, self.walk.card.expert)
+            run_it(self.host, self.walk.card.expert, self._run_is_there)
+
+    def _run_is_there(self) -> None:
+        self.dismiss(True)
 
     def _copy(self) -> None:
         if self.walk.card is not None:
             self.host.copy(self.walk.card.expert.key, "the key")
 
     def _add(self) -> None:
-        if self.walk.card is None:
-            return
-        if (refused := why_not_add(self.host)) is not None:
-            self.host.tell(refused, "bad")
-        else:
-            self.host.open_sheet(AddDelegateSheet(self.host, self.walk.card.expert))
+        if self.walk.card is not None:
+            self._adding.add(self.walk.card.expert)
 
     # --- going about ------------------------------------------------------------------------
 
@@ -199,4 +218,4 @@ class RegistryExpertSheet(Sheet[None]):
         elif (before := self.walk.back()) is not None:
             self._show(before.top)
         else:
-            self.dismiss(None)
+            self._leave()

@@ -43,6 +43,12 @@ class Sheet(ModalScreen[Result], Generic[Result]):
         event.stop()
         self.refresh_view()
 
+    def on_pane_wheeled(self, event: Pane.Wheeled) -> None:
+        """Take in what came into view."""
+        event.stop()
+        if self.can_paint:
+            self.refresh_view()
+
     def on_dragging_dragged(self, event: Pane.Dragged) -> None:
         """Copy what was selected with the mouse."""
         event.stop()

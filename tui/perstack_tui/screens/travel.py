@@ -70,7 +70,7 @@ class TravelScreen(Sheet[None]):
         self._shown_detail: Hashable = None
         self._strip = Pane(id="travel-strip")
         self._list = Pane(id="travel-list")
-        self._detail = Pane(id="travel-detail")
+        self._detail = Pane(id="travel-detail", measured=True)
         self._keys: dict[str, Callable[[], None]] = {
             "left": lambda: self._go(step_from(self._index, self.at.moment, -1)),
             "right": lambda: self._go(step_from(self._index, self.at.moment, 1)),
@@ -180,10 +180,7 @@ class TravelScreen(Sheet[None]):
         if what != self._shown_detail:
             self._shown_detail = what
             self._detail.scroll_lines(-len(self._detail.lines))
-        lines = self._loading.detail(width)
-        bottom = self._detail.top + self._detail.inner_height
-        foot = f"{bottom} of {len(lines)}" if bottom < len(lines) else ""
-        self._detail.show(lines, frame=Frame(detail_title(at), foot=foot))
+        self._detail.show(self._loading.detail(width), frame=Frame(detail_title(at)))
 
     def _notice(self) -> Line:
         at = self.at

@@ -16,12 +16,12 @@ from perstack_tui.ports.registry import UntrustedExpertsError
 from perstack_tui.screens.sheet import Sheet
 from perstack_tui.state.lines import BLANK, Line, line, note
 from perstack_tui.state.reading import Reading
+from perstack_tui.state.wording import count_of
 from perstack_tui.text import wrap
 from perstack_tui.widgets.bar import Bar
 from perstack_tui.widgets.paint import Frame
 from perstack_tui.widgets.pane import Pane
 
-_PAGE = 10
 _AT_ONCE = 50_000
 _FOUND = (
     "It was found in this folder, not named by you, and asks for more than its Experts' "
@@ -45,7 +45,7 @@ class TrustSheet(Sheet[bool]):
         self._error = ""
         self._made: tuple[int, list[Line]] | None = None
         self._preparing = 0
-        self._pane = Pane(id="trust")
+        self._pane = Pane(id="trust", measured=True)
 
     def compose(self) -> ComposeResult:
         """The list, and what the keys do."""
@@ -78,10 +78,8 @@ class TrustSheet(Sheet[bool]):
         if not self._deliberate.admits():
             return
         self._error = ""
-        page = min(_PAGE, max(1, self._pane.inner_height))
-        steps = {"down": 1, "j": 1, "up": -1, "k": -1, "pagedown": page, "pageup": -page}
-        if event.key in steps:
-            self._pane.scroll_lines(steps[event.key])
+        if (by := self._scrolls(event.key)) is not None:
+            self._pane.scroll_lines(by)
         elif event.key == "escape":
             self.dismiss(False)
         elif event.character in ("a", "y"):
@@ -91,13 +89,22 @@ class TrustSheet(Sheet[bool]):
             self._deliberate.restart()
         self.refresh_view()
 
+    def _scrolls(self, key: str) -> int | None:
+        """Return by how many lines a key scrolls, None for one that does not."""
+        page, everything = max(1, self._pane.inner_height - 1), len(self._pane.lines)
+        steps = dict.fromkeys(("j", "down"), 1) | dict.fromkeys(("k", "up"), -1)
+        steps |= {"pagedown": page, "space": page, "pageup": -page}
+        steps |= dict.fromkeys(("G", "shift+g", "end"), everything)
+        steps |= dict.fromkeys(("g", "home"), -everything)
+        return steps.get(key)
+
     def _accept(self) -> None:
         if self._is_read:
             self.dismiss(True)
         else:
             # Whoever presses what cannot be done is not looking: the next key waits, too.
             self._deliberate.restart()
-            self._refused("there is more below: read it to its end first, with ↓ or page down")
+            self._refused(f"read it to its end first{self._left}, with ↓ or page down")
 
     def _refused(self, why: str) -> None:
         self._error = why
@@ -107,20 +114,26 @@ class TrustSheet(Sheet[bool]):
     def _is_read(self) -> bool:
         return "all" in self._reading.read
 
+    @property
+    def _left(self) -> str:
+        """How many lines were not on the screen yet, behind a colon; nothing before any was."""
+        left = self._reading.left("all")
+        return f": {count_of(left, 'more line')}" if left else ""
+
     def _note_read(self) -> None:
-        pane, was_read = self._pane, self._is_read
+        pane = self._pane
         if self.is_mounted and self._made is not None and pane.inner_height > 0:
             seen = range(pane.top, pane.top + pane.inner_height)
             self._reading.saw("all", pane.inner_width, len(pane.lines), seen)
-            if self._is_read and not was_read:
-                self._paint_keys()
+            self._paint_keys()
 
     def _paint_keys(self) -> None:
         bar = self.query_one("#trust-keys", Bar)
         if self._error:
             bar.show(line((f" ✗ {self._error}", "fail")))
             return
-        accept = " accept and go on  " if self._is_read else " accept, once read to the end  "
+        to_come = f"accept, once read to the end{self._left}"
+        accept = f" {'accept and go on' if self._is_read else to_come}  "
         bar.show(
             line(
                 (" y" if self._fetched else " a", "accent" if self._is_read else "muted"),

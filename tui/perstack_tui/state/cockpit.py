@@ -39,6 +39,17 @@ class Notice:
     times: int = 1
 
 
+def next_notice(before: Notice | None, text: str, tone: Tone) -> Notice:
+    """Return what is told after `before`: the same once more, or something else."""
+    again = before is not None and (before.text, before.tone) == (text, tone)
+    return Notice(text, tone, before.times + 1 if before and again else 1)
+
+
+def toast_seconds(tone: Tone) -> float:
+    """Return how long a message is shown over a sheet, some of which it hides."""
+    return 12.0 if tone == "bad" else 3.0
+
+
 def notice_seconds(tone: Tone, *, roomy: bool) -> float | None:
     """Return how long a message is shown, None for until the next key.
 

@@ -11,7 +11,7 @@ from perstack.projection.views import RunView
 from perstack_tui.ports.gateway import DefinitionsUpdate, ExpertSummary, SavedDefinitions
 from perstack_tui.state.index import Index, is_live
 from perstack_tui.state.lines import BLANK, Line, Span, line, note
-from perstack_tui.state.wording import Role, clock_time, count_of, short_id
+from perstack_tui.state.wording import Role, clock_time, count_of, short_id, versioned
 from perstack_tui.text import cell, crop, flat, width_of, wrap
 
 if TYPE_CHECKING:
@@ -232,9 +232,8 @@ def affected_lines(item: ChangedItem, diff: ExpertDiff, index: Index) -> list[Li
 
 
 def _affected(run: RunView, words: str, role: Role) -> Line:
-    name = (
-        f"{short_id(flat(run.job_id))}  {crop(flat(run.expert_key), 24)}@{flat(run.expert_version)}"
-    )
+    who = versioned(crop(flat(run.expert_key), 24), flat(run.expert_version))
+    name = f"{short_id(flat(run.job_id))}  {who}"
     return Line((("  ", "text"), (cell(name, 38), "text"), (words, role)), key=run.run_id)
 
 

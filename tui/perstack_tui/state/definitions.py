@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from perstack.domain.ids import ExpertKey
 from perstack_tui.ports.gateway import DefinitionsUpdate
 
 _LINE: Final = re.compile(r"\bline (\d+)")
@@ -30,6 +31,20 @@ def shortened(message: str, path: Path) -> str:
     if str(path) in message:
         return _placed(message, path)
     return message.replace(f"{path.parent}/", "")
+
+
+def is_here(definitions: DefinitionsUpdate, expert: ExpertKey) -> bool:
+    """Say whether an Expert needs no registry: it is one's own, and delegates to one's own."""
+    known = {one.key: one for one in (*definitions.builtins, *definitions.experts)}
+    waiting, seen = [expert], set[ExpertKey]()
+    while waiting:
+        key = waiting.pop()
+        if key not in known:
+            return False
+        if key not in seen:
+            seen.add(key)
+            waiting.extend(known[key].delegates)
+    return True
 
 
 def _placed(error: str, path: Path) -> str:

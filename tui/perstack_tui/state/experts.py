@@ -57,8 +57,9 @@ def expert_lines(state: CockpitState, width: int) -> Sequence[Line]:
     problem = definitions_problem(definitions)
     lines = [line((f"✗ {problem}", "fail"))] if problem else []
     if not definitions.experts:
+        if problem:
+            return (*lines, note("Its Experts appear here once that is mended."))
         return (
-            *lines,
             note("No Expert is defined. Write a perstack.toml with"),
             note('[experts.writer] and instruction = "…": it appears here.'),
         )

@@ -38,7 +38,6 @@ class Browsing:
     problem: str = ""
     said: str = ""
     wide: bool = False
-    filtering: bool = False
     before: dict[RecordKind, str] = field(default_factory=dict[RecordKind, str])
     _wrapped: tuple[Sequence[Field], int, Sequence[Line]] | None = None
 

@@ -23,6 +23,8 @@ _LISTED: Final = 200
 _IN_SHORT: Final = 2_000
 _LONGEST: Final = 50_000
 _LABEL: Final = 13
+_VALUE: Final = 12
+"""What has less room than that beside its label stands below it."""
 COLUMNS: Final = (
     Column("name", 20),
     Column("version", 8),
@@ -63,7 +65,6 @@ class Shelf:
     at: int = 0
     problem: str = ""
     hint: str = ""
-    filtering: bool = False
     asking: bool = False
 
     @property
@@ -310,8 +311,13 @@ def _heading(title: str) -> Iterator[Line]:
 
 
 def _labelled(name: str, text: str, role: Role, width: int) -> list[Line]:
-    wrapped = wrap(text.replace("\n", " "), max(10, width - _LABEL)) or ("",)
-    first, *others = wrapped
+    text, beside = text.replace("\n", " "), width - _LABEL
+    if beside < _VALUE:
+        return [
+            line((name, "muted")),
+            *(line((f"  {each}", role)) for each in wrap(text, width - 2) or ("",)),
+        ]
+    first, *others = wrap(text, beside) or ("",)
     lines = [line((cell(name, _LABEL), "muted"), (first, role))]
     return [*lines, *(line((" " * _LABEL, "muted"), (each, role)) for each in others)]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perstack.domain.ids import AgentId, JobId, RunId
 from perstack.projection.views import RunView
+from perstack_tui.state.wording import versioned
 from perstack_tui.text import flat, width_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Roster:
         agent = self.agent_of(run)
         if agent is not None:
             return flat(agent.name)
-        full = flat(f"{run.expert_key}@{run.expert_version}")
+        full = flat(versioned(run.expert_key, run.expert_version))
         return full if run.expert_version and width_of(full) <= room else flat(run.expert_key)
 
 

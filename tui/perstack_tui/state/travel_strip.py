@@ -10,7 +10,7 @@ from perstack_tui.ports.travel import Moment
 from perstack_tui.state.index import Index, is_live
 from perstack_tui.state.lines import BLANK, Line, Span, note
 from perstack_tui.state.travel import lane, lane_place, place_in
-from perstack_tui.state.wording import LOOKS, Role, amount, short_id
+from perstack_tui.state.wording import LOOKS, Role, amount, short_id, versioned
 from perstack_tui.text import cell, flat
 
 STEP_CELLS: Final = 6
@@ -30,10 +30,10 @@ _GLYPHS: Final[dict[str, tuple[str, Role]]] = {
 def banner(index: Index, moment: Moment, width: int) -> Line:
     """Return the line that says that this is the past."""
     run = lane(index, moment)
-    who = f"{run.expert_key}@{run.expert_version}" if run is not None else "?"
+    who = _name(run) if run is not None else "?"
     left: tuple[Span, ...] = (
         (" ◆ time travel  ", "accent"),
-        (f"job {short_id(flat(moment.job_id))} · {flat(who)}", "text"),
+        (f"job {short_id(flat(moment.job_id))} · {who}", "text"),
     )
     said = "READ-ONLY PAST · esc returns to live" if width >= 90 else "PAST · esc: live"
     return Line(left, ((f" {said} ", "warn-chip"),))
@@ -109,7 +109,7 @@ def _track(
 
 
 def _name(run: RunView) -> str:
-    return f"{flat(run.expert_key)}@{flat(run.expert_version)}"
+    return flat(versioned(run.expert_key, run.expert_version))
 
 
 def _row(label: str, cells: Sequence[str], role: Role) -> Line:

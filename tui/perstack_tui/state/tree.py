@@ -19,6 +19,7 @@ from perstack_tui.state.index import Index, family, has_ended, subtree_cost
 from perstack_tui.state.lines import BLANK, Line, Rows, Span, line, note
 from perstack_tui.state.roster import AgentKey
 from perstack_tui.state.spark import spark
+from perstack_tui.state.tree_empty import nothing_yet
 from perstack_tui.state.wording import LOOKS, Role, count_of, short_id, span_of_time
 from perstack_tui.text import cell, flat, width_of
 
@@ -31,23 +32,6 @@ NUMBERS: Final = 20
 SPARK_CELLS: Final = 4
 SPARK_FROM: Final = 44
 FOLD_AFTER_MS: Final = 30_000
-EMPTY: Final = (
-    BLANK,
-    note("Nothing has run here yet."),
-    BLANK,
-    line(("n", "accent"), (" starts an Expert. Runs that are", "muted")),
-    note("started elsewhere in this folder appear"),
-    note("here too."),
-)
-
-
-UNDEFINED: Final = (
-    BLANK,
-    note("Nothing has run here yet."),
-    BLANK,
-    note("Write a perstack.toml that defines an Expert"),
-    line(("(6 Experts says how): then ", "muted"), ("n", "accent"), (" starts it.", "muted")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +87,7 @@ class Tree:
         if not index.view.jobs:
             if not index.view.caught_up:
                 return (BLANK, note("Reading the history…"))
-            return EMPTY if state.can_start else UNDEFINED
+            return nothing_yet(state)
         needle = state.filters.get("tree", "")
         places = self._places(state, needle, now_ms)
         if not places:

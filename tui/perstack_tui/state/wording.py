@@ -143,6 +143,12 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def versioned(key: str, version: str) -> str:
+    """Return an Expert's key with its version: one of the registry may have one, or a tag."""
+    name = key[:1] + key[1:].partition("@")[0]
+    return f"{name}@{version}"
+
+
 def outcome_of(checkpoint: ConsensusCheckpoint) -> tuple[str, str, Role]:
     """Return glyph, word and colour of a decided consensus checkpoint."""
     if checkpoint.status == "approved":

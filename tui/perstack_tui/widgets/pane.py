@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from textual import events
 from textual.message import Message
@@ -20,7 +21,8 @@ class Pane(Scroller, Overlaid, can_focus=True):
     """Attributes in (`show`), messages out (`Chosen`, `Opened`). It knows nothing of runs.
 
     `move` and `move_to_end` return what was chosen, so that the next key finds it selected; only
-    the mouse tells by message.
+    the mouse tells by message. A pane that is `measured` says at its foot how far its lines were
+    read, while there are more below.
     """
 
     class Chosen(Message):
@@ -39,6 +41,9 @@ class Pane(Scroller, Overlaid, can_focus=True):
     class Resized(Message):
         """The pane has another size; what it shows may have to be made anew."""
 
+    class Wheeled(Message):
+        """The user scrolled with the mouse; what is in view may count as read."""
+
     class Opened(Chosen):
         """The user opened the line with `key`."""
 
@@ -49,9 +54,11 @@ class Pane(Scroller, Overlaid, can_focus=True):
         framed: bool = True,
         follows: bool = False,
         heads: int = 0,
+        measured: bool = False,
     ) -> None:
         Scroller.__init__(self, tails=follows, heads=heads)
         Overlaid.__init__(self, id=id, framed=framed)
+        self._measured = measured
         self.frame = Frame()
         self._strips: dict[int, tuple[Line, int, bool, bool, int, Strip]] = {}
 
@@ -72,6 +79,7 @@ class Pane(Scroller, Overlaid, can_focus=True):
         old_top, old_frame, old_selected = self.top, self.frame, self.selected
         self.frame = frame or self.frame
         before, after = self.update_lines(lines, selected, (self.inner_width, self.inner_height))
+        self._measure()
         if (self.top, before.size) != (old_top, after.size):
             self.refresh()
             return
@@ -88,8 +96,15 @@ class Pane(Scroller, Overlaid, can_focus=True):
     def scroll_lines(self, by: int) -> None:
         """Scroll without moving the selection; reaching the end of a tail follows it again."""
         if self.scroll_to_line(self.top + by):
+            self._measure()
             self.refresh()
         self.scrolled()
+
+    def _measure(self) -> None:
+        if self._measured:
+            bottom, count = self.top + self.inner_height, len(self.lines)
+            foot = f"{bottom} of {count}" if bottom < count else ""
+            self.frame = replace(self.frame, foot=foot)
 
     def scrolled(self) -> None:
         """Called after the user scrolled; panes whose frame says where they are override it."""
@@ -168,12 +183,16 @@ class Pane(Scroller, Overlaid, can_focus=True):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll."""
         event.stop()
-        self.scroll_lines(WHEEL_LINES)
+        self._wheel(WHEEL_LINES)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Scroll."""
         event.stop()
-        self.scroll_lines(-WHEEL_LINES)
+        self._wheel(-WHEEL_LINES)
+
+    def _wheel(self, by: int) -> None:
+        self.scroll_lines(by)
+        self.post_message(self.Wheeled())
 
     def on_click(self, event: events.Click) -> None:
         """Choose the line under the pointer; a double click opens it."""

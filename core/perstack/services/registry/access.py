@@ -133,7 +133,8 @@ class RegistryAccess:
         )
         if found is None:
             raise NotFoundError(
-                "no key begins like that", hint="perstack registry key list shows them"
+                "no key has this prefix",
+                hint="perstack registry key list shows the prefixes; type one in full",
             )
         return found
 

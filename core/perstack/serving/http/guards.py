@@ -101,7 +101,7 @@ class Gate:
         return None
 
     def _foreign_origin(self) -> Response:
-        hint = f"{self._rules.program} --cors ORIGIN"
+        hint = f"{self._rules.program} --cors ORIGIN" if self._rules.takes_origins else None
         return self._answers.refusal(403, "Origin not allowed", "denied.origin", hint=hint)
 
     def _preflight(self, scope: Scope, headers: Headers) -> Response | None:
@@ -220,9 +220,9 @@ class Bodies:
 
     def _too_large(self) -> Response:
         most = f"{self._rules.body_bytes:,} bytes"
-        return self._answers.refusal(
-            413, f"The body is larger than {most}", "limit.size", Connection="close"
-        )
+        # Without `Connection: close`: a client that is still sending would be told of a reset and
+        # read no answer. What it sends is let go by for as long as a head may take.
+        return self._answers.refusal(413, f"The body is larger than {most}", "limit.size")
 
     def _checked(self, scope: Scope, body: bytes) -> Response | None:
         if not body:

@@ -17,6 +17,7 @@ class Rules:
         any_address: a `Host` that is an IP address is let through, too. No page can be made to
             belong to an address by changing where a name points to.
         origins: other origins whose pages may ask (CORS), as `https://name:port`.
+        takes_origins: whether `program` can be told of more of them, with `--cors`.
         body_bytes, body_s: how large a body may be, and how long it may take to arrive.
         json_depth: how deep JSON may be nested.
         requests_at_once, streams_at_once: how many are answered at once; streams are event
@@ -28,6 +29,7 @@ class Rules:
     hosts: frozenset[str] = LOOPBACK_NAMES
     any_address: bool = False
     origins: frozenset[str] = frozenset()
+    takes_origins: bool = True
     body_bytes: int = 1024 * 1024
     body_s: float = 10.0
     json_depth: int = 64

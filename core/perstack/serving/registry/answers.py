@@ -9,19 +9,16 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic import JsonValue
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perstack.config.report import printable
 from perstack.domain.registry import ExpertPage, ExpertQuery, RegistryExpert, VersionList
 from perstack.errors import LockedError, PerstackError, RegistryRefusedError
 from perstack.serving.http.limits import SlowDownError
 
 _LOG: Final = logging.getLogger(__name__)
-_SHORT: Final = 200
 # How the guards that all doors share name what they refuse, and what this API calls it.
 _STATUSES: Final[Mapping[str, int]] = {"denied.content_type": 415, "usage": 422}
 
@@ -98,12 +95,6 @@ async def _of_ours(request: Request, error: Exception) -> Response:
     return ANSWERS.answer_for(error)
 
 
-async def _of_validation(request: Request, error: Exception) -> Response:
-    first = cast("RequestValidationError", error).errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return refusal(422, printable(f"{place}: {first['msg']}", longest=_SHORT))
-
-
 async def _of_http(request: Request, error: Exception) -> Response:
     raised = cast("HTTPException", error)
     answered = refusal(raised.status_code, HTTPStatus(raised.status_code).phrase)
@@ -114,5 +105,4 @@ async def _of_http(request: Request, error: Exception) -> Response:
 def answer_errors(app: FastAPI) -> None:
     """Let every error of the routes be answered in the one shape."""
     app.add_exception_handler(PerstackError, _of_ours)
-    app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)

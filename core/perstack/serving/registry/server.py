@@ -50,6 +50,7 @@ class Listening:
         return Rules(
             hosts=LOOPBACK_NAMES | own | frozenset(name.lower() for name in self.names),
             any_address=not self.loopback,
+            takes_origins=False,
             body_bytes=BODY_BYTES,
             per_s=_PER_S,
             burst=_BURST,
