@@ -143,6 +143,15 @@ class Definition(Model):
         return f"sha256-{hashlib.sha256(self.content).hexdigest()}"
 
 
+def has_endless_number(definition: Definition) -> bool:
+    """Tell whether a number was too large to be read: JSON cannot say it again."""
+    try:
+        json.dumps(definition.skills, allow_nan=False)
+    except ValueError:
+        return True
+    return False
+
+
 def content_to_keep(definition: Definition) -> bytes:
     """Return the content of a definition that may be kept.
 

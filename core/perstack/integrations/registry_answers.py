@@ -17,6 +17,7 @@ from perstack.domain.registry import (
     RegistryKey,
     VersionEntry,
     VersionList,
+    has_endless_number,
     is_tag,
     is_version,
     parse_key,
@@ -163,11 +164,12 @@ def _fault_of(expert: RegistryExpert) -> str | None:
         return "it holds control characters where none belong"
     try:
         size = len(expert.definition.content)
+        endless = has_endless_number(expert.definition)
     except (ValueError, RecursionError):
         return "its definition cannot be written down"
     if size > DEFINITION_BYTES:
         return f"its definition is larger than {DEFINITION_BYTES:,} bytes"
-    return None
+    return "a number in it is too large for JSON" if endless else None
 
 
 def _fault_of_entry(entry: VersionEntry, asked: RegistryKey) -> str | None:

@@ -110,6 +110,13 @@ def test_json_that_is_none_in_other_programs_does_no_harm(skills: str) -> None:
     held(body)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "[1e999]"])
+def test_a_number_that_json_cannot_say_again_is_not_believed(number: str) -> None:
+    body = json.dumps(one(skills={"s": {"a": "HERE"}})).replace('"HERE"', number)
+    with pytest.raises(RegistryError, match="too large for JSON"):
+        expert_in(body.encode(), KEY)
+
+
 def test_what_is_read_is_what_was_told() -> None:
     found = expert_in(json.dumps(one(delegates=["@acme/x@1.0.0"])).encode(), KEY)
     assert found.delegates == ("@acme/x@1.0.0",)
