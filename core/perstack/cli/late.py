@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from copy import copy
 from functools import partial
+from inspect import getdoc
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command_from_info, get_command_name, get_group_from_info
+from typer.models import CommandInfo
 
 
 def made_when_typed(commands: typer.Typer) -> type[TyperGroup]:
@@ -45,6 +48,31 @@ class _LateGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of help, for which no signature has to be read."""
+        TyperGroup(commands=_listed(self.source)).format_commands(ctx, formatter)
+
+
+def _listed(source: typer.Typer) -> dict[str, Any]:
+    """Return the commands with their help, in order, the single ones without options."""
+    made = _Commands(source)
+    for command in source.registered_commands:
+        told = copy(command)
+        told.help = command.help or getdoc(command.callback)
+        told.callback = _nothing
+        made[_name_of(command)] = get_command_from_info(
+            told, pretty_exceptions_short=True, rich_markup_mode=None
+        )
+    return dict(made)
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
+
+
+def _nothing() -> None:
+    """Stand in for a command that is only listed."""
+
 
 class _Commands(MutableMapping[str, Any]):
     """Commands by name, in the order in which they were registered."""
@@ -53,8 +81,7 @@ class _Commands(MutableMapping[str, Any]):
         self._made: dict[str, Any] = {}
         self._makers: dict[str, partial[Any]] = {}
         for command in source.registered_commands:
-            name = command.name or get_command_name(getattr(command.callback, "__name__", ""))
-            self._makers[name] = partial(get_command_from_info, command)
+            self._makers[_name_of(command)] = partial(get_command_from_info, command)
         for group in source.registered_groups:
             name = group.name or (group.typer_instance and group.typer_instance.info.name)
             self._makers[str(name)] = partial(get_group_from_info, group, suggest_commands=True)

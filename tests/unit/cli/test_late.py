@@ -50,3 +50,11 @@ def test_the_list_of_commands_keeps_the_order_in_which_they_were_named() -> None
     names = ("init", "run", "serve", "agent", "registry")
     places = [listed.index(f"\n  {name} ") for name in names]
     assert places == sorted(places)
+
+
+def test_help_lists_what_commands_do_without_reading_their_signatures() -> None:
+    for words in (("--help",), ("noun", "--help")):
+        listed = typed(*words)
+        assert listed.exit_code == 0
+        assert "  odd    Have a signature that no command can be made of." in listed.stdout
+        assert "  sound  Say it." in listed.stdout
